@@ -1,0 +1,407 @@
+"""The verbs, once for all resources: list get exists create update replace patch editing rename delete.
+
+A resource is two small classes:
+
+    class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
+        \"\"\"A profile: ...\"\"\"
+
+    class ProfilesAPI(Edits[Profile, models.ProfilePut], Renames[Profile], Deletes[Profile]):
+        \"\"\"``client.profiles``.\"\"\"
+
+        resource, segment = Profile, "profiles"
+
+        async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile: ...
+
+The first is one object: a record that knows where it lives (a handle until it is read). The second is all of them under
+one path. Every verb stands on the object; the collection's verb of the same name takes the object's key first and does
+just that.
+"""
+
+from __future__ import annotations
+
+import builtins
+import copy
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, ClassVar, Generic, Self, TypeVar
+
+from .. import wire
+from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
+from ..models.base import Json, Record, to_json
+from ..operations import Operation, perform
+from ..scope import Scope
+from ..transport import Headers
+
+_ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
+
+
+class Resource(Record):
+    """A record that knows where it lives. `Collection.__getitem__` makes it without a request, knowing only its key."""
+
+    KEY: ClassVar[str] = "name"
+    """The field that names it within its collection."""
+
+    def __init__(self, scope: Scope, path: tuple[str, ...], json: Json, loaded: bool = True) -> None:
+        super().__init__(json)
+        self._scope = scope
+        self._path = path
+        self._loaded = loaded
+
+    async def refresh(self) -> Self:
+        """Read it from the server into this object, and return it. ``GET`` of its path."""
+        self._load((await self._request("GET")).metadata)
+        return self
+
+    async def exists(self) -> bool:
+        """Whether it exists. ``GET`` of its path."""
+        try:
+            await self._request("GET")
+        except IncusNotFoundError:
+            return False
+        return True
+
+    @property
+    def raw(self) -> Json:
+        """The JSON object itself, not a copy."""
+        self._need("its JSON")
+        return super().raw
+
+    def _field(self, name: str) -> Any:
+        if name in self._field_table():
+            self._need(name)
+        return super()._field(name)
+
+    def __getitem__(self, key: str) -> Any:
+        self._need(key)
+        return super().__getitem__(key)
+
+    def __iter__(self) -> Any:
+        self._need("its JSON")
+        return super().__iter__()
+
+    def __len__(self) -> int:
+        self._need("its JSON")
+        return super().__len__()
+
+    def __bool__(self) -> bool:
+        return True
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Resource):
+            return NotImplemented
+        return self._identity() == other._identity() and self._json == other._json
+
+    def __hash__(self) -> int:
+        return hash(self._identity())
+
+    def _identity(self) -> tuple[Any, ...]:
+        return type(self), self._path, self._scope.project or "default", str(self._scope.transport.endpoint)
+
+    def __reduce__(self) -> Any:
+        # Pickled, it is the plain record: the connection does not travel.
+        plain = next(kind for kind in type(self).__mro__ if issubclass(kind, Record) and not issubclass(kind, Resource))
+        return plain, (self._json,)
+
+    def _need(self, what: str) -> None:
+        if not self._loaded and what not in self._json:
+            raise IncusNotLoadedError(
+                f"{what!r} of {type(self).__name__} {self._path[-1]!r} is not known: it was never read from the "
+                "server; `await handle.refresh()` first, or get() it"
+            )
+
+    def _load(self, json: Json) -> None:
+        self._json, self._loaded = json, True
+
+    async def _request(
+        self,
+        method: str,
+        *segments: str,
+        query: wire.Query | None = None,
+        body: Any = None,
+        headers: Headers | None = None,
+    ) -> wire.Answer:
+        return await self._scope.request(
+            method, wire.path(*self._path, *segments), query=query, body=body, headers=headers
+        )
+
+    async def _perform(
+        self,
+        method: str,
+        *segments: str,
+        query: wire.Query | None = None,
+        body: Any = None,
+        headers: Headers | None = None,
+        wait: bool = True,
+    ) -> Operation | None:
+        """`_request` for what the server may do in the background; returns when it is done, or with the operation
+        begun.
+        """
+        path = wire.path(*self._path, *segments)
+        return await perform(self._scope, method, path, query=query, body=body, headers=headers, wait=wait)
+
+    async def _fresh(self) -> tuple[Json, str | None]:
+        """The object as it is now, with its ETag."""
+        answer = await self._request("GET")
+        return answer.metadata, answer.etag
+
+    async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
+        return await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
+
+    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
+        """GET, merge, PUT with If-Match, again if somebody else was faster."""
+        patch = self._patch(change)
+        for attempt in range(_ATTEMPTS):
+            current, etag = await self._fresh()
+            if unknown := set(patch) - set(current) - set(self.fields().values()):
+                raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")
+            merged = wire.merge_patch(current, patch)
+            try:
+                outcome = await self._put(merged, etag, wait)
+            except IncusPreconditionError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                continue
+            self._load(merged)
+            return outcome
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _patch(change: Mapping[str, Any]) -> Json:
+        """``change`` as a merge patch: configuration in strings, a key with a dot being one of ``config``."""
+        patch = prepared(change)
+        dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
+        if dotted:
+            patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
+        return patch
+
+
+def prepared(body: Mapping[str, Any]) -> Json:
+    """A request body as JSON, with the values of ``config`` and ``devices`` as strings.
+
+    Raises `IncusInputError` for what has no such form.
+    """
+    if not isinstance(body, Mapping):
+        raise IncusInputError(f"expected a mapping of fields, not {type(body).__name__}")
+    plain: Json = dict(to_json(body))
+    if plain.get("config") is not None:
+        plain["config"] = wire.config_strings(plain["config"])
+    if plain.get("devices") is not None:
+        devices = plain["devices"]
+        if not isinstance(devices, Mapping):
+            raise IncusInputError(f"devices must be a mapping, not {type(devices).__name__}")
+        plain["devices"] = {
+            name: device if device is None else wire.config_strings(device, f"devices[{name!r}]")
+            for name, device in devices.items()
+        }
+    return plain
+
+
+B = TypeVar("B")
+"""The TypedDict of an object's writable fields."""
+
+
+class Writable(Resource, Generic[B]):
+    """Verbs of an object that can be changed, but for `Editable.update`."""
+
+    async def replace(self, body: B | Mapping[str, Any], etag: str | None = None) -> None:
+        """Replace all writable fields by exactly ``body``: what it does not name is reset. ``PUT`` of its path.
+
+        With ``etag``, raises `IncusPreconditionError` if the object has changed since.
+        """
+        await self._put(prepared(_mapping(body)), etag)
+
+    async def patch(self, body: B | Mapping[str, Any]) -> None:
+        """Hand ``body`` to the server, which merges it by its own rules. ``PATCH`` of its path."""
+        await self._perform("PATCH", body=prepared(_mapping(body)))
+
+    @asynccontextmanager
+    async def editing(self) -> AsyncGenerator[Self]:
+        """Edit it in place; the difference is saved at the end, as `update` does, and nothing if the block raises.
+
+            async with client.profiles["web"].editing() as profile:
+                profile.config["limits.memory"] = "2GiB"
+                del profile.devices["eth0"]
+
+        The changes are merged into the object as it is when they are saved, so other writers' changes stay.
+        """
+        current, _ = await self._fresh()
+        draft = type(self)(self._scope, self._path, copy.deepcopy(current))
+        yield draft
+        change = difference(current, draft.raw)
+        if change:
+            await self._update(change)
+            draft._load(self.raw)
+
+
+class Editable(Writable[B], Generic[B]):
+    """Verbs of an object that can be changed."""
+
+    async def update(self, change: B | Mapping[str, Any]) -> None:
+        """Change some fields and keep all others, whoever else is writing.
+
+        ``change`` is a JSON merge patch: keys not named are kept, at every depth, a None removes its key. A key with a
+        dot is one of ``config``: ``{"limits.cpu": 2}``. GET, merge, PUT with If-Match, repeated if somebody else was
+        faster; raises `IncusPreconditionError` if that does not end.
+        """
+        await self._update(_mapping(change))
+
+
+def difference(before: Any, after: Mapping[str, Any]) -> Json:
+    """The merge patch that makes ``before`` into ``after``."""
+    patch: Json = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if key in before and old == value:
+            continue
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+        patch[key] = difference(old, value) if nested else value
+    return patch
+
+
+class Renamable(Resource):
+    """Verbs of an object that can be renamed."""
+
+    async def rename(self, new_name: str) -> None:
+        """Give it another name; this handle goes with it. ``POST`` of its path."""
+        wire.path(new_name)
+        await self._perform("POST", body={self.KEY: new_name})
+        self._path = (*self._path[:-1], new_name)
+        self._json[self.KEY] = new_name
+
+
+class Deletable(Resource):
+    """Verbs of an object that can be deleted."""
+
+    async def delete(self) -> None:
+        """Delete it. ``DELETE`` of its path."""
+        await self._perform("DELETE")
+
+
+R = TypeVar("R", bound=Resource)
+W_ = TypeVar("W_", bound=Writable[Any])
+E_ = TypeVar("E_", bound=Editable[Any])
+N_ = TypeVar("N_", bound=Renamable)
+D_ = TypeVar("D_", bound=Deletable)
+
+
+class Collection(Generic[R]):
+    """All objects of one kind under one path."""
+
+    resource: type[R]
+    segment: ClassVar[str]
+
+    def __init__(self, scope: Scope, *parent: str) -> None:
+        self._scope = scope
+        self._path = (*parent, self.segment)
+
+    def __getitem__(self, key: str) -> R:
+        """A handle on one of them; makes no request."""
+        return self._make(self._segments(key), self._known(key), loaded=False)
+
+    async def list(
+        self, recursion: int = 1, *, filter: str | None = None, all_projects: bool = False
+    ) -> builtins.list[R]:
+        """All of them.
+
+        ``recursion``: 0 gives handles that know only their name, 1 their records, in one request. ``filter``: a
+        server-side filter as ``name eq web``. ``all_projects``: those of every project.
+
+        ``GET`` of the collection's path.
+        """
+        query = {"recursion": recursion, "filter": filter, "all-projects": all_projects or None}
+        answer = await self._scope.request("GET", wire.path(*self._path), query=query)
+        return [self._listed(item, all_projects) for item in answer.metadata or ()]
+
+    async def get(self, name: str) -> R:
+        """One of them, read. Raises `IncusNotFoundError`. ``GET`` of its path."""
+        return await self[name].refresh()
+
+    async def exists(self, name: str) -> bool:
+        """Whether there is one of that name. ``GET`` of its path."""
+        return await self[name].exists()
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {wire.path(*self._path)}>"
+
+    def _segments(self, key: str) -> tuple[str, ...]:
+        """The path segments of one object below the collection's; checks the key before anything is sent."""
+        wire.path(key)
+        return (key,)
+
+    def _known(self, key: str) -> Json:
+        """What a handle knows of its object without reading it."""
+        return {self.resource.KEY: key, "project": self._scope.project or "default"}
+
+    def _key(self, json: Json) -> str:
+        """The key of an object that the server sent."""
+        key: str = json[self.resource.KEY]
+        return key
+
+    def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> R:
+        return self.resource(scope or self._scope, (*self._path, *segments), json, loaded)
+
+    def _listed(self, item: Any, all_projects: bool) -> R:
+        """One entry of a list: an object, or with recursion 0 its URL."""
+        if isinstance(item, str):
+            segments = tuple(wire.names(item)[len(self._path) :])
+            project, json, loaded = wire.parameter(item, "project"), self._known("/".join(segments)), False
+            if project:
+                json["project"] = project
+        else:
+            segments, project, json, loaded = self._segments(self._key(item)), item.get("project"), item, True
+        # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
+        # there.
+        scope = self._scope.with_(project=project) if all_projects and project else self._scope
+        return self._make(segments, json, loaded, scope)
+
+    async def _create(self, key: str, body: Mapping[str, Any], *segments: str) -> R:
+        """POST an object, and read what the server made of it."""
+        handle = self[key]
+        named = prepared({**handle._json, **body})
+        named.pop("project", None)
+        await perform(self._scope, "POST", wire.path(*self._path, *segments), body=named)
+        return await handle.refresh()
+
+
+class Writes(Collection[W_], Generic[W_, B]):
+    """`Writable`'s verbs by key."""
+
+    async def replace(self, name: str, body: B | Mapping[str, Any], etag: str | None = None) -> None:
+        """Replace all writable fields of one by exactly ``body``: see `Writable.replace`."""
+        await self[name].replace(body, etag)
+
+    async def patch(self, name: str, body: B | Mapping[str, Any]) -> None:
+        """Hand ``body`` to the server's own merge: see `Writable.patch`."""
+        await self[name].patch(body)
+
+
+class Edits(Writes[E_, B], Generic[E_, B]):
+    """`Editable`'s verbs by key."""
+
+    async def update(self, name: str, change: B | Mapping[str, Any]) -> None:
+        """Change some fields of one and keep all others: see `Editable.update`."""
+        await self[name].update(change)
+
+
+class Renames(Collection[N_]):
+    """`Renamable`'s verb by key."""
+
+    async def rename(self, name: str, new_name: str) -> N_:
+        """Give one another name; returns its handle. ``POST`` of its path."""
+        handle = self[name]
+        await handle.rename(new_name)
+        return handle
+
+
+class Deletes(Collection[D_]):
+    """`Deletable`'s verb by key."""
+
+    async def delete(self, name: str) -> None:
+        """Delete one. ``DELETE`` of its path."""
+        await self[name].delete()
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    if not isinstance(value, Mapping):
+        raise IncusInputError(f"expected a mapping of fields, not {type(value).__name__}")
+    return value

@@ -1,0 +1,71 @@
+"""Certificates: the clients and servers that the server trusts."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Sequence
+
+from .. import models, wire
+from ..exceptions import IncusInputError
+from ..operations import operate
+from .base import Deletable, Deletes, Editable, Edits
+
+
+class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable):
+    """A trusted certificate, named by its fingerprint."""
+
+    KEY = "fingerprint"
+
+
+class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certificate]):
+    """``client.certificates``; the key is the fingerprint: SHA-256 in hex, of the certificate in DER."""
+
+    resource, segment = Certificate, "certificates"
+
+    async def create(
+        self,
+        certificate: str,
+        name: str | None = None,
+        type: str = "client",
+        restricted: bool = False,
+        projects: Sequence[str] | None = None,
+    ) -> Certificate:
+        """Trust a certificate; returns it, read. ``POST /1.0/certificates``.
+
+        ``certificate``: in PEM, or its base64 alone. ``type``: ``client`` or ``metrics``. ``restricted``: only
+        ``projects`` are open to it.
+        """
+        der = _der(certificate)
+        fingerprint = hashlib.sha256(der).hexdigest()
+        body = {
+            "certificate": base64.b64encode(der).decode(),
+            "name": name or fingerprint[:12],
+            "type": type,
+            "restricted": restricted,
+            "projects": list(projects or ()),
+        }
+        await self._scope.request("POST", wire.path("certificates"), body=body)
+        return await self.get(fingerprint)
+
+    async def create_token(self, name: str, restricted: bool = False, projects: Sequence[str] | None = None) -> str:
+        """Issue a trust token, with which one client called ``name`` can make itself trusted. ``POST
+        /1.0/certificates``.
+        """
+        body = {
+            "name": name,
+            "type": "client",
+            "token": True,
+            "restricted": restricted,
+            "projects": list(projects or ()),
+        }
+        operation = await operate(self._scope, "POST", wire.path("certificates"), body=body, wait=False)
+        return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
+
+
+def _der(certificate: str) -> bytes:
+    body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except ValueError as error:
+        raise IncusInputError(f"certificate is neither one PEM certificate nor base64: {error}") from None

@@ -1,0 +1,483 @@
+"""Instances: containers and virtual machines."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import posixpath
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+from .. import models, wire
+from ..exceptions import (
+    IncusError,
+    IncusInputError,
+    IncusNotFoundError,
+    IncusNotLoadedError,
+    IncusOperationError,
+)
+from ..models.base import Json
+from ..operations import Operation, operate, perform
+from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Writable, Writes, prepared
+
+if TYPE_CHECKING:
+    import tarfile
+
+_NOT_RUN = (126, 127)
+"""Exit codes that the server makes a failed operation of: the command cannot be executed, or is not found."""
+
+_LOG_TAIL = 4000  # characters of an instance's log that an error about its start carries
+_MAX_LINKS = 40  # links followed to a file, as the kernel does
+
+
+class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
+    """An instance as it was at one time."""
+
+    async def restore(self, stateful: bool = False) -> None:
+        """Bring the instance back to it; ``stateful``: with the running state. ``PUT /1.0/instances/{name}``."""
+        await perform(
+            self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self.name, "stateful": stateful}
+        )
+
+
+class SnapshotsAPI(Edits[Snapshot, models.InstanceSnapshotPut], Renames[Snapshot], Deletes[Snapshot]):
+    """``instance.snapshots``."""
+
+    resource, segment = Snapshot, "snapshots"
+
+    async def create(self, name: str, stateful: bool = False, expires_at: str | datetime | None = None) -> Snapshot:
+        """Take a snapshot; returns it, read. ``POST /1.0/instances/{name}/snapshots``.
+
+        ``stateful``: with the running state (needs CRIU, or a virtual machine that allows it). ``expires_at``: when the
+        server deletes it; None never.
+        """
+        body = {"stateful": stateful} | ({} if expires_at is None else {"expires_at": expires_at})
+        return await self._create(name, body)
+
+    def _key(self, json: Json) -> str:
+        return super()._key(json).rpartition("/")[2]  # some servers name it instance/snapshot
+
+
+class Instance(models.Instance, Writable[models.InstancePut], Renamable):
+    """An instance: the record, verbs, and what hangs below it.
+
+    Each verb is that of `InstancesAPI` for this instance; see there for parameters and errors.
+    """
+
+    @property
+    def snapshots(self) -> SnapshotsAPI:
+        """Its snapshots. The list that came with ``recursion=2`` is ``full.snapshots``."""
+        return SnapshotsAPI(self._scope, *self._path)
+
+    @property
+    def full(self) -> models.InstanceFull:
+        """The same JSON as the API's InstanceFull: with state, snapshots and backups where ``recursion=2`` filled
+        them.
+        """
+        return models.InstanceFull(self.raw)
+
+    @property
+    def state(self) -> models.InstanceState:
+        """What it is doing and using, as it came with ``recursion=2``; raises `IncusNotLoadedError` where it did
+        not.
+        """
+        if "state" not in self.raw:
+            raise IncusNotLoadedError(
+                f"the state of {self.name!r} was not asked for: `await instance.get_state()`, or list(recursion=2)"
+            )
+        return self.full.state
+
+    async def update(self, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
+        """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``."""
+        operation = await self._update(config, wait)
+        assert operation is not None  # an instance is always changed in the background
+        return operation
+
+    async def delete(self, wait: bool = False) -> Operation:
+        """Delete it. ``DELETE /1.0/instances/{name}``."""
+        return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
+
+    async def start(self, stateful: bool = False, wait: bool = False) -> Operation:
+        """Start it. ``PUT /1.0/instances/{name}/state``."""
+        return await self._act("start", wait, stateful=stateful)
+
+    async def stop(
+        self, force: bool = False, stateful: bool = False, timeout: int = 30, wait: bool = False
+    ) -> Operation:
+        """Stop it. ``PUT /1.0/instances/{name}/state``."""
+        return await self._act("stop", wait, force=force, stateful=stateful, timeout=timeout)
+
+    async def restart(self, force: bool = False, timeout: int = 30, wait: bool = False) -> Operation:
+        """Restart it. ``PUT /1.0/instances/{name}/state``."""
+        return await self._act("restart", wait, force=force, timeout=timeout)
+
+    async def freeze(self, wait: bool = False) -> Operation:
+        """Freeze its processes. ``PUT /1.0/instances/{name}/state``."""
+        return await self._act("freeze", wait)
+
+    async def unfreeze(self, wait: bool = False) -> Operation:
+        """Thaw its processes. ``PUT /1.0/instances/{name}/state``."""
+        return await self._act("unfreeze", wait)
+
+    async def execute(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        wait_for_websocket: bool = False,
+        record_output: bool = False,
+        interactive: bool = False,
+        width: int | None = None,
+        height: int | None = None,
+        user: int | None = None,
+        group: int | None = None,
+        cwd: str | None = None,
+        wait: bool = False,
+    ) -> Operation:
+        """Run a command in it. ``POST /1.0/instances/{name}/exec``."""
+        if isinstance(command, str) or not command or not all(isinstance(word, str) for word in command):
+            raise IncusInputError(f'command must be a list of str, as ["sh", "-c", "..."], not {command!r}')
+        if record_output and (interactive or wait_for_websocket):
+            raise IncusInputError("record_output goes with neither interactive nor wait_for_websocket")
+        if wait and wait_for_websocket:
+            raise IncusInputError(
+                "wait_for_websocket with wait would wait for websockets that nobody opens: "
+                "leave wait out, and open them by `await operation.websocket(...)`"
+            )
+        optional = {"width": width, "height": height, "user": user, "group": group, "cwd": cwd}
+        body = {
+            "command": list(command),
+            "environment": wire.config_strings(environment or {}, "environment"),
+            "wait-for-websocket": wait_for_websocket,
+            "record-output": record_output,
+            "interactive": interactive,
+            **{key: value for key, value in optional.items() if value is not None},
+        }
+        operation = await operate(self._scope, "POST", wire.path(*self._path, "exec"), body=body, wait=False)
+        if not wait:
+            return operation
+        try:
+            await operation.wait()
+        except IncusOperationError as error:
+            if (error.response.get("metadata") or {}).get("return") not in _NOT_RUN:
+                raise
+        if record_output:
+            await self._take_output(operation.metadata)
+        return operation
+
+    async def get_state(self) -> models.InstanceState:
+        """What it is doing and using at this moment. ``GET /1.0/instances/{name}/state``."""
+        return models.InstanceState((await self._request("GET", "state")).metadata)
+
+    async def get_logs(self) -> dict[str, str]:
+        """Its log files by name. ``GET /1.0/instances/{name}/logs`` and below."""
+        logs: dict[str, str] = {}
+        for url in (await self._request("GET", "logs")).metadata or ():
+            name = wire.names(url)[-1]
+            with contextlib.suppress(IncusNotFoundError):  # rotated away since it was listed
+                logs[name] = await self._log(name)
+        return logs
+
+    async def get_files(self, path: str) -> bytes:
+        """A file's content, or a tar of a directory. ``GET /1.0/instances/{name}/files``."""
+        for _ in range(_MAX_LINKS):
+            answer = await self._file(path)
+            match answer.headers.get("X-Incus-type"):
+                case "symlink":
+                    path = answer.metadata.decode(errors="surrogateescape")  # absolute, as the server resolved it
+                case "directory":
+                    return await self._tar(path)
+                case _:
+                    content: bytes = answer.metadata
+                    return content
+        raise IncusInputError(f"{path}: more than {_MAX_LINKS} links lead on from there")
+
+    async def put_files(self, path: str, content: bytes) -> models.Envelope:
+        """Write a file. ``POST /1.0/instances/{name}/files``."""
+        if not isinstance(content, bytes | bytearray | memoryview):
+            raise IncusInputError(f"content must be bytes, not {type(content).__name__}")
+        answer = await self._request(
+            "POST", "files", query={"path": _checked(path)}, body=bytes(content), headers={"X-Incus-type": "file"}
+        )
+        return models.Envelope(answer.body)
+
+    async def _act(self, action: str, wait: bool, **how: bool | int) -> Operation:
+        body = {"action": action, **how}
+        try:
+            return await operate(self._scope, "PUT", wire.path(*self._path, "state"), body=body, wait=wait)
+        except IncusOperationError as error:
+            if action in ("start", "restart"):
+                raise await self._with_log(error) from None
+            raise
+
+    async def _with_log(self, error: IncusOperationError) -> IncusOperationError:
+        """The error of a failed start with the end of the instance's log, where there is one to read."""
+        for name in ("lxc.log", "qemu.log"):
+            with contextlib.suppress(IncusError):
+                error.log = (await self._log(name))[-_LOG_TAIL:]
+                last = error.log.strip().rpartition("\n")[2]
+                message = f"{error}; its log ends: {last}" if last else str(error)
+                return IncusOperationError(
+                    message, operation_id=error.operation_id, response=error.response, log=error.log
+                )
+        return error
+
+    async def _take_output(self, metadata: Json) -> None:
+        """Put the recorded output into the operation's metadata, and delete it on the server."""
+        urls, texts = metadata.get("output") or {}, {}
+        for stream, name in (("1", "stdout"), ("2", "stderr")):
+            segments = wire.names(urls[stream]) if stream in urls else []
+            if segments:
+                path = wire.path(*segments)
+                texts[name] = (await self._scope.request("GET", path)).metadata.decode(errors="replace")
+                await self._scope.request("DELETE", path)
+            else:
+                texts[name] = ""
+        metadata["output"] = texts
+
+    async def _log(self, name: str) -> str:
+        content: bytes = (await self._request("GET", "logs", name)).metadata
+        return content.decode(errors="replace")
+
+    async def _file(self, path: str) -> wire.Answer:
+        return await self._request("GET", "files", query={"path": _checked(path)})
+
+    async def _tar(self, root: str) -> bytes:
+        """The directory in a tar, below its own name."""
+        import tarfile
+
+        buffer, root = io.BytesIO(), posixpath.normpath(root)
+        todo = [(root, posixpath.basename(root) or ".")]
+        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            while todo:
+                path, name = todo.pop()
+                answer = await self._file(path)
+                member, content = _member(name, answer), b""
+                if member.isdir():
+                    todo += [
+                        (posixpath.join(path, child), posixpath.join(name, child)) for child in answer.metadata or ()
+                    ]
+                elif member.isreg():
+                    content = answer.metadata
+                tar.addfile(member, io.BytesIO(content))
+        return buffer.getvalue()
+
+
+class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
+    """``client.instances``.
+
+    Where a verb takes ``wait``: False returns the `Operation` as soon as it has begun, True when it has ended, and
+    raises `IncusOperationError` if it failed. Nothing is cut off for taking long.
+    """
+
+    resource, segment = Instance, "instances"
+
+    async def get(self, name: str, *, recursion: int = 0) -> Instance:
+        """One instance, read. ``GET /1.0/instances/{name}``.
+
+        ``recursion``: 1 fills state, snapshots and backups as well (extension ``instance_get_full``).
+        Raises `IncusNotFoundError`.
+        """
+        if not recursion:
+            return await super().get(name)
+        handle = self[name]
+        handle._load((await handle._request("GET", query={"recursion": recursion})).metadata)
+        return handle
+
+    @overload
+    async def create(
+        self,
+        name: str,
+        source: models.InstanceSource | Mapping[str, Any],
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        ephemeral: bool = False,
+        instance_type: str = "container",
+        wait: Literal[False] = False,
+        *,
+        description: str = "",
+        start: bool = False,
+    ) -> Operation: ...
+    @overload
+    async def create(
+        self,
+        name: str,
+        source: models.InstanceSource | Mapping[str, Any],
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        ephemeral: bool = False,
+        instance_type: str = "container",
+        *,
+        wait: Literal[True],
+        description: str = "",
+        start: bool = False,
+    ) -> Instance: ...
+    async def create(
+        self,
+        name: str,
+        source: models.InstanceSource | Mapping[str, Any],
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        ephemeral: bool = False,
+        instance_type: str = "container",
+        wait: bool = False,
+        *,
+        description: str = "",
+        start: bool = False,
+    ) -> Instance | Operation:
+        """Create an instance; with ``wait`` returns it, read. ``POST /1.0/instances``.
+
+        ``source``: ``{"type": "image", "alias": "busybox"}``, or of type ``none``, ``copy``, ``migration``.
+        ``profiles``: None for the server's default, an empty list for none. ``ephemeral``: deleted when it stops.
+        ``instance_type``: ``container`` or ``virtual-machine``. ``start``: start it in the same operation.
+
+        Raises `IncusOperationError` with the real cause if it could not be created.
+        """
+        handle = self[name]
+        if not isinstance(source, Mapping):
+            raise IncusInputError(f'source must be a mapping, as {{"type": "image", "alias": "x"}}, not {source!r}')
+        body: Json = {"name": name, "source": dict(source), "type": instance_type, "ephemeral": ephemeral}
+        optional = {"config": config, "devices": devices, "profiles": profiles}
+        body |= {key: value for key, value in optional.items() if value is not None}
+        if isinstance(profiles, str):
+            raise IncusInputError(f"profiles must be a list of names, not the str {profiles!r}")
+        body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
+        operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(body), wait=wait)
+        return await handle.refresh() if wait else operation
+
+    async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
+        """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``.
+
+        ``config`` is a JSON merge patch of the instance: ``{"config": {"limits.cpu": 2}, "description": "web"}``; keys
+        not named are kept, at every depth, a None removes its key. A key with a dot is one of the configuration:
+        ``{"limits.cpu": 2}``. Repeated if somebody else was faster; raises `IncusPreconditionError` if that does not
+        end.
+
+        The server's ETag of an instance leaves out its description: of two writers at the very same moment, one of whom
+        changes only that, the other may undo it.
+        """
+        return await self[name].update(config, wait)
+
+    async def delete(self, name: str, wait: bool = False) -> Operation:
+        """Delete a stopped instance. ``DELETE /1.0/instances/{name}``. Raises `IncusAPIError` (400) for one that
+        runs.
+        """
+        return await self[name].delete(wait)
+
+    async def start(self, name: str, stateful: bool = False, wait: bool = False) -> Operation:
+        """Start an instance; ``stateful``: from its saved running state. ``PUT /1.0/instances/{name}/state``.
+
+        With ``wait``, the `IncusOperationError` of a failed start carries the end of the instance's log.
+        """
+        return await self[name].start(stateful, wait)
+
+    async def stop(
+        self, name: str, force: bool = False, stateful: bool = False, timeout: int = 30, wait: bool = False
+    ) -> Operation:
+        """Stop an instance. ``PUT /1.0/instances/{name}/state``.
+
+        ``force``: at once, without asking the system inside. ``stateful``: saving its running state. ``timeout``:
+        seconds that a clean stop may take; then the operation fails and the instance runs on.
+        """
+        return await self[name].stop(force, stateful, timeout, wait)
+
+    async def restart(self, name: str, force: bool = False, timeout: int = 30, wait: bool = False) -> Operation:
+        """Restart an instance; parameters as of `stop`. ``PUT /1.0/instances/{name}/state``."""
+        return await self[name].restart(force, timeout, wait)
+
+    async def freeze(self, name: str, wait: bool = False) -> Operation:
+        """Freeze the processes of an instance. ``PUT /1.0/instances/{name}/state``."""
+        return await self[name].freeze(wait)
+
+    async def unfreeze(self, name: str, wait: bool = False) -> Operation:
+        """Thaw the processes of an instance. ``PUT /1.0/instances/{name}/state``."""
+        return await self[name].unfreeze(wait)
+
+    async def execute(
+        self,
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        wait_for_websocket: bool = False,
+        record_output: bool = False,
+        interactive: bool = False,
+        width: int | None = None,
+        height: int | None = None,
+        user: int | None = None,
+        group: int | None = None,
+        cwd: str | None = None,
+        wait: bool = False,
+    ) -> Operation:
+        """Run a command in an instance. ``POST /1.0/instances/{name}/exec``.
+
+        ``command``: program and arguments; no shell reads them. ``record_output`` with ``wait``: the operation's
+        ``["metadata"]["output"]["stdout"]`` and ``["stderr"]`` are what it wrote, as text; without ``wait`` they stay
+        log files on the server. ``["metadata"]["return"]`` is its exit code, 126 and 127 included: an exit code never
+        raises. ``wait_for_websocket``: the command starts once `Operation.websocket` has opened those of
+        ``["metadata"]["fds"]``. ``interactive``: on a terminal of ``width`` columns and ``height`` rows. ``user``,
+        ``group``: numeric ids, 0 is root.
+        """
+        return await self[name].execute(
+            command,
+            environment,
+            wait_for_websocket,
+            record_output,
+            interactive,
+            width,
+            height,
+            user,
+            group,
+            cwd,
+            wait,
+        )
+
+    async def get_state(self, name: str) -> models.InstanceState:
+        """What an instance is doing and using at this moment. ``GET /1.0/instances/{name}/state``."""
+        return await self[name].get_state()
+
+    async def get_logs(self, name: str) -> dict[str, str]:
+        """The log files of an instance: name to text. ``GET /1.0/instances/{name}/logs`` and below."""
+        return await self[name].get_logs()
+
+    async def get_files(self, name: str, path: str) -> bytes:
+        """The content of a file, links followed, or of a directory a tar that holds it under its own name.
+
+        Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/files``.
+        """
+        return await self[name].get_files(path)
+
+    async def put_files(self, name: str, path: str, content: bytes) -> models.Envelope:
+        """Write a file, replacing one that exists and keeping its mode and owner; a new one is root's, 0644.
+
+        The directory must exist. ``POST /1.0/instances/{name}/files``.
+        """
+        return await self[name].put_files(path, content)
+
+
+def _checked(path: str) -> str:
+    if not isinstance(path, str) or (not path.strip("/") and path != "/") or "\0" in path:
+        raise IncusInputError(f"no path in an instance: {path!r}")
+    return path
+
+
+def _member(name: str, answer: wire.Answer) -> tarfile.TarInfo:
+    """The tar entry of a file as the server described it."""
+    import tarfile
+
+    headers, member = answer.headers, tarfile.TarInfo(name)
+    member.uid, member.gid = int(headers["X-Incus-uid"]), int(headers["X-Incus-gid"])
+    member.mode = int(headers["X-Incus-mode"], 8)
+    with contextlib.suppress(ValueError):
+        # As Go prints a time: 2026-08-22 15:32:15.12 +0000 UTC
+        member.mtime = int(datetime.fromisoformat(headers["X-Incus-modified"][:19]).replace(tzinfo=UTC).timestamp())
+    match headers.get("X-Incus-type"):
+        case "directory":
+            member.type = tarfile.DIRTYPE
+        case "symlink":
+            member.type, member.linkname = tarfile.SYMTYPE, answer.metadata.decode(errors="surrogateescape")
+        case _:
+            member.size = len(answer.metadata)
+    return member

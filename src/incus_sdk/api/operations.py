@@ -1,0 +1,47 @@
+"""Running operations."""
+
+from __future__ import annotations
+
+import builtins
+
+from .. import wire
+from ..operations import Operation
+from ..scope import Scope
+
+
+class OperationsAPI:
+    """``client.operations``."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def __getitem__(self, operation_id: str) -> Operation:
+        """A handle on an operation, to wait for or to cancel; makes no request."""
+        wire.path(operation_id)
+        return Operation(self._scope, {"id": operation_id, "may_cancel": True})
+
+    async def list(self, recursion: int = 1, *, all_projects: bool = False) -> builtins.list[Operation]:
+        """The operations that the server knows: those that run, and those that ended less than five seconds ago.
+
+        ``recursion``: 0 gives handles that know only their id. ``GET /1.0/operations``.
+        """
+        query = {"recursion": recursion, "all-projects": all_projects or None}
+        by_status = (await self._scope.request("GET", wire.path("operations"), query=query)).metadata or {}
+        found = [item for items in by_status.values() for item in items]
+        return [self[wire.names(item)[1]] if isinstance(item, str) else Operation(self._scope, item) for item in found]
+
+    async def get(self, operation_id: str) -> Operation:
+        """One operation. Raises `IncusNotFoundError` once the server forgot it. ``GET /1.0/operations/{id}``."""
+        return await self[operation_id].refresh()
+
+    async def wait(self, operation_id: str, timeout: float | None = 60) -> Operation:
+        """Wait until one ended: see `Operation.wait`. ``timeout``: seconds."""
+        return await self[operation_id].wait(timeout)
+
+    async def cancel(self, operation_id: str) -> None:
+        """Cancel one. Raises `IncusAPIError` (400) where the server cannot. ``DELETE /1.0/operations/{id}``."""
+        await self[operation_id].cancel()
+
+    async def delete(self, operation_id: str) -> None:
+        """Cancel one; the published release's second name for `cancel`. ``DELETE /1.0/operations/{id}``."""
+        await self.cancel(operation_id)

@@ -1,0 +1,22 @@
+"""Profiles."""
+
+from __future__ import annotations
+
+from typing import Unpack
+
+from .. import models
+from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
+
+
+class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
+    """A profile: configuration and devices that instances share."""
+
+
+class ProfilesAPI(Edits[Profile, models.ProfilePut], Renames[Profile], Deletes[Profile]):
+    """``client.profiles``."""
+
+    resource, segment = Profile, "profiles"
+
+    async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile:
+        """Create a profile; returns its handle. ``POST /1.0/profiles``."""
+        return await self._create(name, body)

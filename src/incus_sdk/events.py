@@ -1,0 +1,199 @@
+"""The server's events as a typed stream that stays alive, and says so when it lost something."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Self
+
+from . import models, wire
+from .exceptions import IncusAPIError, IncusConnectionError, IncusInputError
+from .models.base import Json, Record
+from .scope import Scope
+from .transport import WebSocket
+
+TYPES = ("lifecycle", "logging", "network-acl", "operation")
+
+_IDLE = 30.0  # seconds; the server pings every 10
+_QUEUE = 1000  # events held for a slow reader; then the server is made to wait, and in the end drops the connection
+
+
+class Requestor(Record):
+    """Who caused an event."""
+
+    username: str
+    protocol: str
+    """``unix``, ``tls``, ``oidc`` or ``cluster``."""
+    address: str
+    """IP address and port; ``@`` over the unix socket."""
+
+
+class Lifecycle(Record):
+    """What happened to which object."""
+
+    action: str
+    """As ``instance-started``; see Incus' list of lifecycle events."""
+    source: str
+    """The object's path in the API, with its project."""
+    context: dict[str, Any]
+    """Details that depend on the action."""
+    requestor: Requestor
+    name: str
+    project: str
+
+
+class LogEntry(Record):
+    """A line of the daemon's log."""
+
+    message: str
+    level: str
+    context: dict[str, str]
+
+
+class LifecycleEvent(models.Event):
+    """Something happened to an object."""
+
+    metadata: Lifecycle
+
+
+class OperationEvent(models.Event):
+    """An operation began, progressed or ended."""
+
+    metadata: models.Operation
+
+
+class LoggingEvent(models.Event):
+    """The daemon, or for ``network-acl`` a network's ACL, logged a line."""
+
+    metadata: LogEntry
+
+
+@dataclass(frozen=True)
+class Gap:
+    """The stream was broken here and is alive again: events are missing, so look at what they told you about anew."""
+
+    reason: str
+
+
+_CLASSES: dict[Any, type[models.Event]] = {
+    "lifecycle": LifecycleEvent,
+    "operation": OperationEvent,
+    "logging": LoggingEvent,
+    "network-acl": LoggingEvent,
+}
+
+
+class EventStream:
+    """Events, as an async context manager and iterator.
+
+        async with client.events.listen(types=["lifecycle"]) as events:
+            async for event in events: ...
+
+    Inside the ``async with`` the subscription is in place: what happens from then on is not missed. After a broken
+    connection it subscribes again, for as long as it takes, and then yields a `Gap`.
+    """
+
+    def __init__(self, scope: Scope, types: Iterable[str] | None = None, all_projects: bool = False) -> None:
+        if isinstance(types, str):
+            raise IncusInputError(f"types must be a list of names, not the str {types!r}")
+        chosen = None if types is None else list(types)
+        if unknown := set(chosen or ()) - set(TYPES):
+            raise IncusInputError(f"no such event types: {sorted(unknown)}; there are {', '.join(TYPES)}")
+        self._scope = scope
+        self._query = {"type": ",".join(chosen) if chosen else None, "all-projects": all_projects or None}
+        self._queue: asyncio.Queue[models.Event | Gap | Exception] = asyncio.Queue(_QUEUE)
+        self._pump: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        if self._pump is not None:
+            raise IncusInputError("an event stream is used once; call listen() again")
+        socket = await self._connect()
+        self._pump = asyncio.create_task(self._run(socket), name="incus-sdk events")
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._pump is not None:
+            self._pump.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._pump
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> models.Event | Gap:
+        """The next event. Raises what the server said if it refuses to be listened to any longer."""
+        if self._pump is None:
+            raise IncusInputError("an event stream is opened by `async with`")
+        if self._pump.done() and self._queue.empty():
+            raise StopAsyncIteration
+        item = await self._queue.get()
+        if isinstance(item, Exception):
+            raise item
+        return item
+
+    async def _connect(self) -> WebSocket:
+        return await self._scope.websocket(wire.path("events"), self._query)
+
+    async def _run(self, socket: WebSocket) -> None:
+        try:
+            while True:
+                reason = await self._read(socket)
+                socket = await self._reconnect()
+                await self._queue.put(Gap(reason))
+        except Exception as error:
+            await self._queue.put(error)  # whoever reads the stream gets it
+
+    async def _read(self, socket: WebSocket) -> str:
+        """Queue what comes until the connection ends; returns why it did."""
+        try:
+            while (message := await socket.receive(idle=_IDLE)) is not None:
+                await self._queue.put(_event(json.loads(message)))
+        except ValueError as error:
+            return f"the server sent what is no event: {error}"
+        finally:
+            await socket.close()
+        return "the connection was lost"
+
+    async def _reconnect(self) -> WebSocket:
+        pause = 0.1
+        while True:
+            try:
+                return await self._connect()
+            except (IncusConnectionError, TimeoutError):
+                pass
+            except IncusAPIError as error:
+                if error.status_code != 503:  # shutting down, or not ready yet
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(pause * 2, 5.0)
+
+
+class EventsAPI:
+    """``client.events``."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def listen(self, types: Iterable[str] | None = None, *, all_projects: bool = False) -> EventStream:
+        """A stream of events, opened by ``async with``.
+
+        ``types``: any of ``lifecycle``, ``operation``, ``logging``, ``network-acl``; None means all that this client
+        may see. The project is the client's, or with ``all_projects`` every one. Yields `LifecycleEvent`,
+        `OperationEvent`, `LoggingEvent`, a plain `Event` for a type unknown to this SDK, and `Gap` after a reconnect.
+
+        ``GET /1.0/events`` (websocket).
+        """
+        return EventStream(self._scope, types, all_projects)
+
+
+def _event(message: Any) -> models.Event:
+    if not isinstance(message, dict):
+        raise ValueError(f"an event must be an object, not {type(message).__name__}")
+    raw: Json = message
+    return _CLASSES.get(raw.get("type"), models.Event)(raw)

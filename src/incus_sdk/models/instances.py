@@ -1,0 +1,498 @@
+"""Instances: records and request bodies, snapshots, backups and state included."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, TypedDict
+
+from .base import Config, Devices, Record, RecordList, RecordMap
+
+
+class InstanceBackup(Record):
+    """A backup of an instance that the server keeps until it expires."""
+
+    created_at: datetime | None
+    expires_at: datetime | None
+    """When the server deletes it; None: never."""
+    instance_only: bool
+    """Made without the instance's snapshots."""
+    name: str
+    """Without the instance's name."""
+    optimized_storage: bool
+    """In the storage driver's own format, which only a pool of the same driver can restore, rather than a plain tar."""
+
+
+class InstanceSnapshot(Record):
+    """An instance as it was at one moment."""
+
+    architecture: str
+    config: dict[str, str]
+    created_at: datetime | None
+    description: str
+    devices: dict[str, dict[str, str]]
+    ephemeral: bool
+    expanded_config: dict[str, str]
+    """``config`` with the profiles' configuration below it."""
+    expanded_devices: dict[str, dict[str, str]]
+    """``devices`` with the profiles' devices below them."""
+    expires_at: datetime | None
+    """When the server deletes it; None: never."""
+    last_used_at: datetime | None
+    name: str
+    """Without the instance's name."""
+    profiles: list[str]
+    size: int
+    """Bytes it takes on the pool by itself; -1 where the server cannot tell."""
+    stateful: bool
+    """Holds the memory and processes of the running instance too."""
+
+
+class InstanceStateCPU(Record):
+    """Processor time of an instance."""
+
+    allocated_time: int
+    """Processor time it may take in each second, in nanoseconds: 4000000000 is four CPUs."""
+    usage: int
+    """Processor time taken since it started, in nanoseconds."""
+
+
+class InstanceStateDisk(Record):
+    """Room that one disk device takes."""
+
+    total: int
+    """Size in bytes, where the storage driver knows it; 0 otherwise."""
+    usage: int
+    """Bytes in use."""
+
+
+class InstanceStateMemory(Record):
+    """Memory of an instance, in bytes."""
+
+    swap_usage: int
+    swap_usage_peak: int
+    """The most since it started."""
+    total: int
+    """What the instance can use at most."""
+    usage: int
+    usage_peak: int
+    """The most since it started."""
+
+
+class InstanceStateNetworkAddress(Record):
+    """An IP address on an interface inside an instance."""
+
+    address: str
+    family: str
+    """inet or inet6."""
+    netmask: str
+    """Prefix length, such as 24."""
+    scope: str
+    """local, link or global."""
+
+
+class InstanceStateNetworkCounters(Record):
+    """Traffic of an interface since it came up, seen from inside the instance."""
+
+    bytes_received: int
+    bytes_sent: int
+    errors_received: int
+    errors_sent: int
+    packets_dropped_inbound: int
+    packets_dropped_outbound: int
+    packets_received: int
+    packets_sent: int
+
+
+class InstanceStateNetwork(Record):
+    """One network interface, as seen from inside the instance."""
+
+    addresses: RecordList[InstanceStateNetworkAddress]
+    counters: InstanceStateNetworkCounters
+    host_name: str
+    """The interface at the host's end, such as vethbbcd39c7; empty where there is none."""
+    hwaddr: str
+    """MAC address."""
+    mtu: int
+    """Bytes."""
+    state: str
+    """up or down."""
+    type: str
+    """broadcast, loopback, point-to-point or unknown."""
+
+
+class InstanceStateOSInfo(Record):
+    """The operating system inside an instance; empty while it is not running."""
+
+    fqdn: str
+    """Host name with its domain."""
+    hostname: str
+    kernel_version: str
+    os: str
+    """Such as Debian GNU/Linux."""
+    os_version: str
+
+
+class InstanceState(Record):
+    """What an instance is doing and using at this moment."""
+
+    cpu: InstanceStateCPU
+    disk: RecordMap[InstanceStateDisk]
+    """By device name."""
+    memory: InstanceStateMemory
+    network: RecordMap[InstanceStateNetwork]
+    """By interface name, as seen from inside; empty while stopped."""
+    os_info: InstanceStateOSInfo
+    pid: int
+    """Process id on the host: of init for a container, of QEMU for a virtual machine; 0 when stopped."""
+    processes: int
+    """How many run inside; -1 for a virtual machine without a running agent."""
+    started_at: datetime | None
+    """None when stopped."""
+    status: str
+    """Running, Stopped, Frozen, Error, or Ready once the system inside has told the server so (by /dev/incus)."""
+    status_code: int
+
+
+class Instance(Record):
+    """A container or virtual machine."""
+
+    architecture: str
+    config: dict[str, str]
+    """Its own configuration, without the profiles'."""
+    created_at: datetime | None
+    description: str
+    devices: dict[str, dict[str, str]]
+    """Its own devices by name, without the profiles'."""
+    disk_only: bool
+    """Belongs to ``restore``: the server never sends it."""
+    ephemeral: bool
+    """Deleted when it stops."""
+    expanded_config: dict[str, str]
+    """What applies in the end: ``config`` over the profiles'."""
+    expanded_devices: dict[str, dict[str, str]]
+    """What is attached in the end: ``devices`` over the profiles'."""
+    last_used_at: datetime | None
+    """When it last started; None: never."""
+    location: str
+    """Cluster member it lives on; none (the word) on a server outside any cluster."""
+    name: str
+    profiles: list[str]
+    """In the order they apply: a later one overrides an earlier one."""
+    project: str
+    restore: str
+    """Part of an update, see InstancePut: the server never sends it."""
+    stateful: bool
+    """A running state is saved on disk, for the next start to resume."""
+    status: str
+    """Running, Stopped, Frozen, Error and others; Error also for one whose cluster member does not answer."""
+    status_code: int
+    """102 stopped, 103 running, 110 frozen, 112 error."""
+    type: str
+    """container or virtual-machine."""
+
+
+class InstanceFull(Instance):
+    """An instance together with its state, snapshots and backups, as recursion 2 gives it."""
+
+    backups: RecordList[InstanceBackup]
+    snapshots: RecordList[InstanceSnapshot]
+    state: InstanceState
+
+
+class InstanceNVRAMVariable(Record):
+    """A UEFI variable of a virtual machine (``instance_nvram``)."""
+
+    attributes: list[str]
+    """UEFI attributes, among them those that make it last or visible to the running system."""
+    binary: str
+    """The whole value in base64."""
+    data: Any
+    """The value decoded, in a shape that depends on the variable; None where the server cannot decode it."""
+    timestamp: datetime | None
+    """Only of a variable with time-based authentication."""
+
+
+class BackupTarget(TypedDict, total=False):
+    """Where the server uploads a backup to instead of keeping it (``backup_s3_upload``)."""
+
+    access_key: str
+    bucket_name: str
+    path: str
+    """Name of the object in the bucket, such as backups/c1.tar."""
+    protocol: str
+    """S3 is the only one."""
+    secret_key: str
+    url: str
+    """HTTPS address of the S3 service, without the bucket."""
+
+
+class InstanceBackupPost(TypedDict, total=False):
+    """Renames a backup."""
+
+    name: str
+
+
+class InstanceBackupsPost(TypedDict, total=False):
+    """Makes a backup of an instance."""
+
+    compression_algorithm: str
+    """A program such as gzip, xz or zstd, its options after a space, or none; absent: the server's setting."""
+    expires_at: str | datetime
+    """When the server is to delete it; absent: never."""
+    instance_only: bool
+    """Leave the snapshots out."""
+    name: str
+    """Absent: the server picks backup0, backup1, ..."""
+    optimized_storage: bool
+    """The storage driver's own format: faster, but only a pool of the same driver restores it."""
+    root_only: bool
+    """Leave out the volumes that depend on this instance."""
+    target: BackupTarget
+
+
+class InstanceConsolePost(TypedDict, total=False):
+    """Attaches to an instance's console."""
+
+    force: bool
+    """Take the console over from whoever holds it."""
+    height: int
+    """Rows; of a text console only."""
+    type: str
+    """console (text, the default) or vga (SPICE, virtual machines only)."""
+    width: int
+    """Columns; of a text console only."""
+
+
+class InstanceDebugRepairPost(TypedDict, total=False):
+    """Repairs what ordinary calls cannot reach (``instances_debug_repair``)."""
+
+    action: str
+    """rebuild-config-volume, of a stopped virtual machine on QCOW2; newer servers know rebuild-nvram too."""
+
+
+_InstanceExecPostHyphens = TypedDict(
+    "_InstanceExecPostHyphens", {"record-output": bool, "wait-for-websocket": bool}, total=False
+)
+
+
+class InstanceExecPost(_InstanceExecPostHyphens, total=False):
+    """Runs a command in an instance.
+
+    ``wait-for-websocket`` starts the command only when its websockets are connected. ``record-output`` has the server
+    keep what the command writes, as two log files to fetch; it goes neither with that nor with ``interactive``.
+    Without either key the output is lost.
+    """
+
+    command: Sequence[str]
+    """Program and arguments; no shell reads them."""
+    cwd: str
+    """Directory to start in; absent: what HOME is in the command's environment."""
+    environment: Mapping[str, str]
+    """Set on top of the instance's own ``environment.*`` configuration."""
+    group: int
+    """Numeric id; absent: 0, root."""
+    height: int
+    """Rows of the terminal."""
+    interactive: bool
+    """One terminal in place of three pipes, so that stdout and stderr are one stream."""
+    user: int
+    """Numeric id; absent: 0, root."""
+    width: int
+    """Columns of the terminal."""
+
+
+class InstanceNVRAMVariablePut(TypedDict, total=False):
+    """Writes a UEFI variable of a virtual machine (``instance_nvram``)."""
+
+    attributes: Sequence[str]
+    data: Any
+    """The value in decoded form, as the server sends it for the same variable."""
+    timestamp: str | datetime
+    """Only of a variable with time-based authentication."""
+
+
+class InstancePortForwardPost(TypedDict, total=False):
+    """Opens a TCP connection to a port inside an instance (``instance_port_forward``)."""
+
+    address: str
+    """As seen from inside, such as 127.0.0.1."""
+    port: int
+
+
+class InstancePostTarget(TypedDict, total=False):
+    """The server that takes in a migrating instance, when the source is to push."""
+
+    certificate: str
+    """That server's certificate, PEM."""
+    operation: str
+    """Full address of that server's migration operation: https://host:8443/1.0/operations/<id>."""
+    secrets: Mapping[str, str]
+    """Of that operation's websockets, by their names: control, fs, and criu when live."""
+
+
+class InstancePost(TypedDict, total=False):
+    """Renames an instance, or moves it to another pool, project, cluster member or server.
+
+    The server spells three of these keys with a capital letter.
+    """
+
+    Config: Config
+    """Overrides for the moved instance."""
+    Devices: Devices
+    """Overrides for the moved instance."""
+    Profiles: Sequence[str]
+    """In place of the profiles it has; absent: it keeps them."""
+    allow_inconsistent: bool
+    """Carry on when files change while they are being copied."""
+    instance_only: bool
+    """Leave the snapshots behind."""
+    live: bool
+    """Keep it running on the way."""
+    migration: bool
+    """A move rather than a rename."""
+    name: str
+    pool: str
+    """Storage pool to move to, on the same server."""
+    project: str
+    """Project to move to, on the same server."""
+    refresh: bool
+    """Between cluster members: copy a running container in rounds, and stop it for the last one only
+    (``instance_refresh_migration``)."""
+    target: InstancePostTarget
+    """Absent: the other server pulls, or the move stays within this server or cluster."""
+
+
+class InstancePut(TypedDict, total=False):
+    """Replaces an instance's configuration; or, with ``restore``, goes back to a snapshot and changes nothing else."""
+
+    architecture: str
+    config: Config
+    description: str
+    devices: Devices
+    disk_only: bool
+    """With ``restore``: only the disk, not the configuration (``instance_snapshot_disk_only_restore``)."""
+    ephemeral: bool
+    """Delete it when it stops."""
+    profiles: Sequence[str]
+    """In the order they apply: a later one overrides an earlier one."""
+    restore: str
+    """Name of the snapshot to go back to."""
+    stateful: bool
+    """With ``restore``: the saved running state as well; not together with ``disk_only``."""
+
+
+_InstanceSourceHyphens = TypedDict("_InstanceSourceHyphens", {"base-image": str}, total=False)
+
+
+class InstanceSource(_InstanceSourceHyphens, total=False):
+    """What a new instance is made from.
+
+    ``base-image`` is the fingerprint of the image a migrating instance once came from: where the target has that image
+    too, less needs to travel.
+    """
+
+    alias: str
+    """Of type image: the image's alias."""
+    allow_inconsistent: bool
+    """Of type copy or migration: carry on when files change while they are being copied."""
+    certificate: str
+    """Of the remote server, PEM; absent: the system's authorities decide."""
+    fingerprint: str
+    """Of type image: the image's SHA-256, or enough of its beginning to be unique."""
+    instance_only: bool
+    """Of type copy or migration: leave the snapshots out."""
+    live: bool
+    """Of type migration: bring the running state along."""
+    mode: str
+    """Of type migration, and required there: pull or push, who connects to whom."""
+    operation: str
+    """Of type migration, pulling: full address of the source's operation."""
+    project: str
+    """Where the copied instance or the local image is; absent: the new instance's project."""
+    properties: Mapping[str, str]
+    """Of type image, without ``server``: the newest local image that has all of these."""
+    protocol: str
+    """Of a remote image's server: incus, simplestreams or, with ``instance_oci``, oci."""
+    refresh: bool
+    """Of type copy or migration: bring an existing instance up to date rather than make one."""
+    refresh_exclude_older: bool
+    """With ``refresh``: skip the source's snapshots that are older than the newest one here."""
+    secret: str
+    """Opens a private image of another server."""
+    secrets: Mapping[str, str]
+    """Of type migration, pulling: of the source operation's websockets, by their names: control, fs, criu."""
+    server: str
+    """Address of a remote image's server."""
+    source: str
+    """Of type copy: an instance (c1) or a snapshot (c1/snap0) of this server."""
+    type: str
+    """image, copy, migration, or none for an empty instance."""
+
+
+class InstanceRebuildPost(TypedDict, total=False):
+    """Replaces a stopped instance's root disk, from an image or by an empty one."""
+
+    source: InstanceSource
+    """Of type image or none."""
+
+
+class InstanceSnapshotPost(TypedDict, total=False):
+    """Renames a snapshot, or migrates it to another server as an instance."""
+
+    live: bool
+    """With ``migration``: bring the saved running state along."""
+    migration: bool
+    """A migration rather than a rename."""
+    name: str
+    target: InstancePostTarget
+
+
+class InstanceSnapshotPut(TypedDict, total=False):
+    """Changes when a snapshot expires."""
+
+    expires_at: str | datetime
+
+
+class InstanceSnapshotsPost(TypedDict, total=False):
+    """Takes a snapshot."""
+
+    expires_at: str | datetime
+    """When the server deletes it; absent: by the instance's ``snapshots.expiry.manual`` or ``snapshots.expiry``."""
+    name: str
+    """Absent: by the instance's ``snapshots.pattern``, which unchanged gives snap0, snap1, ..."""
+    stateful: bool
+    """With the memory and processes of the running instance."""
+
+
+class InstanceStatePut(TypedDict, total=False):
+    """Starts, stops, restarts, freezes or unfreezes."""
+
+    action: str
+    """start, stop, restart, freeze or unfreeze."""
+    force: bool
+    """Of stop and restart: at once, without asking the system inside to shut down."""
+    stateful: bool
+    """Of stop: save the running state to disk; of start: resume from it."""
+    timeout: int
+    """Seconds for a clean shutdown before giving up; 0 as with ``force``, -1 or absent the server's 600."""
+
+
+class InstancesPost(InstancePut, total=False):
+    """Creates an instance."""
+
+    instance_type: str
+    """A cloud provider's size, such as t2.micro or c2-m4, turned into limits; the kind of instance is ``type``."""
+    name: str
+    """Absent: the server makes one up."""
+    source: InstanceSource
+    start: bool
+    """Start it in the same operation."""
+    type: str
+    """container (the default) or virtual-machine."""
+
+
+class InstancesPut(TypedDict, total=False):
+    """Changes the state of every instance of a project at once."""
+
+    state: InstanceStatePut

@@ -1,0 +1,373 @@
+"""Storage pools, their volumes and buckets: records and request bodies."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, TypedDict
+
+from .base import Config, Key, Record, RecordList
+from .instances import BackupTarget
+from .resources import ResourcesStoragePoolInodes, ResourcesStoragePoolSpace
+
+
+class StoragePool(Record):
+    """A place where volumes and buckets live."""
+
+    name: str
+    description: str
+    driver: str
+    """Such as ``dir``, ``btrfs``, ``zfs``, ``lvm`` or ``ceph``."""
+    config: dict[str, str]
+    status: str
+    """``Pending``, ``Created``, ``Errored``, ``Unknown`` or ``Unavailable``."""
+    locations: list[str]
+    """Cluster members that have it; empty on a server of its own."""
+    used_by: list[str]
+    """URLs of the volumes in it, and of the instances, images and profiles that need it."""
+
+
+class StoragePoolPut(TypedDict, total=False):
+    """The parts of a pool that can change."""
+
+    config: Config
+    description: str
+
+
+class StoragePoolsPost(StoragePoolPut, total=False):
+    """A new pool."""
+
+    name: str
+    driver: str
+    """One of the drivers that the server lists as supported."""
+
+
+class StoragePoolState(Record):
+    """How full a pool is on one server."""
+
+    inodes: ResourcesStoragePoolInodes
+    """Zeros where the driver does not count them."""
+    space: ResourcesStoragePoolSpace
+
+
+class StorageVolume(Record):
+    """A volume of a pool: a disk or a file system."""
+
+    name: str
+    description: str
+    type: str
+    """``custom``, or what it is the root disk of: ``container``, ``virtual-machine`` or ``image``."""
+    content_type: str
+    """``filesystem``, ``block`` or ``iso``."""
+    config: dict[str, str]
+    created_at: datetime | None
+    location: str
+    """Cluster member that has it; empty when all of them reach it."""
+    project: str
+    restore: str
+    """Means something in updates only; answers leave it empty."""
+    used_by: list[str]
+    """URLs of the instances and profiles that attach it."""
+
+
+class StorageVolumeFull(StorageVolume):
+    """A volume with its backups, snapshots and use of the disk (extension ``storage_volume_full``)."""
+
+    backups: RecordList[StorageVolumeBackup]
+    snapshots: RecordList[StorageVolumeSnapshot]
+    state: StorageVolumeState
+
+
+class StorageVolumePut(TypedDict, total=False):
+    """The parts of a volume that can change, or a snapshot to go back to."""
+
+    config: Config
+    description: str
+    restore: str
+    """Name of the snapshot whose content the volume gets back."""
+
+
+class StorageVolumesPost(StorageVolumePut, total=False):
+    """A new volume: empty, or a copy."""
+
+    name: str
+    type: str
+    """``custom``: the server makes the others by itself."""
+    content_type: str
+    """``filesystem`` (empty means it too) or ``block``."""
+    source: StorageVolumeSource
+    """Absent: an empty volume."""
+
+
+class StorageVolumeSource(TypedDict, total=False):
+    """Where the content of a new volume comes from."""
+
+    type: str
+    """``copy`` (from the same server or cluster) or ``migration`` (from another one); empty: nowhere."""
+    name: str
+    """The volume to copy; one of its snapshots is ``volume/snapshot``."""
+    pool: str
+    """For a copy; empty: the new volume's own pool."""
+    project: str
+    """For a copy; empty: the new volume's own project."""
+    location: str
+    """Cluster member that has the volume to copy."""
+    mode: str
+    """Of a migration, who connects: the new side (``pull``) or the old side (``push``)."""
+    operation: str
+    """URL of the old side's operation, for ``pull``."""
+    secrets: Mapping[str, str]
+    """Secret of each of that operation's websockets, by its name, for ``pull``."""
+    certificate: str
+    """The old side's server certificate (PEM), for ``pull``."""
+    refresh: bool
+    """Bring an existing volume up to date instead of making a new one."""
+    refresh_exclude_older: bool
+    """With ``refresh``, leave out snapshots older than the newest one there."""
+    volume_only: bool
+    """Leave out the snapshots."""
+
+
+class StorageVolumePost(TypedDict, total=False):
+    """A volume's new name or place, or the sending half of a migration."""
+
+    name: str
+    pool: str
+    """To move it to another pool."""
+    project: str
+    """To move it to another project."""
+    source: StorageVolumeSource
+    """Only its ``location`` counts: the cluster member that has the volume, to move it to another one."""
+    migration: bool
+    """True starts a migration instead of a rename."""
+    target: StorageVolumePostTarget
+    """Of a migration whose old side connects; absent: the new side does."""
+    volume_only: bool
+    """Leave out the snapshots, in a migration."""
+
+
+class StorageVolumePostTarget(TypedDict, total=False):
+    """The receiving half of a migration, for the old side to connect to."""
+
+    operation: str
+    """URL of the new side's operation."""
+    secrets: Mapping[str, str]
+    """Secret of each of that operation's websockets, by its name."""
+    certificate: str
+    """The new side's server certificate (PEM)."""
+
+
+class StorageVolumeRebuildPost(TypedDict, total=False):
+    """Nothing yet: a custom volume is emptied without options (extension ``storage_volumes_rebuild``)."""
+
+
+class StorageVolumeState(Record):
+    """What the server measures of a volume."""
+
+    usage: StorageVolumeStateUsage
+    """Empty where the driver cannot tell."""
+
+
+class StorageVolumeStateUsage(Record):
+    """How full a volume is, in bytes."""
+
+    used: int
+    """0 also when not known."""
+    total: int
+    """The configured size; 0: no limit, or not known."""
+
+
+class StorageVolumeSnapshot(Record):
+    """A volume as it was at some moment."""
+
+    name: str
+    """Lists may give it as ``volume/snapshot``."""
+    description: str
+    content_type: str
+    """``filesystem``, ``block`` or ``iso``."""
+    config: dict[str, str]
+    created_at: datetime | None
+    expires_at: datetime | None
+    """When the server deletes it; None: never."""
+
+
+class StorageVolumeSnapshotPut(TypedDict, total=False):
+    """The parts of a volume's snapshot that can change."""
+
+    description: str
+    expires_at: str | datetime
+    """When the server deletes it."""
+
+
+class StorageVolumeSnapshotsPost(TypedDict, total=False):
+    """A new snapshot of a volume."""
+
+    name: str
+    """Empty: by the volume's ``snapshots.pattern``."""
+    expires_at: str | datetime
+    """Absent: by the volume's ``snapshots.expiry``."""
+
+
+class StorageVolumeSnapshotPost(TypedDict, total=False):
+    """The new name of a volume's snapshot, or the sending half of a migration."""
+
+    name: str
+    migration: bool
+    """True starts a migration instead of a rename."""
+    target: StorageVolumePostTarget
+    """Of a migration whose old side connects; absent: the new side does."""
+
+
+class StorageVolumeBackup(Record):
+    """A volume packed into a file on the server, to be downloaded."""
+
+    name: str
+    created_at: datetime | None
+    expires_at: datetime | None
+    """When the server deletes it; None: never."""
+    optimized_storage: bool
+    """Whether it is in the pool driver's own format, which only such a pool can read."""
+    volume_only: bool
+    """Whether it lacks the snapshots."""
+
+
+class StorageVolumeBackupsPost(TypedDict, total=False):
+    """A new backup of a volume."""
+
+    name: str
+    """Empty: the server's choice."""
+    expires_at: str | datetime
+    """Absent: never."""
+    compression_algorithm: str
+    """``gzip``, ``zstd``, ``none``, ...; empty: as the server is configured."""
+    optimized_storage: bool
+    """Use the pool driver's own format, which only such a pool can read."""
+    volume_only: bool
+    """Leave out the snapshots."""
+    target: BackupTarget
+    """Upload it there instead of keeping it on the server (extension ``backup_s3_upload``)."""
+
+
+class StorageVolumeBackupPost(TypedDict, total=False):
+    """The new name of a volume's backup."""
+
+    name: str
+
+
+class StorageVolumeBitmap(Record):
+    """A record of which parts of a volume were written to (extension ``storage_volume_nbd``)."""
+
+    name: str
+    granularity: int
+    """Bytes that one bit stands for."""
+    count: int
+    """Bytes written to."""
+    recording: bool
+    """Whether new writes are still noted."""
+    busy: bool
+    """Whether some operation holds it now."""
+    persistent: bool
+    """Whether it outlives the virtual machine's process."""
+    inconsistent: bool
+    """Whether it was not saved properly, and is of no use."""
+
+
+class StorageVolumeBitmapsPost(TypedDict, total=False):
+    """A new bitmap of a volume."""
+
+    name: str
+    granularity: int
+    """Bytes that one bit stands for."""
+    disabled: bool
+    """Note no writes yet."""
+    persistent: bool
+    """Let it outlive the virtual machine's process."""
+
+
+class StorageBucket(Record):
+    """An S3 bucket of a pool."""
+
+    name: str
+    description: str
+    config: dict[str, str]
+    s3_url: str
+    """Where S3 clients find it; empty while the server has no address for that."""
+    location: str
+    """Cluster member that has it; empty when all of them reach it."""
+    project: str
+
+
+class StorageBucketFull(StorageBucket):
+    """A bucket with its backups and keys (extension ``storage_bucket_full``)."""
+
+    backups: RecordList[StorageBucketBackup]
+    bucket_keys: Annotated[RecordList[StorageBucketKey], Key("keys")]
+
+
+class StorageBucketPut(TypedDict, total=False):
+    """The parts of a bucket that can change."""
+
+    config: Config
+    description: str
+
+
+class StorageBucketsPost(StorageBucketPut, total=False):
+    """A new bucket."""
+
+    name: str
+
+
+class StorageBucketKey(Record):
+    """A pair of S3 credentials for one bucket."""
+
+    name: str
+    description: str
+    role: str
+    """``admin`` or ``read-only``."""
+    access_key: Annotated[str, Key("access-key")]
+    secret_key: Annotated[str, Key("secret-key")]
+
+
+_S3Credentials = TypedDict("_S3Credentials", {"access-key": str, "secret-key": str}, total=False)
+
+
+class StorageBucketKeyPut(_S3Credentials, total=False):
+    """The parts of a bucket's key that can change; where a credential is empty, the server makes one."""
+
+    description: str
+    role: str
+    """``admin`` or ``read-only``."""
+
+
+class StorageBucketKeysPost(StorageBucketKeyPut, total=False):
+    """A new key of a bucket."""
+
+    name: str
+
+
+class StorageBucketBackup(Record):
+    """A bucket packed into a file on the server, to be downloaded."""
+
+    name: str
+    created_at: datetime | None
+    expires_at: datetime | None
+    """When the server deletes it; None: never."""
+    compression_algorithm: str
+    """Documented, but servers seldom send it."""
+
+
+class StorageBucketBackupsPost(TypedDict, total=False):
+    """A new backup of a bucket."""
+
+    name: str
+    """Empty: the server's choice."""
+    expires_at: str | datetime
+    """Absent: never."""
+    compression_algorithm: str
+    """``gzip``, ``zstd``, ``none``, ...; empty: as the server is configured."""
+
+
+class StorageBucketBackupPost(TypedDict, total=False):
+    """The new name of a bucket's backup."""
+
+    name: str

@@ -1,0 +1,210 @@
+"""What a private daemon takes of the machine and must give back: programs, its directory, its cgroups.
+
+Every daemon has a directory with the file ``owner``: locked (flock) by the owner, and by the process that waits for
+the end of the daemon's namespaces, so that a free lock means that nothing of that daemon runs any more. It lists the
+daemon's cgroups. Both are left behind by an owner that was killed, and removed by the next one that starts.
+
+All of it blocks; nothing here knows Incus' API.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import secrets
+import shutil
+import struct
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from incus_sdk.exceptions import IncusError
+
+from ._init import HIDDEN
+
+PREFIX = "incus-sdk-"
+_MARK = "A private Incus daemon of incus_sdk.testing, and its cgroups:"
+_CGROUPS = Path("/sys/fs/cgroup")
+_LONGEST = 60
+"""Characters of a daemon's directory: the longest path of a unix socket is 107, and those of instances are below it."""
+
+_WHERE = ("/usr/libexec/incus", "/usr/lib/incus", "/usr/lib/x86_64-linux-gnu/incus", "/usr/lib/aarch64-linux-gnu/incus")
+_PROGRAMS = {
+    "incusd": "install Incus; Debian and Ubuntu: incus-base",
+    "unshare": "install util-linux",
+    "mount": "install mount",
+    "ip": "install iproute2",
+    "openssl": "install openssl",
+    "busybox": "a static one, for the image; install busybox-static",
+}
+
+
+class DaemonUnavailableError(IncusError):
+    """A private daemon cannot run here, or did not start: the message says why and what to do.
+
+    ``log`` is the end of the daemon's log if it got as far as having one, else empty.
+    """
+
+    def __init__(self, message: str = "", *, log: str = "") -> None:
+        super().__init__(message)
+        self.log = log
+
+
+def preflight(
+    *,
+    image: bool = True,
+    system: str = sys.platform,
+    uid: int | None = None,
+    path: str | None = None,
+    cgroups: Path = _CGROUPS,
+) -> dict[str, str]:
+    """The paths of the programs that a daemon needs, by name; ``image``: with those that make the image.
+
+    Raises `DaemonUnavailableError` with all that is missing. The other parameters stand for this machine: its platform,
+    the user, where to look for programs, and where the cgroups are mounted.
+    """
+    if system != "linux":
+        raise DaemonUnavailableError(f"a private Incus daemon needs Linux, and this is {system}")
+    problems: list[str] = []
+    if (os.geteuid() if uid is None else uid) != 0:
+        problems.append("not root (namespaces and mounts need it; run as root)")
+    if path is None:
+        path = os.pathsep.join((*_WHERE, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
+    programs: dict[str, str] = {}
+    for name, hint in _PROGRAMS.items():
+        program = shutil.which(name, path=path)
+        if program is not None and (name != "busybox" or _is_static(program)):
+            programs[name] = program
+        elif name != "busybox" or image:
+            problems.append(f"no {name} ({hint})")
+    if not any(_cgroup_parents(cgroups)):
+        problems.append(f"no cgroups to write to at {cgroups} (mount them; a container around this must be privileged)")
+    if problems:
+        raise DaemonUnavailableError("a private Incus daemon cannot run here: " + "; ".join(problems))
+    return programs
+
+
+def _is_static(program: str) -> bool:
+    """Whether a 64-bit program names no dynamic loader."""
+    with open(program, "rb") as file:
+        head = file.read(4096)
+    if head[:5] != b"\x7fELF\x02":
+        return False
+    (offset,) = struct.unpack_from("=Q", head, 32)
+    size, count = struct.unpack_from("=HH", head, 54)
+    interpreter = 3  # PT_INTERP
+    return all(struct.unpack_from("=I", head, offset + i * size)[0] != interpreter for i in range(count))
+
+
+class Home:
+    """A daemon's directory and cgroups, from their making to their removal."""
+
+    def __init__(self, directory: Path | None = None) -> None:
+        """Make them. ``directory``: new, or empty, or left behind by a daemon; None: a new one for temporary files.
+
+        Raises `DaemonUnavailableError` when it cannot be used or is in use.
+        """
+        place = Path(tempfile.gettempdir() if directory is None else directory).resolve()
+        hidden = next((path for path in HIDDEN if place.is_relative_to(path)), None)
+        if hidden is not None:
+            raise DaemonUnavailableError(f"{place} is inside {hidden}, which the daemon does not see: choose another")
+        if len(str(place)) > _LONGEST:
+            raise DaemonUnavailableError(f"{place} is longer than {_LONGEST} characters: sockets would not fit in it")
+        if directory is None:
+            place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
+        else:
+            _sweep(place)
+            place.mkdir(parents=True, exist_ok=True)
+            if any(place.iterdir()):
+                raise DaemonUnavailableError(f"{place} is not empty, or in use by another daemon: choose another")
+        self.directory = place
+        self.cgroups: list[Path] = []
+        self.lock = os.open(place / "owner", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            fcntl.flock(
+                self.lock, fcntl.LOCK_EX
+            )  # a sweep may have it for a moment, but leaves a file without the mark
+            name = f"{PREFIX}{secrets.token_hex(4)}"
+            self.cgroups += (parent / name for parent in _cgroup_parents())
+            os.write(self.lock, "\n".join([_MARK, *map(str, self.cgroups)]).encode())
+            for cgroup in self.cgroups:
+                _make_cgroup(cgroup)
+        except BaseException:
+            self.remove()
+            raise
+
+    def remove(self) -> None:
+        """Remove them; the daemon has ended."""
+        try:
+            _remove(self.directory, self.cgroups)
+        finally:
+            os.close(self.lock)
+
+
+def sweep() -> None:
+    """Remove what daemons of killed owners left behind in the directory of temporary files, and nothing else."""
+    for directory in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
+        _sweep(directory)
+
+
+def _sweep(directory: Path) -> None:
+    with contextlib.suppress(OSError):
+        lock = os.open(directory / "owner", os.O_RDWR | os.O_NOFOLLOW)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            mark, *cgroups = os.read(lock, 65536).decode(errors="replace").split("\n")
+            ours = os.fstat(lock).st_uid == os.geteuid()
+            there = os.path.samestat(os.fstat(lock), os.lstat(directory / "owner"))  # no other sweep was faster
+            if mark == _MARK and ours and there:
+                _remove(directory, [Path(cgroup) for cgroup in cgroups])
+        finally:
+            os.close(lock)
+
+
+def _remove(directory: Path, cgroups: list[Path]) -> None:
+    for cgroup in cgroups:
+        for path, _, _ in os.walk(cgroup, topdown=False):
+            with contextlib.suppress(OSError):
+                os.rmdir(path)
+    # The owner's file goes last, so that a removal that is interrupted is taken up by the next sweep.
+    for entry in directory.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
+        elif entry.name != "owner":
+            entry.unlink()
+    shutil.rmtree(directory)
+
+
+def _cgroup_parents(root: Path = _CGROUPS) -> Iterator[Path]:
+    """Where a daemon's cgroups belong: one place in each hierarchy that is mounted and writable."""
+    try:
+        hierarchies = Path("/proc/self/cgroup").read_text().splitlines()
+    except OSError:
+        return
+    for hierarchy in hierarchies:
+        _, controllers, own = hierarchy.split(":", 2)
+        if controllers:  # v1: below our own cgroup, so that our limits are the daemon's too
+            top = root / controllers.removeprefix("name=")
+            places = [top / own.lstrip("/"), top]
+        else:  # v2: at the top; our own holds processes, so it may not give controllers to cgroups below
+            places = [root / "unified", root]
+        for place in places:
+            if (place / "cgroup.procs").exists() and os.access(place, os.W_OK):
+                yield place
+                break
+
+
+def _make_cgroup(cgroup: Path) -> None:
+    """Make a cgroup, and in it ``init.scope`` for PID 1; liblxc knows that name and makes its own beside it."""
+    scope = cgroup / "init.scope"
+    scope.mkdir(parents=True)
+    for parent, child in ((cgroup.parent, cgroup), (cgroup, scope)):
+        if (child / "cpuset.cpus").exists() and (child / "cgroup.clone_children").exists():
+            for name in ("cpuset.cpus", "cpuset.mems"):  # v1: empty at first, and then no process may enter
+                (child / name).write_text((parent / name).read_text())
+        if (parent / "cgroup.controllers").exists():  # v2: as many controllers as there are, for limits
+            for controller in (parent / "cgroup.controllers").read_text().split():
+                with contextlib.suppress(OSError):  # refused where the top holds processes, as in a container
+                    (parent / "cgroup.subtree_control").write_text(f"+{controller}")

@@ -1,0 +1,114 @@
+"""PID 1 of a private daemon's namespaces: ``python -I -S _init.py DIRECTORY INCUSD LISTENER,... CGROUP...``.
+
+It mounts what the daemon sees, starts it, reaps, and lives as long as the owner's end of its standard input: when that
+ends, however the owner died, it ends too, and the kernel kills and unmounts everything else in the namespaces.
+A byte on standard input is the number of a signal for the daemon, which is started again when it has ended, and
+then a byte goes back. A daemon that ends by itself ends all.
+
+A program of its own: it imports nothing of this package.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import signal
+import subprocess
+import sys
+
+HIDDEN = ("/run", "/var/lib/incus", "/var/log/incus", "/var/cache/incus")
+"""What the daemon gets an empty one of, as it writes there whatever its own directory is."""
+
+APPARMOR = "/sys/module/apparmor/parameters/enabled"
+
+
+def mount(*arguments: str) -> None:
+    # Without its notes in /run, which is still the machine's.
+    subprocess.run(["mount", "--no-mtab", *arguments], check=True)
+
+
+def prepare(directory: str, cgroups: list[str]) -> None:
+    """Enter the daemon's cgroups and mount what it sees."""
+    for cgroup in cgroups:
+        with open(f"{cgroup}/cgroup.procs", "w") as file:
+            file.write("0")  # the process that writes, whatever its number is out there
+
+    # A sysfs shows the network links of the namespace it was mounted in; the cgroups are those of the machine.
+    sys_directory = f"{directory}/sys"
+    os.mkdir(sys_directory)
+    mount("-t", "sysfs", "sysfs", sys_directory)
+    mount("--rbind", "/sys/fs/cgroup", f"{sys_directory}/fs/cgroup")
+    mount("--move", sys_directory, "/sys")
+    os.rmdir(sys_directory)
+
+    if os.path.exists(APPARMOR):
+        # AppArmor profiles are the whole machine's and would outlive the daemon: liblxc sees none, nor does incusd,
+        # as the new sysfs has no securityfs.
+        with open(f"{directory}/apparmor", "w") as file:
+            file.write("N\n")
+        mount("--bind", f"{directory}/apparmor", APPARMOR)
+
+    for path in HIDDEN:
+        if os.path.isdir(path):
+            mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
+
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+
+def start(incusd: str, listeners: list[int]) -> int:
+    """Start the daemon with these sockets, as systemd's socket activation does, and return its process id."""
+    pid = os.fork()
+    if pid == 0:
+        os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+        for number, listener in enumerate(listeners, 3):
+            os.dup2(listener, number)
+        os.closerange(3 + len(listeners), 256)
+        signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+        environment = {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(listeners))}
+        os.execve(incusd, [incusd], environment)
+    return pid
+
+
+def reap(daemon: int) -> bool:
+    """Collect what has ended, orphans too; whether the daemon is among it."""
+    ended = False
+    with contextlib.suppress(ChildProcessError):
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            ended = ended or pid == daemon
+    return ended
+
+
+def main() -> None:
+    directory, incusd, numbers, *cgroups = sys.argv[1:]
+    # Out of the way of the numbers they get in the daemon.
+    listeners = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 64) for number in numbers.split(",")]
+    prepare(directory, cgroups)
+
+    children, notify = os.pipe()
+    os.set_blocking(notify, False)
+    signal.set_wakeup_fd(notify)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    daemon = start(incusd, listeners)
+    restart = False
+    while True:
+        readable, _, _ = select.select([0, children], [], [])
+        if 0 in readable:
+            command = os.read(0, 1)
+            if not command:
+                return
+            restart = True
+            os.kill(daemon, command[0])
+        if children in readable:
+            os.read(children, 4096)
+            if reap(daemon):
+                if not restart:
+                    return
+                restart = False
+                daemon = start(incusd, listeners)
+                os.write(0, b"\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,296 @@
+"""A real, private, throw-away Incus daemon.
+
+It runs in namespaces of its own: no network but its own links, without a route out, no mount or process visible from
+outside, its own directory, its own cgroups. The owner makes its two listeners, a unix socket and one on the machine's
+loopback, and holds one end of a socket pair whose other end is the standard input of PID 1 in there: when the owner
+ends, also by SIGKILL, the kernel ends everything in the namespaces at once. See `_host` for what remains, and `_init`
+for PID 1.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import os
+import signal
+import socket as sockets
+import ssl
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Literal, ParamSpec, Self, TypeVar
+
+from incus_sdk import Client, IncusAPIError, IncusConnectionError
+
+from . import _host, _init
+from ._host import DaemonUnavailableError
+from .image import busybox_image
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_READY = 60
+"""Seconds a daemon may take to start; 0.7 are usual."""
+
+_STOP = 3
+"""Seconds a daemon may take to stop before it is killed; 0.2 are usual, but it waits for running operations."""
+
+
+class Daemon:
+    """A real Incus daemon of one's own, from `start()` to `close()`, or for the time of ``async with``.
+
+    It has the storage pool ``default``, the profile ``default`` with a root disk and no network, and the image
+    ``busybox``. Needs Linux, root and an installed Incus, which is neither configured nor started for it. Any number
+    run side by side; the instances of each end with it.
+    """
+
+    def __init__(
+        self,
+        *,
+        image: bool = True,
+        storage: Literal["dir"] = "dir",
+        directory: str | os.PathLike[str] | None = None,
+    ) -> None:
+        """``image``: whether to import the image. ``storage``: the driver of the pool ``default``.
+
+        ``directory``: the daemon's directory, new or empty, and removed by `close()`; by default a new one in the
+        directory for temporary files.
+        """
+        self._image = image
+        self._storage = storage
+        self._wanted = None if directory is None else Path(directory)
+        self._programs: dict[str, str] = {}
+        self._home: _host.Home | None = None
+        self._port = 0
+        self._namespaces: subprocess.Popen[bytes] | None = None
+        self._control: sockets.socket | None = None
+
+    @property
+    def directory(self) -> Path:
+        """The daemon's directory, its ``INCUS_DIR``."""
+        return self._started().directory
+
+    @property
+    def socket(self) -> Path:
+        """The unix socket."""
+        return self.directory / "unix.socket"
+
+    @property
+    def url(self) -> str:
+        """The HTTPS address, on this machine's loopback: ``https://127.0.0.1:<port>``."""
+        self._started()
+        return f"https://127.0.0.1:{self._port}"
+
+    @property
+    def certificate(self) -> Path:
+        """The server's self-signed certificate (PEM)."""
+        return self.directory / "server.crt"
+
+    @property
+    def client_cert(self) -> tuple[Path, Path]:
+        """The certificate and the key (PEM) of a client that the daemon trusts."""
+        return self.directory / "client.crt", self.directory / "client.key"
+
+    def client(self, kind: Literal["unix", "https"] = "unix") -> Client:
+        """A client of the daemon, not connected yet: over the unix socket, or over HTTPS with `client_cert`."""
+        if kind == "unix":
+            return Client(str(self.socket))
+        return Client(self.url, cert=self.client_cert, server_cert=self.certificate)
+
+    async def __aenter__(self) -> Self:
+        await self.start()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.close()
+
+    async def start(self) -> None:
+        """Start the daemon and set it up; before that, remove what daemons of killed owners left behind.
+
+        Raises `DaemonUnavailableError` when this machine lacks something, or with the end of the daemon's log when it
+        does not start. Nothing remains of a start that failed or was cancelled.
+        """
+        if self._home is not None:
+            raise RuntimeError("the daemon was started already")
+        try:
+            await _blocking(self._prepare)
+            await _blocking(self._spawn)
+            await self._ready()
+            await self._set_up()
+        except BaseException:
+            await self.close()
+            raise
+
+    async def restart(self) -> None:
+        """Stop the daemon and start it again, with the same addresses and all it knows.
+
+        Its instances run on, and new connections wait meanwhile; existing ones are closed. After `kill()` it is what
+        the next start of the machine would be: the instances that ran are started again.
+        """
+        await _blocking(self._restart)
+        await self._ready()
+
+    async def kill(self) -> None:
+        """Kill the daemon and everything it started, at once, as the loss of the machine would; its files remain."""
+        await _blocking(self._kill)
+
+    async def close(self) -> None:
+        """End the daemon and all its instances, and remove everything of it. Does nothing if that was done."""
+        await _blocking(self._close)
+
+    def _started(self) -> _host.Home:
+        if self._home is None:
+            raise RuntimeError("this daemon is not started: use it inside `async with Daemon() as daemon`")
+        return self._home
+
+    def _prepare(self) -> None:
+        self._programs = _host.preflight(image=self._image)
+        try:
+            _host.sweep()
+            self._home = _host.Home(self._wanted)
+            certificate, key = self.client_cert
+            subprocess.run(
+                [
+                    *(self._programs["openssl"], "req", "-x509", "-subj", "/CN=incus-sdk", "-days", "3650", "-nodes"),
+                    *("-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:secp384r1"),
+                    *("-keyout", str(key), "-out", str(certificate)),
+                ],
+                check=True,
+                capture_output=True,
+            )
+        except (OSError, subprocess.CalledProcessError) as error:
+            detail = getattr(error, "stderr", None) or b""
+            raise DaemonUnavailableError(
+                f"a private Incus daemon cannot run here: {error} {detail.decode()}"
+            ) from error
+
+    def _spawn(self) -> None:
+        home, incusd = self._started(), self._programs["incusd"]
+        # Nothing of the caller's environment may point the daemon elsewhere (INCUS_*, LISTEN_*, proxies).
+        environment = {
+            "HOME": "/root",
+            "INCUS_DIR": str(home.directory),
+            "LANG": "C.UTF-8",
+            "PATH": os.pathsep.join(
+                (os.path.dirname(incusd), os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin")
+            ),
+            "TMPDIR": str(home.directory),
+        }
+        self.socket.unlink(missing_ok=True)
+        ours, theirs = sockets.socketpair()
+        with (
+            theirs,
+            sockets.create_server(("127.0.0.1", self._port)) as https,
+            sockets.socket(sockets.AF_UNIX) as unix,
+            open(home.directory / "incusd.log", "ab") as log,
+        ):
+            self._control, self._port = ours, https.getsockname()[1]
+            unix.bind(str(self.socket))
+            self.socket.chmod(0o600)
+            unix.listen(128)
+            listeners = unix.fileno(), https.fileno()
+            self._namespaces = subprocess.Popen(
+                [
+                    *(self._programs["unshare"], "--fork", "--kill-child", "--pid", "--net", "--mount", "--mount-proc"),
+                    *("--propagation", "private", "--", sys.executable, "-I", "-S", _init.__file__),
+                    *(str(home.directory), incusd, ",".join(map(str, listeners))),
+                    *(f"{cgroup}/init.scope" for cgroup in home.cgroups),
+                ],
+                stdin=theirs.fileno(),
+                stdout=log,
+                stderr=log,
+                cwd="/",
+                env=environment,
+                pass_fds=(*listeners, home.lock),
+                start_new_session=True,  # Ctrl-C is the owner's
+            )
+
+    def _restart(self) -> None:
+        if self._control is None or self._namespaces is None or self._namespaces.poll() is not None:
+            self._kill()
+            self._spawn()
+            return
+        # The signal is for the daemon alone: `_init` starts it again, and then answers.
+        self._control.settimeout(_STOP)
+        try:
+            self._control.sendall(bytes([signal.SIGTERM]))
+            self._control.recv(1)
+        except TimeoutError:
+            self._control.sendall(bytes([signal.SIGKILL]))
+            self._control.recv(1)
+
+    def _kill(self) -> None:
+        if self._control is not None:
+            # Not close() alone: a process that was forked off may have this socket too.
+            with contextlib.suppress(OSError):
+                self._control.shutdown(sockets.SHUT_RDWR)
+            self._control.close()
+            self._control = None
+        if self._namespaces is not None:
+            self._namespaces.wait()
+            self._namespaces = None
+
+    def _close(self) -> None:
+        self._kill()
+        if self._home is not None:
+            self._home.remove()
+            self._home, self._port = None, 0
+
+    async def _ready(self) -> None:
+        try:
+            async with asyncio.timeout(_READY):
+                while True:
+                    if await self._is_ready():
+                        return
+                    await asyncio.sleep(0.02)
+        except (IncusConnectionError, TimeoutError) as error:
+            lines = (self.directory / "incusd.log").read_text(errors="replace").splitlines()[-20:]
+            message = f"the Incus daemon did not start; the end of its log: {' | '.join(lines)}"
+            raise DaemonUnavailableError(message, log="\n".join(lines)) from error
+
+    async def _is_ready(self) -> bool:
+        client = self.client()
+        try:
+            await client.query("GET", "/internal/ready")
+        except IncusAPIError as error:
+            if error.status_code != 503:
+                raise
+            return False
+        finally:
+            await client.disconnect()
+        return True
+
+    async def _set_up(self) -> None:
+        certificate = ssl.PEM_cert_to_DER_cert(self.client_cert[0].read_text())
+        trusted = {"name": "incus-sdk", "type": "client", "certificate": base64.b64encode(certificate).decode()}
+        root = {"type": "disk", "path": "/", "pool": "default"}
+        async with self.client() as client:
+            # The very address it listens on already, or it would bind another one in its own network.
+            address = {"core.https_address": self.url.removeprefix("https://")}
+            await client.query("PATCH", "/1.0", body={"config": address})
+            await client.query("POST", "/1.0/certificates", body=trusted)
+            await client.query("POST", "/1.0/storage-pools", body={"name": "default", "driver": self._storage})
+            await client.query("PATCH", "/1.0/profiles/default", body={"devices": {"root": root}})
+            if self._image:
+                image = await asyncio.to_thread(busybox_image, self._programs["busybox"])
+                headers = {"Content-Type": "application/octet-stream", "X-Incus-filename": "busybox.tar"}
+                imported = await (await client.query("POST", "/1.0/images", body=image, headers=headers)).wait()
+                alias = {"name": "busybox", "target": imported.metadata["fingerprint"]}
+                await client.query("POST", "/1.0/images/aliases", body=alias)
+
+
+async def _blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
+    """Run a function in a thread, always to its end: when cancelled meanwhile, that is raised afterwards."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    result = work.result()
+    if cancelled is not None:
+        raise cancelled
+    return result

@@ -1,0 +1,187 @@
+"""The wire format, as pure functions: paths and quoting, queries, bodies, the answer's envelope, ETags, merging.
+
+Knows nothing of sockets or of the HTTP library. URLs are built here and nowhere else.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+
+from .exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
+
+Query = Mapping[str, str | int | bool | None]
+
+
+def path(*segments: str) -> str:
+    """``/1.0/...`` of the segments, each quoted whole, so that no name can reach another object than its own."""
+    return "/".join(["/1.0", *map(_quoted, segments)])
+
+
+def _quoted(segment: str) -> str:
+    if not isinstance(segment, str):
+        raise IncusInputError(f"a name must be a str, not {type(segment).__name__}: {segment!r}")
+    if segment in ("", ".", ".."):
+        raise IncusInputError(f"{segment!r} is no name: it would address another object than the one meant")
+    try:
+        return quote(segment, safe="")
+    except UnicodeEncodeError:
+        raise IncusInputError(f"{segment!r} is no name: it cannot be written in UTF-8") from None
+
+
+def names(url: str) -> list[str]:
+    """The unquoted path segments after ``/1.0`` of a URL that the server sent; its query and fragment are cut off."""
+    return [unquote(segment) for segment in urlsplit(url).path.split("/")[2:]]
+
+
+def target(url_path: str, query: Query | None = None) -> str:
+    """A path with its query; parameters that are None are left out, booleans are written as the server reads them."""
+    pairs = [
+        (key, str(value).lower() if isinstance(value, bool) else value)
+        for key, value in (query or {}).items()
+        if value is not None
+    ]
+    if not pairs:
+        return url_path
+    return f"{url_path}{'&' if '?' in url_path else '?'}{urlencode(pairs)}"
+
+
+def encode(body: Any) -> bytes:
+    """A body as JSON; records and any other mapping or sequence are taken as the JSON they stand for."""
+    try:
+        return json.dumps(body, default=_plain, allow_nan=False).encode()
+    except (TypeError, ValueError) as error:
+        raise IncusInputError(f"the body cannot be written as JSON: {error}") from None
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone().isoformat()
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
+        return list(value)
+    raise TypeError(f"{type(value).__name__} has no JSON form")
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What the server answered to one request: ``type`` is ``sync`` or ``async``, or ``raw`` where it is no
+    envelope.
+    """
+
+    type: str
+    body: Any
+    status: int
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def metadata(self) -> Any:
+        """The envelope's payload: an object, a list, or for ``async`` the operation; for ``raw`` the bytes."""
+        return self.body["metadata"] if isinstance(self.body, dict) else self.body
+
+    @property
+    def etag(self) -> str | None:
+        """The object's ETag, where the server sent one."""
+        return self.headers.get("ETag")
+
+
+def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -> Answer:
+    """The answer to ``request``, or the exception it stands for: the one place where that is decided.
+
+    What counts is the body's ``type``, since servers send errors under HTTP 200 too.
+    """
+    kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind != "application/json":
+        if status < 400:
+            return Answer("raw", body, status, headers)
+        raise _error(status, _text(body) or f"HTTP {status}", request, {})
+    try:
+        envelope = json.loads(body)
+    except ValueError as error:
+        raise IncusConnectionError(f"{request}: the answer is cut off or no JSON ({error})", cause=error) from error
+    match envelope:
+        case {"type": "error"}:
+            code = envelope.get("error_code") or (status if status >= 400 else 500)
+            raise _error(code, envelope.get("error") or f"HTTP {code}", request, envelope)
+        case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
+            return Answer(type_, envelope, status, headers)
+        case _ if status >= 400:
+            raise _error(status, _text(body), request, envelope if isinstance(envelope, dict) else {})
+        case _:
+            raise IncusConnectionError(f"{request}: this is no Incus server: its answer has no Incus envelope")
+
+
+def _error(status: int, message: str, request: str, response: dict[str, Any]) -> IncusAPIError:
+    return BY_STATUS.get(status, IncusAPIError)(f"{request}: {message}", status_code=status, response=response)
+
+
+def _text(body: bytes) -> str:
+    return body[:500].decode(errors="replace").strip()
+
+
+def merge_patch(document: Any, patch: Any) -> Any:
+    """``patch`` applied to ``document`` as a JSON merge patch (RFC 7396): None removes its key. Neither is changed."""
+    if not isinstance(patch, Mapping):
+        return patch
+    merged = dict(document) if isinstance(document, Mapping) else {}
+    for key, value in patch.items():
+        if value is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = merge_patch(merged.get(key), value)
+    return merged
+
+
+def config_strings(config: Any, where: str = "config") -> dict[str, str | None]:
+    """A configuration with its values as the strings that servers of every version take; None stays None.
+
+    Raises `IncusInputError` for what has no such form, instead of letting ``str()`` make something of it.
+    """
+    if not isinstance(config, Mapping):
+        raise IncusInputError(f"{where} must be a mapping, not {type(config).__name__}")
+    strings: dict[str, str | None] = {}
+    for key, value in config.items():
+        if not isinstance(key, str) or not key:
+            raise IncusInputError(f"{where} has a key that is no name: {key!r}")
+        match value:
+            case None | str():
+                strings[key] = value
+            case bool():
+                strings[key] = "true" if value else "false"
+            case int():
+                strings[key] = str(int(value))
+            case _:
+                raise IncusInputError(f"{where}[{key!r}] must be a str, int or bool, not {type(value).__name__}")
+    return strings
+
+
+def parameter(url: str, name: str) -> str | None:
+    """One query parameter of a URL that the server sent."""
+    return next((value for key, value in parse_qsl(urlsplit(url).query) if key == name), None)
+
+
+def token(made: Mapping[str, Any], **named: str) -> str:
+    """The token that an operation of class ``token`` made, in the form that the ``incus`` command prints and takes."""
+    fields = {
+        **named,
+        "fingerprint": made["fingerprint"],
+        "addresses": made["addresses"],
+        "secret": made["secret"],
+        "expires_at": made.get("expiresAt", "0001-01-01T00:00:00Z"),
+    }
+    return base64.b64encode(json.dumps(fields).encode()).decode()
+
+
+def checked(url_path: str) -> str:
+    """A path that a caller quoted, or `IncusInputError` for one that could not be sent as it is."""
+    if not isinstance(url_path, str) or not url_path.startswith("/") or not url_path.isascii():
+        raise IncusInputError(f"a path must start with / and have its names quoted: {url_path!r}")
+    if any(character <= " " or character in '#"<>\\^`{|}\x7f' for character in url_path):
+        raise IncusInputError(f"a path must have its names quoted: {url_path!r}")
+    return url_path

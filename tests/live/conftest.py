@@ -1,0 +1,72 @@
+"""A private daemon for all live tests, and a check that each leaves nothing behind, neither an object nor a task."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator
+
+import pytest
+
+from incus_sdk import Client, Instance
+from incus_sdk.testing import Daemon
+
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="session")
+async def daemon() -> AsyncIterator[Daemon]:
+    async with Daemon() as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="session")
+async def _watch(daemon: Daemon) -> AsyncIterator[Client]:
+    async with daemon.client() as client:
+        yield client
+
+
+@pytest.fixture
+async def clean(daemon: Daemon, _watch: Client) -> AsyncIterator[None]:
+    """Fails the test that leaves an object in the daemon or a task in the loop."""
+    tasks, before = asyncio.all_tasks(), await _objects(_watch)
+    yield
+    after = await _objects(_watch)
+    assert after == before, f"left in the daemon: {after - before}, missing: {before - after}"
+    async with asyncio.timeout(1):  # what is being closed may take a moment
+        while left := asyncio.all_tasks() - tasks - {asyncio.current_task()}:
+            await asyncio.wait(left)
+
+
+@pytest.fixture(params=["unix", "https"])
+async def client(daemon: Daemon, clean: None, request: pytest.FixtureRequest) -> AsyncIterator[Client]:
+    """A connected client, once over each transport."""
+    async with daemon.client(request.param) as client:
+        yield client
+
+
+@pytest.fixture
+def name() -> str:
+    """A name that no other test uses."""
+    return f"t{next(_numbers)}"
+
+
+@pytest.fixture
+async def box(client: Client, name: str) -> AsyncIterator[Instance]:
+    """A running busybox container."""
+    box = await client.instances.create(name, {"type": "image", "alias": "busybox"}, start=True, wait=True)
+    yield box
+    if await box.exists():
+        if (await box.refresh()).status != "Stopped":
+            await box.stop(force=True, wait=True)
+        await box.delete(wait=True)
+
+
+async def _objects(client: Client) -> set[str]:
+    found: set[str] = set()
+    for path in ("instances", "images", "images/aliases", "networks", "projects", "certificates", "storage-pools"):
+        everywhere = path in ("instances", "networks")
+        found.update(await client.query("GET", f"/1.0/{path}", query={"all-projects": everywhere}))
+    found.update(await client.query("GET", "/1.0/profiles"))
+    found.update(await client.query("GET", "/1.0/storage-pools/default/volumes/custom"))
+    return found

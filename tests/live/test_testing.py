@@ -1,0 +1,410 @@
+"""`incus_sdk.testing`: the private daemon does what it says, and leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import hashlib
+import io
+import os
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import tarfile
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+
+from incus_sdk import Client, IncusConnectionError, IncusError, Operation
+from incus_sdk.testing import Daemon, DaemonUnavailableError, _host, busybox_image, preflight
+
+C1 = {"name": "c1", "source": {"type": "image", "alias": "busybox"}, "start": True}
+
+OWNER = """
+import asyncio, sys
+from incus_sdk.testing import Daemon
+
+async def main():
+    async with Daemon() as daemon:
+        if "start" in sys.argv:
+            async with daemon.client() as client:
+                await (await client.query("POST", "/1.0/instances", body={C1})).wait()
+        print(daemon.directory, flush=True)
+        await asyncio.to_thread(sys.stdin.read)
+
+asyncio.run(main())
+""".replace("{C1}", repr(C1))
+"""A program that owns a daemon until its standard input ends; ``start``: with a running container."""
+
+
+async def do(client: Client, method: str, path: str, body: Any = None) -> Any:
+    answer = await client.query(method, path, body=body)
+    return await answer.wait() if isinstance(answer, Operation) else answer
+
+
+class Traces:
+    """What there is of one daemon on this machine; made while it runs."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.cgroups = [Path(line) for line in (directory / "owner").read_text().splitlines()[1:]]
+
+    def processes(self) -> list[str]:
+        found: list[str] = []
+        for process in Path("/proc").glob("[0-9]*"):
+            try:
+                if self.cgroups[0].name in (process / "cgroup").read_text():
+                    found.append(f"{process.name} {(process / 'comm').read_text().strip()}")
+            except (FileNotFoundError, ProcessLookupError):
+                pass
+        return found
+
+    def environments(self) -> list[str]:
+        return [Path("/proc", process.split()[0], "environ").read_text() for process in self.processes()]
+
+    def __call__(self) -> list[str]:
+        mounts = [line for line in Path("/proc/self/mountinfo").read_text().splitlines() if str(self.directory) in line]
+        loops = [file.read_text() for file in Path("/sys/block").glob("loop*/loop/backing_file")]
+        return [
+            *self.processes(),
+            *mounts,
+            *(loop for loop in loops if str(self.directory) in loop),
+            *(str(path) for path in (*self.cgroups, self.directory) if path.exists()),
+        ]
+
+
+def there(path: str | Path) -> bool:
+    return os.path.lexists(path)
+
+
+def links() -> set[str]:
+    return set(os.listdir("/sys/class/net"))
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while True:
+            if condition():
+                return
+            await asyncio.sleep(0.02)
+
+
+@pytest.fixture(scope="module")
+async def daemon() -> AsyncIterator[Daemon]:
+    async with Daemon() as daemon:
+        yield daemon
+
+
+@pytest.fixture
+def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A directory for temporary files of the test's own, and with a short path."""
+    with tempfile.TemporaryDirectory() as directory:
+        monkeypatch.setattr(tempfile, "tempdir", directory)
+        yield Path(directory)
+
+
+@pytest.mark.parametrize("kind", ["unix", "https"])
+async def test_it_is_set_up(daemon: Daemon, kind: Literal["unix", "https"]) -> None:
+    async with daemon.client(kind) as client:
+        assert (await client.query("GET", "/1.0"))["auth"] == "trusted"
+        assert (await client.query("GET", "/1.0/storage-pools/default"))["driver"] == "dir"
+        profile = await client.query("GET", "/1.0/profiles/default")
+        assert profile["devices"] == {"root": {"type": "disk", "path": "/", "pool": "default"}}
+        image = (await client.query("GET", "/1.0/images/aliases/busybox"))["target"]
+        assert image == hashlib.sha256(busybox_image(preflight()["busybox"])).hexdigest()
+
+
+async def test_an_unknown_client_is_not_trusted(daemon: Daemon) -> None:
+    async with Client(daemon.url, server_cert=daemon.certificate) as client:
+        assert (await client.query("GET", "/1.0"))["auth"] == "untrusted"
+
+
+async def test_two_run_side_by_side_and_end_alone(daemon: Daemon) -> None:
+    async with Daemon() as other, other.client() as client, daemon.client() as survivor:
+        await asyncio.gather(*(do(each, "POST", "/1.0/instances", C1) for each in (client, survivor)))
+        assert other.url != daemon.url
+        await other.close()
+        try:
+            assert (await survivor.query("GET", "/1.0/instances/c1/state"))["status"] == "Running"
+        finally:
+            await do(survivor, "PUT", "/1.0/instances/c1/state", {"action": "stop", "force": True})
+            await do(survivor, "DELETE", "/1.0/instances/c1")
+
+
+async def test_containers_get_limits_addresses_and_figures() -> None:
+    async with Daemon() as daemon, daemon.client() as client:
+        config = {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}
+        await do(client, "POST", "/1.0/networks", {"name": "br0", "config": config})
+        devices = {"eth0": {"type": "nic", "network": "br0"}}
+        limits = {"limits.cpu": "1", "limits.memory": "64MiB", "limits.processes": "100"}
+        await do(client, "POST", "/1.0/instances", {**C1, "config": limits, "devices": devices})
+        async with asyncio.timeout(10):
+            while True:
+                state = await client.query("GET", "/1.0/instances/c1/state")
+                addresses = [each["address"] for each in state["network"]["eth0"]["addresses"]]
+                if any(address.startswith("198.51.100.") for address in addresses):
+                    break
+                await asyncio.sleep(0.1)
+        assert state["processes"] >= 1
+        assert state["memory"]["usage"] > 0
+        assert state["memory"]["total"] == 64 * 1024 * 1024
+
+
+async def test_it_sees_nothing_of_the_machines_network(daemon: Daemon) -> None:
+    async with daemon.client() as client:
+        assert await client.query("GET", "/1.0/networks") == ["/1.0/networks/lo"]
+
+
+async def test_it_inherits_nothing_that_could_lead_it_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("INCUS_DIR", "INCUS_SOCKET", "LISTEN_PID", "LISTEN_FDS", "https_proxy", "HTTP_PROXY"):
+        monkeypatch.setenv(name, "/nowhere")
+    async with Daemon(image=False) as daemon:
+        environments = Traces(daemon.directory).environments()
+    assert environments
+    assert not any("/nowhere" in environment for environment in environments)
+
+
+async def test_close_leaves_nothing() -> None:
+    before = links()
+    async with Daemon() as daemon:
+        traces = Traces(daemon.directory)
+        async with daemon.client() as client:
+            network = {"name": "br0", "config": {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}}
+            await do(client, "POST", "/1.0/networks", network)
+            await do(
+                client, "POST", "/1.0/storage-pools", {"name": "b", "driver": "btrfs", "config": {"size": "200MiB"}}
+            )
+            await do(client, "POST", "/1.0/instances", C1)
+        names = {process.split()[1] for process in traces.processes()}
+        assert {"incusd", "dnsmasq", "init"} <= names
+        assert any("b.img" in trace for trace in traces())
+    assert traces() == []
+    assert links() == before
+    await daemon.close()
+    with pytest.raises(RuntimeError, match="async with"):
+        _ = daemon.url
+
+
+async def test_the_end_of_a_killed_owner_is_the_end_of_all_and_the_next_start_removes_the_rest() -> None:
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER, "start", stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert owner.stdout is not None
+    traces = Traces(Path((await owner.stdout.readline()).decode().strip()))
+    assert any("init" in process for process in traces.processes())
+    owner.kill()
+    await owner.wait()
+    await eventually(lambda: not traces.processes())
+    assert traces.directory.exists()
+    async with Daemon(image=False):
+        assert traces() == []
+
+
+async def test_a_daemon_of_another_owner_is_left_alone(daemon: Daemon) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", OWNER, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    assert owner.stdin is not None
+    assert owner.stdout is not None
+    directory = Path((await owner.stdout.readline()).decode().strip())
+    async with Daemon(image=False):
+        for alive in (directory, daemon.directory):
+            async with Client(str(alive / "unix.socket")) as client:
+                assert await client.query("GET", "/1.0/images")
+    owner.stdin.close()
+    assert await owner.wait() == 0
+    assert not there(directory)
+
+
+def test_a_sweep_takes_only_what_it_knows(temporary: Path) -> None:
+    abandoned, halfway, foreign, held = (temporary / f"incus-sdk-{n}" for n in ("abandoned", "half", "foreign", "held"))
+    for directory in (abandoned, halfway, foreign, held):
+        (directory / "sub").mkdir(parents=True)
+    for directory in (abandoned, held):
+        (directory / "owner").write_text(_host._MARK)
+    (halfway / "owner").touch()
+    (foreign / "owner").write_text("somebody else")
+    lock = os.open(held / "owner", os.O_RDWR)
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    _host.sweep()
+    assert set(temporary.iterdir()) == {halfway, foreign, held}
+    os.close(lock)
+
+
+async def test_a_directory_of_the_callers_choice(temporary: Path) -> None:
+    directory = temporary / "a" / "incus"
+    async with Daemon(directory=directory, image=False) as daemon:
+        assert daemon.directory == directory
+        assert daemon.socket.is_socket()
+        with pytest.raises(DaemonUnavailableError, match="in use"):
+            await Daemon(directory=directory).start()
+    assert not there(directory)
+    directory.mkdir()
+    (directory / "owner").write_text(_host._MARK)  # an abandoned one
+    async with Daemon(directory=directory, image=False):
+        pass
+    for unusable, message in (("/usr", "not empty"), ("/run/x", "inside /run"), ("/tmp/" + "x" * 60, "longer than")):
+        with pytest.raises(DaemonUnavailableError, match=message):
+            await Daemon(directory=unusable).start()
+    assert not there("/run/x")
+
+
+async def test_restart_keeps_addresses_instances_and_what_they_do() -> None:
+    async with Daemon() as daemon:
+        url = daemon.url
+        async with daemon.client("https") as client:
+            await do(client, "POST", "/1.0/instances", C1)
+            pid = (await client.query("GET", "/1.0/instances/c1/state"))["pid"]
+            await daemon.restart()
+        assert daemon.url == url
+        async with daemon.client("https") as client:
+            assert (await client.query("GET", "/1.0/instances/c1/state"))["pid"] == pid
+            operation = await client.query("POST", "/1.0/instances/c1/exec", body={"command": ["sleep", "99"]})
+            await daemon.restart()
+            with pytest.raises(IncusError):
+                await operation.wait()
+
+
+async def test_kill_refuses_connections_and_restart_is_as_after_a_power_cut() -> None:
+    async with Daemon() as daemon:
+        traces, port = Traces(daemon.directory), int(daemon.url.rpartition(":")[2])
+        async with daemon.client() as client:
+            await do(client, "POST", "/1.0/instances", C1)
+        await daemon.kill()
+        await daemon.kill()
+        assert traces.processes() == []
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port))
+        with pytest.raises(IncusConnectionError):
+            async with daemon.client():
+                pass
+        await daemon.restart()
+        async with daemon.client() as client:
+            assert (await client.query("GET", "/1.0/instances/c1/state"))["status"] == "Running"
+        await daemon.kill()
+    assert traces() == []
+
+
+async def test_a_daemon_that_ends_by_itself_can_be_started_again() -> None:
+    async with Daemon(image=False) as daemon:
+        traces = Traces(daemon.directory)
+        (incusd,) = [int(process.split()[0]) for process in traces.processes() if process.endswith(" incusd")]
+        os.kill(incusd, signal.SIGKILL)
+        await eventually(lambda: not traces.processes())
+        await daemon.restart()
+        async with daemon.client() as client:
+            assert await client.query("GET", "/1.0/storage-pools")
+
+
+@pytest.mark.parametrize("after", [0, 0.01, 0.05, 0.1, 0.15, 0.2, 0.25, 0.3])
+async def test_a_cancelled_start_leaves_nothing(after: float, temporary: Path, cgroups: list[Path]) -> None:
+    daemon = Daemon()
+    start = asyncio.create_task(daemon.start())
+    await asyncio.sleep(after)
+    start.cancel()
+    await asyncio.wait([start])
+    if not start.cancelled():  # a fast machine
+        await daemon.close()
+    assert os.listdir(temporary) == []
+    assert not any(cgroup.exists() for cgroup in cgroups)
+
+
+@pytest.fixture
+def cgroups(monkeypatch: pytest.MonkeyPatch) -> list[Path]:
+    """The cgroups made meanwhile."""
+    made: list[Path] = []
+    make = _host._make_cgroup
+
+    def noted(cgroup: Path) -> None:
+        made.append(cgroup)
+        make(cgroup)
+
+    monkeypatch.setattr(_host, "_make_cgroup", noted)
+    return made
+
+
+async def test_a_failed_start_shows_the_log_and_leaves_nothing(
+    tmp_path: Path, temporary: Path, cgroups: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program(tmp_path / "incusd", b"#!/bin/sh\necho the database is on fire >&2\nexit 1\n")
+    monkeypatch.setattr(_host, "_WHERE", (str(tmp_path),))
+    with pytest.raises(DaemonUnavailableError, match="the database is on fire") as caught:
+        await Daemon().start()
+    assert caught.value.log == "the database is on fire"
+    assert os.listdir(temporary) == []
+    assert cgroups
+    assert not any(cgroup.exists() for cgroup in cgroups)
+
+
+async def test_any_thread_will_do_and_the_loop_goes_on() -> None:
+    async def elsewhere() -> int:
+        async with Daemon(image=False) as daemon, daemon.client() as client:
+            return len(await client.query("GET", "/1.0/storage-pools"))
+
+    loop, slowest = asyncio.get_running_loop(), 0.0
+    pools = asyncio.create_task(asyncio.to_thread(asyncio.run, elsewhere()))
+    async with Daemon():
+        while not pools.done():
+            began = loop.time()
+            await asyncio.sleep(0.01)
+            slowest = max(slowest, loop.time() - began)
+    assert await pools == 1
+    assert slowest < 0.5
+
+
+def program(path: Path, content: bytes) -> None:
+    path.write_bytes(content)
+    path.chmod(0o755)
+
+
+def elf(*segments: int) -> bytes:
+    """The head of a program with segments of these types."""
+    head = b"\x7fELF\x02" + bytes(27) + struct.pack("=Q", 64) + bytes(14) + struct.pack("=HH", 56, len(segments))
+    return head.ljust(64, b"\0") + b"".join(struct.pack("=I", segment).ljust(56, b"\0") for segment in segments)
+
+
+EVERYTHING = dict.fromkeys(_host._PROGRAMS, b"#!/bin/sh\n") | {"busybox": elf(1, 2)}
+
+
+@pytest.mark.parametrize(
+    ("programs", "settings", "messages"),
+    [
+        (EVERYTHING, {}, []),
+        (EVERYTHING, {"system": "darwin"}, ["needs Linux, and this is darwin"]),
+        (EVERYTHING, {"uid": 1000}, ["not root"]),
+        (EVERYTHING, {"cgroups": Path("/nowhere")}, ["no cgroups to write to at /nowhere"]),
+        (EVERYTHING | {"busybox": elf(1, 3)}, {}, ["no busybox (a static one"]),
+        (EVERYTHING | {"busybox": elf(1, 3)}, {"image": False}, []),
+        (EVERYTHING | {"busybox": b"#!/bin/sh\n"}, {}, ["no busybox"]),
+        ({}, {"uid": 1000}, ["not root", *(f"no {name} (" for name in _host._PROGRAMS)]),
+    ],
+)
+def test_preflight_tells_all_that_is_missing(
+    programs: dict[str, bytes], settings: dict[str, Any], messages: list[str], tmp_path: Path
+) -> None:
+    for name, content in programs.items():
+        program(tmp_path / name, content)
+    settings = {"uid": 0, "path": str(tmp_path), **settings}
+    if messages:
+        with pytest.raises(DaemonUnavailableError) as caught:
+            preflight(**settings)
+        assert all(message in str(caught.value) for message in messages)
+    else:
+        found = preflight(**settings)
+        assert found["incusd"] == str(tmp_path / "incusd")
+
+
+def test_the_image_is_always_the_same_and_complete() -> None:
+    busybox = preflight()["busybox"]
+    image = busybox_image(busybox)
+    assert image == busybox_image(busybox)
+    with tarfile.open(fileobj=io.BytesIO(image)) as tar:
+        assert tar.getmember("rootfs/bin/sh").linkname == "/bin/busybox"
+        assert tar.getmember("rootfs/sbin/init").isfile()
+        assert tar.getmember("rootfs/tmp").mode == 0o1777
+        assert not any(member.mtime or member.uid or member.gid for member in tar)
