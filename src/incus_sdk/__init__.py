@@ -31,14 +31,17 @@ from .exceptions import (
     IncusPreconditionError,
     IncusTimeoutError,
     IncusUnsupportedError,
+    ProcessError,
 )
 from .models import Event, InstanceState
 from .operations import Operation, Progress
+from .process import Console, Process, ProcessResult
 
 __version__ = "2.0.0"
 
 __all__ = [
     "Client",
+    "Console",
     "Event",
     "EventStream",
     "Gap",
@@ -62,6 +65,9 @@ __all__ = [
     "LoggingEvent",
     "Operation",
     "OperationEvent",
+    "Process",
+    "ProcessError",
+    "ProcessResult",
     "Progress",
     "__version__",
     "models",

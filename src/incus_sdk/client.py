@@ -71,6 +71,8 @@ class Client:
         if endpoint is None:
             found = local_socket()
             endpoint, project = found.path, project or found.project
+        if not isinstance(endpoint, str | os.PathLike):
+            raise IncusInputError(f"endpoint must be a str or a path, not {type(endpoint).__name__}")
         parsed = Endpoint.parse(os.fspath(endpoint))
         if parsed.socket is not None and (cert is not None or server_cert is not None):
             raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")

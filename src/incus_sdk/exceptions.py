@@ -6,6 +6,7 @@ print on one line and can be pickled.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 
@@ -46,7 +47,35 @@ class IncusConnectionError(IncusError):
 
 
 class IncusTimeoutError(IncusError, TimeoutError):
-    """A limit that the caller set has passed."""
+    """A limit that the caller set has passed; of a command, ``stdout`` and ``stderr`` hold what it wrote until then."""
+
+    def __init__(self, message: str = "", *, stdout: Any = b"", stderr: Any = b"") -> None:
+        super().__init__(message)
+        self.stdout = stdout
+        self.stderr = stderr
+
+
+class ProcessError(IncusError):
+    """A command ended with another exit code than 0, or wrote more than it was allowed to.
+
+    ``stdout`` and ``stderr`` hold what it wrote; ``returncode`` is None for a command that was killed for writing too
+    much.
+    """
+
+    def __init__(
+        self,
+        message: str = "",
+        *,
+        command: Sequence[str] = (),
+        returncode: int | None = None,
+        stdout: Any = b"",
+        stderr: Any = b"",
+    ) -> None:
+        super().__init__(message)
+        self.command = tuple(command)
+        self.returncode = returncode
+        self.stdout = stdout
+        self.stderr = stderr
 
 
 class IncusAPIError(IncusError):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Mapping
+import re
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from . import models, wire
 from .events import EventStream, Gap, OperationEvent
@@ -25,9 +26,14 @@ from .scope import Scope
 from .transport import Headers, WebSocket
 
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
-_PAUSES = (0.1, 0.3, 1.0, 3.0, 5.0)  # seconds between attempts to reach a server that was lost while waiting
+_PAUSES = (0.1, 0.3, 1.0, 2.0, 3.0, 3.0)
+# Seconds between attempts to reach a server that was lost while waiting; shorter than it remembers what has ended.
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
+_BROKEN = IncusAPIError, IncusConnectionError, IncusTimeoutError
+_PERCENT = re.compile(r"\b(\d+)%")
 _POLL = 2.0  # seconds without an event after which progress() looks for itself
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,10 +90,7 @@ class Operation(models.Operation):
                 f"{self._named()} has not ended after {timeout} s and goes on: wait() again, or cancel() it"
             ) from None
         except asyncio.CancelledError:
-            if self.may_cancel and self.status_code < _FINAL:
-                with contextlib.suppress(IncusError, TimeoutError):
-                    async with asyncio.timeout(_GRACE):
-                        await self.cancel()
+            await self._abandon()
             raise
         if self.status_code != _FINAL:
             reason = self.err or self.status
@@ -133,7 +136,7 @@ class Operation(models.Operation):
                         return True
         return False
 
-    async def websocket(self, name: str) -> WebSocket:
+    async def websocket(self, name: str, *, pong: bool = True) -> WebSocket:
         """One of the websockets that the operation waits for, open; ``name`` as in ``metadata["fds"]`` or in
         ``metadata``.
 
@@ -142,7 +145,9 @@ class Operation(models.Operation):
         secrets = {**self.metadata, **(self.metadata.get("fds") or {})}
         if not isinstance(secrets.get(name), str):
             raise IncusInputError(f"{self._named()} has no websocket {name!r}")
-        return await self._scope.websocket(wire.path("operations", self.id, "websocket"), {"secret": secrets[name]})
+        return await self._scope.websocket(
+            wire.path("operations", self.id, "websocket"), {"secret": secrets[name]}, pong=pong
+        )
 
     def _path(self, *more: str) -> str:
         return wire.path("operations", self.id, *more)
@@ -150,23 +155,32 @@ class Operation(models.Operation):
     def _named(self) -> str:
         return f"operation {self.id} ({self.description})"
 
+    async def _abandon(self) -> None:
+        """Cancel it where the server can: asked whatever ``may_cancel`` was, which changes as the operation goes on."""
+        if self.status_code < _FINAL:
+            with contextlib.suppress(IncusError, TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await self.cancel()
+
     async def _end(self) -> None:
-        pauses = iter(_PAUSES)
+        failed = unseen = 0
         while self.status_code < _FINAL:
             try:
                 answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
                 self._json = answer.metadata
-            except (IncusAPIError, IncusConnectionError) as error:
-                if isinstance(error, IncusAPIError):
-                    # Servers up to 6.0.4 tell a failure by an error instead of the operation, which itself knows more.
-                    await self._failed(error)
+            except _BROKEN as error:
+                failed, unseen = failed + 1, 0 if await self._seen(error) else unseen + 1
+                if unseen > len(_PAUSES):
+                    raise
                 if self.status_code < _FINAL:
-                    pause = next(pauses, None)
-                    if pause is None:
-                        raise
-                    await asyncio.sleep(pause)
+                    await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES)) - 1])
 
-    async def _failed(self, error: IncusAPIError) -> None:
+    async def _seen(self, error: Exception) -> bool:
+        """Look at the operation itself after its wait failed; False if the server cannot be asked.
+
+        Servers up to 6.0.4 tell a failure by an error instead of the operation, which itself knows more. And a wait
+        that something in between cut short is no reason to give up.
+        """
         try:
             await self.refresh()
         except IncusNotFoundError:
@@ -176,6 +190,11 @@ class Operation(models.Operation):
                 operation_id=self.id,
                 response=self.raw,
             ) from error
+        except _BROKEN as broken:
+            if isinstance(broken, IncusAPIError) and broken.status_code < 500:
+                raise
+            return False
+        return True
 
 
 async def perform(
@@ -204,8 +223,8 @@ async def perform(
         # The server may have begun: its answer names what is to be cancelled.
         with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_GRACE):
-                if (begun := _operation(scope, await sent)) is not None and begun.may_cancel:
-                    await begun.cancel()
+                if (begun := _operation(scope, await sent)) is not None:
+                    await begun._abandon()
         raise
     return None if operation is None else await operation.wait()
 
@@ -218,6 +237,18 @@ async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation
     return operation
 
 
+async def finish(work: Coroutine[Any, Any, T]) -> T:
+    """Do this to its end even if the caller is cancelled meanwhile, for what must be cleaned up; a second time ends
+    it.
+    """
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
 def _operation(scope: Scope, answer: wire.Answer) -> Operation | None:
     return Operation(scope, answer.metadata) if answer.type == "async" else None
 
@@ -228,7 +259,8 @@ def _progress(metadata: Any) -> Progress:
     text = next((str(value) for key, value in metadata.items() if key.endswith("_progress")), "")
     parts = metadata.get("progress")
     if not isinstance(parts, Mapping):
-        return Progress(text)
+        found = _PERCENT.search(text)  # all that downloads tell
+        return Progress(text, percent=int(found[1]) if found else None)
     return Progress(
         text, str(parts.get("stage", "")), *(_number(parts.get(key)) for key in ("percent", "processed", "speed"))
     )

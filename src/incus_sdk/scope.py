@@ -61,14 +61,14 @@ class Scope:
     ) -> AsyncGenerator[Stream]:
         """An answer that is read piece by piece; an error answer is raised before the first piece."""
         async with self.transport.stream(method, self._target(path, query), headers=headers) as stream:
-            if stream.status >= 400:
+            if not 200 <= stream.status < 300:
                 wire.decode(stream.status, stream.headers, await stream.read(), self._named(method, path))
             yield stream
 
-    async def websocket(self, path: str, query: wire.Query | None = None) -> WebSocket:
-        """An open websocket; raises as `request` does."""
+    async def websocket(self, path: str, query: wire.Query | None = None, *, pong: bool = True) -> WebSocket:
+        """An open websocket; raises as `request` does. ``pong``: see `WebSocket`."""
         try:
-            return await self.transport.websocket(self._target(path, query))
+            return await self.transport.websocket(self._target(path, query), pong=pong)
         except Refused as refused:
             raise self._refusal("websocket", path, refused) from None
 

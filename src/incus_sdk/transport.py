@@ -13,11 +13,12 @@ import asyncio
 import contextlib
 import errno
 import io
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Mapping
+import re
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from . import wire
 from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 
 if TYPE_CHECKING:
@@ -31,10 +32,15 @@ Headers = Mapping[str, str]
 CHUNK = 256 * 1024
 """Bytes in one piece of a streamed download."""
 
+_T = TypeVar("_T")
+
+_HTTPS = re.compile(
+    r"https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?",
+    re.ASCII | re.IGNORECASE,
+)
+_ATTACHING = 16
+_CLOSING = 1.0  # seconds for the other side to answer that a websocket is being closed
 _KEEPALIVE = 15.0  # seconds; the daemon closes an idle unix connection after 30
-_PONG_DELAY = 1.5
-# Seconds. The daemon pings as a websocket attaches and may close right after: an answer at once can meet a connection
-# that is already closing, and that error drops data not read yet. A late answer meets no short command at all.
 
 
 @dataclass(frozen=True)
@@ -53,16 +59,12 @@ class Endpoint:
             if not path.startswith("/") or "\0" in path:
                 raise IncusInputError(f"{endpoint!r} names no socket: write unix:// and an absolute path")
             return cls(socket=path)
-        try:
-            url = urlsplit(endpoint)
-            port = url.port or 8443
-        except ValueError as error:
-            raise IncusInputError(f"{endpoint!r} is no endpoint: {error}") from None
-        if url.scheme != "https" or not url.hostname or url.path.strip("/") or url.query or url.username:
-            raise IncusInputError(
-                f"{endpoint!r} is no endpoint: write https://host:8443 or unix:///path/to/unix.socket"
-            )
-        return cls(host=url.hostname, port=port)
+        found = _HTTPS.fullmatch(endpoint)
+        port = int((found and found["port"]) or 8443)
+        if found is None or not 0 < port < 65536:
+            shown = re.sub("//.*@", "//...@", endpoint)  # without a password
+            raise IncusInputError(f"{shown!r} is no endpoint: write https://host:8443 or unix:///path/to/unix.socket")
+        return cls(host=(found["ip"] or found["host"]).lower(), port=port)
 
     @property
     def url(self) -> str:
@@ -119,6 +121,8 @@ class Transport:
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        # Commands whose websockets are being opened: each has five seconds, so they must not all wait for each other.
+        self.attaching = asyncio.Semaphore(_ATTACHING)
 
     async def request(
         self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
@@ -135,21 +139,31 @@ class Transport:
 
         An upload that is streamed has no limit of time either.
         """
-        session = self._open()
+        session, headers = self._open(), wire.sendable(headers)
 
         def errors() -> contextlib.AbstractContextManager[None]:
-            return self._errors(f"{method} {_shown(target)}")
+            return self._errors(f"{method} {target}")
 
-        patient = wait or not (body is None or isinstance(body, bytes))
-        with errors():
-            async with contextlib.AsyncExitStack() as stack:
-                # The library sends bytes in one piece, however many, but a file piece by piece.
-                data = io.BytesIO(body) if isinstance(body, bytes) else body
-                async with asyncio.timeout(None if patient else self._timeout):
-                    response = await stack.enter_async_context(
-                        session.request(method, self._url(target), data=data, headers=headers, allow_redirects=False)
-                    )
-                leave = stack.pop_all()
+        upload = None if body is None or isinstance(body, bytes) else _Upload(body)
+        seconds = None if wait or upload else self._timeout
+        try:
+            with errors():
+                async with contextlib.AsyncExitStack() as stack:
+                    async with asyncio.timeout(seconds) as limit:
+                        data = _Content(body, limit, seconds) if isinstance(body, bytes) else upload
+                        response = await stack.enter_async_context(
+                            await self._asked(
+                                lambda: session.request(
+                                    method, self._url(target), data=data, headers=headers, allow_redirects=False
+                                ),
+                                again=method == "GET",
+                            )
+                        )
+                    leave = stack.pop_all()
+        except IncusConnectionError:
+            if upload and upload.failure:
+                raise upload.failure from None
+            raise
         failed = True
         try:
             yield Stream(response.status, response.headers, response, errors)
@@ -159,22 +173,26 @@ class Transport:
                 response.close()
             await leave.aclose()
 
-    async def websocket(self, target: str) -> WebSocket:
-        """A websocket, open. Whoever asked for it closes it."""
+    async def websocket(self, target: str, *, pong: bool = True) -> WebSocket:
+        """A websocket, open. Whoever asked for it closes it. ``pong``: see `WebSocket`."""
         import aiohttp
 
         session = self._open()
-        with self._errors(f"websocket {_shown(target)}"):
+        with self._errors(f"websocket {target}"):
             try:
                 async with asyncio.timeout(self._timeout):
-                    socket = await session.ws_connect(self._url(target), autoping=False, max_msg_size=0, compress=0)
+                    patience = aiohttp.ClientWSTimeout(ws_close=_CLOSING)  # pyright: ignore[reportCallIssue]
+                    socket = await self._asked(
+                        lambda: session.ws_connect(self._url(target), autoping=False, max_msg_size=0, timeout=patience),
+                        again=True,
+                    )
             except aiohttp.WSServerHandshakeError as error:
                 # The library drops the body, and with it the server's reason: an ordinary request gets it.
                 if error.status == 101:
                     raise
                 answer = await self.request("GET", target)
                 raise Refused(answer) from None
-        return WebSocket(socket, self._errors)
+        return WebSocket(socket, self._errors, pong)
 
     async def upgrade(
         self, method: str, target: str, protocol: str, *, body: bytes = b"", headers: Headers | None = None
@@ -185,8 +203,8 @@ class Transport:
         """
         self._here()
         lines = {"Host": "incus", "Connection": "Upgrade", "Upgrade": protocol, "Content-Length": str(len(body))}
-        head = "".join(f"{key}: {value}\r\n" for key, value in {**lines, **(headers or {})}.items())
-        with self._errors(f"{method} {_shown(target)}"):
+        head = "".join(f"{key}: {value}\r\n" for key, value in wire.sendable({**lines, **(headers or {})}).items())
+        with self._errors(f"{method} {target}"):
             async with asyncio.timeout(self._timeout):
                 if self.endpoint.socket is not None:
                     reader, writer = await asyncio.open_unix_connection(self.endpoint.socket)
@@ -201,6 +219,8 @@ class Transport:
                     if answer.status != 101:
                         length = int(answer.headers.get("Content-Length", "0"))
                         raise Refused(Response(answer.status, answer.headers, await reader.readexactly(length)))
+                    if answer.headers.get("Upgrade", "").lower() != protocol:
+                        raise ValueError(f"it upgrades to {answer.headers.get('Upgrade')}, not to {protocol}")
                 except BaseException:
                     writer.transport.abort()
                     raise
@@ -228,14 +248,31 @@ class Transport:
                 connector = aiohttp.UnixConnector(self.endpoint.socket, limit=0, keepalive_timeout=_KEEPALIVE)
             else:
                 connector = aiohttp.TCPConnector(ssl=self._context(), limit=0, keepalive_timeout=_KEEPALIVE)
+            watch = aiohttp.TraceConfig()
+            watch.on_request_redirect.append(_redirected)
             self._session = aiohttp.ClientSession(
                 connector=connector,
+                trace_configs=[watch],
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
-                headers={"User-Agent": "incus-sdk"},
+                headers={"User-Agent": "incus-sdk", "Accept-Encoding": "identity"},
             )
+            self._session._retry_connection = False  # it is `_asked` that knows what may be sent twice
         return self._session
+
+    async def _asked(self, ask: Callable[[], Awaitable[_T]], again: bool) -> _T:
+        """What the library answers. ``again``: ask twice if the server has just closed a connection of the pool; not for
+        what it may have carried out.
+        """
+        import aiohttp
+
+        try:
+            return await ask()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not again or self._session is None or isinstance(error, aiohttp.ClientConnectorError):
+                raise
+        return await ask()
 
     def _context(self) -> ssl.SSLContext:
         if self._tls is None:
@@ -253,7 +290,6 @@ class Transport:
     def _errors(self, request: str) -> Any:
         """The errors of the HTTP library and of the system, told as the SDK's own."""
         import http.client
-        import ssl
 
         import aiohttp
 
@@ -263,28 +299,39 @@ class Transport:
             raise
         except TimeoutError as error:
             raise IncusTimeoutError(
-                f"{request}: no answer from {self.endpoint} within {self._timeout} s; the server may still carry it out"
-            ) from error
-        except (aiohttp.ClientConnectorCertificateError, ssl.SSLCertVerificationError) as error:
-            raise IncusConnectionError(
-                f"{self.endpoint} did not prove who it is, so nothing was sent: {_reason(error)}. Give its certificate "
-                "as server_cert=, after checking its fingerprint",
-                cause=error,
-            ) from error
-        except (aiohttp.ClientSSLError, ssl.SSLError) as error:
-            raise IncusConnectionError(f"{self.endpoint} speaks no TLS 1.3: {_reason(error)}", cause=error) from error
-        except aiohttp.ClientConnectorError as error:
-            raise IncusConnectionError(self._unreachable(error.os_error), cause=error.os_error) from error
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientPayloadError, ConnectionError, EOFError) as error:
-            raise IncusConnectionError(
-                f"{request}: {self.endpoint} closed the connection before its answer was complete", cause=error
-            ) from error
-        except OSError as error:
-            raise IncusConnectionError(self._unreachable(error), cause=error) from error
-        except (aiohttp.ClientError, http.client.HTTPException, ValueError) as error:
-            raise IncusConnectionError(
-                f"{request}: {self.endpoint} is no Incus server: {_reason(error)}", cause=error
-            ) from error
+                f"{_shown(request)}: no answer from {self.endpoint} within {self._timeout} s; the server may still "
+                "carry it out"
+            ) from _lower(error)
+        except (
+            *(aiohttp.ClientError, http.client.HTTPException, asyncio.LimitOverrunError, EOFError, OSError, ValueError),
+        ) as error:
+            cause = _lower(error)
+            raise IncusConnectionError(f"{_shown(request)}: {self._told(error, cause)}", cause=cause) from cause
+
+    def _told(self, error: Exception, cause: BaseException | None) -> str:
+        """What an error of the HTTP library or of the system means, and what to do about it."""
+        import ssl
+
+        import aiohttp
+
+        match error:
+            case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+                return (
+                    f"{self.endpoint} did not prove who it is, so nothing was sent: {cause}. Give its certificate as "
+                    "server_cert=, after checking its fingerprint"
+                )
+            case aiohttp.ClientSSLError() | ssl.SSLError():
+                return f"{self.endpoint} speaks no TLS 1.3: {cause}"
+            case aiohttp.ClientConnectorError():
+                return self._unreachable(error.os_error)
+            case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError() | EOFError():
+                return f"{self.endpoint} closed the connection before its answer was complete"
+            case OSError():
+                return self._unreachable(error)
+            case aiohttp.ClientResponseError():
+                return f"{self.endpoint} is no Incus server: {error.message}"
+            case _:
+                return f"{self.endpoint} is no Incus server: {error}"
 
     def _unreachable(self, error: OSError) -> str:
         if self.endpoint.socket is None:
@@ -302,6 +349,39 @@ class Transport:
                 return f"{self.endpoint.socket} cannot be used: {error.strerror or error}"
 
 
+class _Content(io.BytesIO):
+    """A request's body: the library sends bytes in one piece, but a file piece by piece. Each puts the limit off."""
+
+    def __init__(self, content: bytes, limit: asyncio.Timeout, seconds: float | None) -> None:
+        super().__init__(content)
+        self._limit = limit
+        self._seconds = seconds
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        if self._seconds is not None:
+            with contextlib.suppress(RuntimeError):  # the answer is there before all was sent
+                self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
+        return super().read(size)
+
+
+class _Upload:
+    """A request's body, piece by piece. ``failure``: what its source raised, which the library tells as its own."""
+
+    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
+        self._pieces = pieces
+        self.failure: Exception | None = None
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        try:
+            async for piece in self._pieces:
+                if not isinstance(piece, bytes | bytearray | memoryview):
+                    raise IncusInputError(f"an upload is made of bytes, not of {type(piece).__name__}")
+                yield piece
+        except Exception as error:
+            self.failure = error
+            raise
+
+
 class Refused(IncusError):
     """The server answered a websocket or an upgrade with an ordinary answer; `scope.Scope` reads the reason from it."""
 
@@ -313,13 +393,15 @@ class Refused(IncusError):
 class WebSocket:
     """An open websocket: whole messages in both directions, ``str`` for text and ``bytes`` for binary.
 
-    Pings are answered late and only inside `receive`, so keep receiving.
+    ``pong``: whether pings are answered, which happens inside `receive`. The daemon insists on it for events alone.
+    Where it closes the connection as soon as all is said, as for a short command, an answer would meet a closed
+    connection, and that error drops what was not read yet.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, errors: Callable[[str], Any]) -> None:
+    def __init__(self, socket: aiohttp.ClientWebSocketResponse, errors: Callable[[str], Any], pong: bool) -> None:
         self._socket = socket
         self._errors = errors
-        self._pings: list[tuple[float, bytes]] = []
+        self._pong = pong
 
     async def receive(self, idle: float | None = None) -> bytes | str | None:
         """The next message; None once the other side has closed, the connection is gone, or ``idle`` seconds passed
@@ -327,31 +409,24 @@ class WebSocket:
         """
         import aiohttp
 
-        clock = asyncio.get_running_loop().time
-        dead = None if idle is None else clock() + idle
         while True:
-            due = self._pings[0][0] if self._pings else None
             try:
-                async with asyncio.timeout_at(min(filter(None, (due, dead)), default=None)):
+                async with asyncio.timeout(idle):
                     message = await self._socket.receive()
             except TimeoutError:
-                if due is None or (dead is not None and dead < due):
-                    return None
-                _, payload = self._pings.pop(0)
-                with contextlib.suppress(ConnectionError, aiohttp.ClientError):
-                    await self._socket.pong(payload)
-                continue
+                return None
             match message.type:
                 case aiohttp.WSMsgType.TEXT | aiohttp.WSMsgType.BINARY:
                     data: bytes | str = message.data
                     return data
                 case aiohttp.WSMsgType.PING:
-                    self._pings.append((clock() + _PONG_DELAY, message.data))
+                    if self._pong:
+                        with contextlib.suppress(ConnectionError, aiohttp.ClientError):
+                            await self._socket.pong(message.data)
                 case aiohttp.WSMsgType.PONG:
                     pass
                 case _:
                     return None
-            dead = None if idle is None else clock() + idle
 
     async def send(self, data: bytes | str) -> None:
         """Send one message; waits while the other side does not read. Raises `IncusConnectionError` once it is
@@ -379,10 +454,22 @@ async def _read_head(reader: asyncio.StreamReader) -> Response:
     return Response(int(status[:3]), headers, b"")
 
 
-def _reason(error: BaseException) -> str:
-    return str(error.__cause__ or error) or type(error).__name__
+def _lower(error: BaseException | None) -> BaseException | None:
+    """The error of the system below one of the HTTP library, whose text may hold the URL and a secret in its query."""
+    while error is not None and type(error).__module__.partition(".")[0] == "aiohttp":
+        error = error.__cause__
+    return error
 
 
-def _shown(target: str) -> str:
-    """A target for messages: without its query, which may hold a secret."""
-    return target.partition("?")[0]
+async def _redirected(
+    session: aiohttp.ClientSession, context: Any, redirect: aiohttp.TraceRequestRedirectParams
+) -> None:
+    """Ends a websocket's handshake, which the library would carry on elsewhere, with its secret."""
+    redirect.response.close()
+    raise ValueError(f"it redirects to {redirect.response.headers.get('Location')}")
+
+
+def _shown(request: str) -> str:
+    """A request for messages: of its query, which may hold a secret, only the project."""
+    project = wire.parameter(request, "project")
+    return request.partition("?")[0] + (f" (project {project})" if project else "")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +15,9 @@ from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from .exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
+
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 Query = Mapping[str, str | int | bool | None]
 
@@ -48,14 +52,19 @@ def target(url_path: str, query: Query | None = None) -> str:
     ]
     if not pairs:
         return url_path
-    return f"{url_path}{'&' if '?' in url_path else '?'}{urlencode(pairs)}"
+    try:
+        # A file in an instance may have a name that is no UTF-8: Python holds it so, and the server takes any byte.
+        query_string = urlencode(pairs, errors="surrogateescape")
+    except UnicodeEncodeError as error:
+        raise IncusInputError(f"the query cannot be written in UTF-8: {error}") from None
+    return f"{url_path}{'&' if '?' in url_path else '?'}{query_string}"
 
 
 def encode(body: Any) -> bytes:
     """A body as JSON; records and any other mapping or sequence are taken as the JSON they stand for."""
     try:
-        return json.dumps(body, default=_plain, allow_nan=False).encode()
-    except (TypeError, ValueError) as error:
+        return json.dumps(body, default=_plain, allow_nan=False, ensure_ascii=False).encode()
+    except (TypeError, ValueError, RecursionError) as error:
         raise IncusInputError(f"the body cannot be written as JSON: {error}") from None
 
 
@@ -98,31 +107,37 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
     """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind != "application/json":
-        if status < 400:
-            return Answer("raw", body, status, headers)
-        raise _error(status, _text(body) or f"HTTP {status}", request, {})
+        if status >= 400:
+            raise _foreign(status, body, request)
+        if not 200 <= status < 300 or kind == "text/html":
+            raise IncusConnectionError(f"{request}: this is no Incus server: it answered HTTP {status} with {kind!r}")
+        return Answer("raw", body, status, headers)
     try:
         envelope = json.loads(body)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise IncusConnectionError(f"{request}: the answer is cut off or no JSON ({error})", cause=error) from error
     match envelope:
         case {"type": "error"}:
-            code = envelope.get("error_code") or (status if status >= 400 else 500)
-            raise _error(code, envelope.get("error") or f"HTTP {code}", request, envelope)
+            code = envelope.get("error_code")
+            if not isinstance(code, int) or not code:
+                code = status if status >= 400 else 500
+            message = f"{request}: {envelope.get('error') or f'HTTP {code}'}"
+            raise BY_STATUS.get(code, IncusAPIError)(message, status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(type_, envelope, status, headers)
         case _ if status >= 400:
-            raise _error(status, _text(body), request, envelope if isinstance(envelope, dict) else {})
+            raise _foreign(status, body, request)
         case _:
             raise IncusConnectionError(f"{request}: this is no Incus server: its answer has no Incus envelope")
 
 
-def _error(status: int, message: str, request: str, response: dict[str, Any]) -> IncusAPIError:
-    return BY_STATUS.get(status, IncusAPIError)(f"{request}: {message}", status_code=status, response=response)
-
-
-def _text(body: bytes) -> str:
-    return body[:500].decode(errors="replace").strip()
+def _foreign(status: int, body: bytes, request: str) -> IncusAPIError:
+    """The error for an HTTP status without the envelope: not of a kind such as "not found", as Incus did not say so."""
+    text = body[:500].decode(errors="replace").strip()
+    return IncusAPIError(
+        f"{request}: HTTP {status} in no form of Incus, but as of a proxy or of another server: {text or 'no text'}",
+        status_code=status,
+    )
 
 
 def merge_patch(document: Any, patch: Any) -> Any:
@@ -185,3 +200,11 @@ def checked(url_path: str) -> str:
     if any(character <= " " or character in '#"<>\\^`{|}\x7f' for character in url_path):
         raise IncusInputError(f"a path must have its names quoted: {url_path!r}")
     return url_path
+
+
+def sendable(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers, or `IncusInputError` for one that would not arrive as it is, or as two."""
+    for name, value in (headers or {}).items():
+        if not _TOKEN.fullmatch(name) or not isinstance(value, str) or _UNSENDABLE.search(value):
+            raise IncusInputError(f"the header {name!r} cannot be sent: line breaks, say, have no place in one")
+    return dict(headers or {})

@@ -82,6 +82,11 @@ def there(path: str | Path) -> bool:
     return os.path.lexists(path)
 
 
+def counts_memory() -> bool:
+    unified = Path("/sys/fs/cgroup/cgroup.controllers")
+    return "memory" in unified.read_text() if unified.exists() else there("/sys/fs/cgroup/memory")
+
+
 def links() -> set[str]:
     return set(os.listdir("/sys/class/net"))
 
@@ -151,8 +156,9 @@ async def test_containers_get_limits_addresses_and_figures() -> None:
                     break
                 await asyncio.sleep(0.1)
         assert state["processes"] >= 1
-        assert state["memory"]["usage"] > 0
-        assert state["memory"]["total"] == 64 * 1024 * 1024
+        if counts_memory():
+            assert state["memory"]["usage"] > 0
+            assert state["memory"]["total"] == 64 * 1024 * 1024
 
 
 async def test_it_sees_nothing_of_the_machines_network(daemon: Daemon) -> None:
@@ -284,7 +290,8 @@ async def test_kill_refuses_connections_and_restart_is_as_after_a_power_cut() ->
             async with daemon.client():
                 pass
         await daemon.restart()
-        async with daemon.client() as client:
+        async with daemon.client("https") as client:
+            assert (await client.query("GET", "/1.0"))["environment"]["addresses"] == [f"127.0.0.1:{port}"]
             assert (await client.query("GET", "/1.0/instances/c1/state"))["status"] == "Running"
         await daemon.kill()
     assert traces() == []

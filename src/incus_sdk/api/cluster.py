@@ -9,7 +9,7 @@ from typing import Any
 from .. import models, wire
 from ..operations import operate, perform
 from ..scope import Scope
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, prepared
+from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, prepared
 
 
 class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Renamable, Deletable):
@@ -23,6 +23,31 @@ class ClusterMembersAPI(Edits[ClusterMember, models.ClusterMemberPut], Renames[C
 
     resource, segment = ClusterMember, "members"
 
+    async def add(self, name: str) -> str:
+        """Issue the token with which a server called ``name`` joins. ``POST /1.0/cluster/members``.
+
+        Raises `IncusAPIError` where the server is not clustered.
+        """
+        operation = await operate(self._scope, "POST", wire.path(*self._path), body={"server_name": name}, wait=False)
+        return wire.token(operation.metadata, server_name=operation.metadata["serverName"])
+
+
+class Cluster(models.Cluster, Resource):
+    """The cluster as one server sees it."""
+
+    @property
+    def members(self) -> ClusterMembersAPI:
+        """Its members."""
+        return ClusterMembersAPI(self._scope, *self._path)
+
+    async def get_member(self, name: str) -> ClusterMember:
+        """One member, read. ``GET /1.0/cluster/members/{name}``."""
+        return await self.members.get(name)
+
+    async def add_member(self, name: str) -> str:
+        """Issue the token with which a server called ``name`` joins: see `ClusterMembersAPI.add`."""
+        return await self.members.add(name)
+
 
 class ClusterAPI:
     """``client.cluster``."""
@@ -35,9 +60,9 @@ class ClusterAPI:
         """The cluster's members."""
         return ClusterMembersAPI(self._scope, "cluster")
 
-    async def get(self) -> models.Cluster:
+    async def get(self) -> Cluster:
         """Whether the server is part of a cluster, and what a member to be needs to know. ``GET /1.0/cluster``."""
-        return models.Cluster((await self._scope.request("GET", wire.path("cluster"))).metadata)
+        return await Cluster(self._scope, ("cluster",), {}, loaded=False).refresh()
 
     async def update(self, config: models.ClusterPut | Mapping[str, Any]) -> None:
         """Form, join or leave a cluster: the body is sent as it is. ``PUT /1.0/cluster``."""
@@ -52,14 +77,8 @@ class ClusterAPI:
         return await self.members.get(name)
 
     async def add_member(self, name: str) -> str:
-        """Issue the token with which a server called ``name`` joins. ``POST /1.0/cluster/members``.
-
-        Raises `IncusAPIError` where the server is not clustered.
-        """
-        operation = await operate(
-            self._scope, "POST", wire.path("cluster", "members"), body={"server_name": name}, wait=False
-        )
-        return wire.token(operation.metadata, server_name=operation.metadata["serverName"])
+        """Issue the token with which a server called ``name`` joins: see `ClusterMembersAPI.add`."""
+        return await self.members.add(name)
 
     async def update_member(self, name: str, config: models.ClusterMemberPut | Mapping[str, Any]) -> None:
         """Change some fields of a member and keep all others: see `Editable.update`."""

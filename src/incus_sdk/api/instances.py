@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import io
+import os
 import posixpath
-from collections.abc import Mapping, Sequence
+import secrets
+import string
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from .. import models, wire
 from ..exceptions import (
+    IncusAPIError,
     IncusError,
     IncusInputError,
     IncusNotFoundError,
     IncusNotLoadedError,
     IncusOperationError,
+    IncusTimeoutError,
+    ProcessError,
 )
 from ..models.base import Json
-from ..operations import Operation, operate, perform
+from ..operations import Operation, finish, operate, perform
+from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Writable, Writes, prepared
+from .images import ImageAliasesAPI
+from .readiness import Condition, wait_for
 
 if TYPE_CHECKING:
     import tarfile
 
-_NOT_RUN = (126, 127)
-"""Exit codes that the server makes a failed operation of: the command cannot be executed, or is not found."""
-
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)  # seconds between attempts to stop what something else holds
 _LOG_TAIL = 4000  # characters of an instance's log that an error about its start carries
 _MAX_LINKS = 40  # links followed to a file, as the kernel does
 
@@ -37,7 +46,7 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
     async def restore(self, stateful: bool = False) -> None:
         """Bring the instance back to it; ``stateful``: with the running state. ``PUT /1.0/instances/{name}``."""
         await perform(
-            self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self.name, "stateful": stateful}
+            self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self._path[-1], "stateful": stateful}
         )
 
 
@@ -94,8 +103,17 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         assert operation is not None  # an instance is always changed in the background
         return operation
 
-    async def delete(self, wait: bool = False) -> Operation:
+    async def delete(self, wait: bool = False, *, force: bool = False) -> Operation:
         """Delete it. ``DELETE /1.0/instances/{name}``."""
+        for pause in _PAUSES if force else ():
+            await self._stop_now()
+            try:
+                return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
+            except IncusAPIError as error:
+                # A start that failed is being undone for a while, in which an instance is Stopped and running at once.
+                if "running" not in str(error.response.get("error")):
+                    raise
+            await asyncio.sleep(pause)
         return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
 
     async def start(self, stateful: bool = False, wait: bool = False) -> Operation:
@@ -135,8 +153,6 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         wait: bool = False,
     ) -> Operation:
         """Run a command in it. ``POST /1.0/instances/{name}/exec``."""
-        if isinstance(command, str) or not command or not all(isinstance(word, str) for word in command):
-            raise IncusInputError(f'command must be a list of str, as ["sh", "-c", "..."], not {command!r}')
         if record_output and (interactive or wait_for_websocket):
             raise IncusInputError("record_output goes with neither interactive nor wait_for_websocket")
         if wait and wait_for_websocket:
@@ -146,7 +162,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
             )
         optional = {"width": width, "height": height, "user": user, "group": group, "cwd": cwd}
         body = {
-            "command": list(command),
+            "command": list(checked_command(command)),
             "environment": wire.config_strings(environment or {}, "environment"),
             "wait-for-websocket": wait_for_websocket,
             "record-output": record_output,
@@ -159,7 +175,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         try:
             await operation.wait()
         except IncusOperationError as error:
-            if (error.response.get("metadata") or {}).get("return") not in _NOT_RUN:
+            if (error.response.get("metadata") or {}).get("return") not in NOT_RUN:
                 raise
         if record_output:
             await self._take_output(operation.metadata)
@@ -201,6 +217,181 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         )
         return models.Envelope(answer.body)
 
+    @overload
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        input: Input = None,
+        text: Literal[False] = False,
+        encoding: str = "utf-8",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: int | str | None = None,
+        group: int | str | None = None,
+        timeout: float | None = None,
+        grace: float = 5.0,
+        check: bool = False,
+        max_output: int | None = None,
+    ) -> ProcessResult[bytes]: ...
+    @overload
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        input: Input = None,
+        text: Literal[True],
+        encoding: str = "utf-8",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: int | str | None = None,
+        group: int | str | None = None,
+        timeout: float | None = None,
+        grace: float = 5.0,
+        check: bool = False,
+        max_output: int | None = None,
+    ) -> ProcessResult[str]: ...
+    async def run(
+        self,
+        command: Sequence[str],
+        *,
+        input: Input = None,
+        text: bool = False,
+        encoding: str = "utf-8",
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: int | str | None = None,
+        group: int | str | None = None,
+        timeout: float | None = None,
+        grace: float = 5.0,
+        check: bool = False,
+        max_output: int | None = None,
+    ) -> ProcessResult[bytes] | ProcessResult[str]:
+        """Run a command to its end, and return its exit code and all it wrote.
+
+        ``command``: program and arguments; no shell reads them. ``input``: bytes, str, a file or an async iterable of
+        bytes; None ends stdin at once. ``text``: the output as str, decoded by ``encoding``, what is not of it as
+        U+FFFD. ``env``: on top of the instance's own. ``user``, ``group``: ids, or names that the instance knows; a
+        user's name brings its HOME, its group and, without ``group``, its supplementary groups. ``timeout``: seconds;
+        then SIGTERM, and after ``grace`` more seconds SIGKILL. ``check``: raise for any exit code but 0.
+        ``max_output``: bytes each of stdout and stderr may hold.
+
+        Raises `IncusTimeoutError` and `ProcessError`, both with the output so far. If the caller is cancelled, the
+        command is killed. Signals reach the command itself, not what it started.
+
+        ``POST /1.0/instances/{name}/exec``.
+        """
+        checked_input(input)
+        process = self.open_process(command, env=env, cwd=cwd, user=user, group=group)
+        try:
+            result = await run(process, input, timeout, max_output, encoding, grace)
+            if not text:
+                if check:
+                    result.check_returncode()
+                return result
+            decoded = ProcessResult(
+                result.args,
+                result.returncode,
+                result.stdout.decode(encoding, "replace"),
+                result.stderr.decode(encoding, "replace"),
+            )
+            if check:
+                decoded.check_returncode()
+            return decoded
+        except (IncusTimeoutError, ProcessError) as error:
+            if text and isinstance(error.stdout, bytes):
+                error.stdout, error.stderr = (out.decode(encoding, "replace") for out in (error.stdout, error.stderr))
+            raise
+
+    def open_process(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: int | str | None = None,
+        group: int | str | None = None,
+        pty: bool = False,
+        width: int = 80,
+        height: int = 24,
+    ) -> Process:
+        """A live command, opened by ``async with``: see `Process`. Parameters as of `run`.
+
+        ``pty``: on a terminal of ``width`` columns and ``height`` rows, where stdout and stderr are one.
+        ``POST /1.0/instances/{name}/exec``.
+        """
+        return Process(
+            self._scope,
+            self._path,
+            command,
+            env=env,
+            cwd=cwd,
+            user=user,
+            group=group,
+            pty=pty,
+            width=width,
+            height=height,
+        )
+
+    async def shell(
+        self,
+        command: Sequence[str] = ("sh", "-l"),
+        *,
+        env: Mapping[str, str] | None = None,
+        cwd: str | None = None,
+        user: int | str | None = None,
+        group: int | str | None = None,
+    ) -> int:
+        """Hand the local terminal over to a command, until that ends; returns its exit code.
+
+        The terminal is in raw mode meanwhile, follows the window's size, and is restored whatever happens. Raises
+        `IncusInputError` where stdin or stdout is no terminal. ``POST /1.0/instances/{name}/exec``.
+        """
+        from ..terminal import interact, size
+
+        width, height = size()
+        options: dict[str, Any] = {"env": {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}, "cwd": cwd}
+        async with self.open_process(
+            command, **options, user=user, group=group, pty=True, width=width, height=height
+        ) as process:
+            return await interact(process)
+
+    def console(self, *, force: bool = False, width: int = 80, height: int = 24, type: str = "console") -> Console:
+        """The instance's console, attached by ``async with``: ``stdin`` writes, ``stdout`` reads, leaving the block
+        detaches.
+
+        ``force``: take it over from whoever is attached; else that raises `IncusAPIError` or `IncusOperationError`. A
+        VGA console speaks SPICE, for which this has no reader. ``POST /1.0/instances/{name}/console``.
+        """
+        if type != "console":
+            raise IncusInputError(
+                f"there is no {type!r} console to read and write; VGA, of virtual machines alone, is SPICE"
+            )
+        return Console(self._scope, self._path, width, height, force)
+
+    async def get_console_log(self) -> bytes:
+        """What was written to the console; empty if nothing was. ``GET /1.0/instances/{name}/console``."""
+        # Without a log the answer is empty, not even an envelope.
+        async with self._scope.download("GET", wire.path(*self._path, "console")) as stream:
+            return await stream.read()
+
+    async def clear_console_log(self) -> None:
+        """Forget what was written to the console. ``DELETE /1.0/instances/{name}/console``."""
+        await self._request("DELETE", "console")
+
+    async def wait_for(self, condition: Condition, *, timeout: float | None = None) -> Self:
+        """Wait until the instance is ready in the sense of ``condition``, and return it, read.
+
+        ``condition``: a status as ``"running"`` or ``"stopped"``; ``"agent"`` (of a virtual machine; a running
+        container needs none); ``"ipv4"``, ``"ipv6"`` (a global address); ``"systemd"`` (booted, also if degraded);
+        ``"cloud-init"`` (done); an int, a TCP port on which something listens inside; or a function of the instance,
+        async or not, that returns true when it is.
+
+        Raises `IncusTimeoutError` after ``timeout`` seconds, which names the condition and what was seen last.
+        """
+        await wait_for(self, condition, timeout)
+        return await self.refresh()
+
     async def _act(self, action: str, wait: bool, **how: bool | int) -> Operation:
         body = {"action": action, **how}
         try:
@@ -210,15 +401,38 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
                 raise await self._with_log(error) from None
             raise
 
+    async def _stop_now(self) -> None:
+        """Stop it by force, whatever it is doing: what is under way, as a start, is let finish."""
+        for pause in _PAUSES:
+            if (await self.refresh()).status == "Stopped":
+                return
+            with contextlib.suppress(IncusAPIError, IncusOperationError):
+                await self.stop(force=True, wait=True)
+                return
+            await asyncio.sleep(pause)
+        await self.stop(force=True, wait=True)
+
+    async def _remove(self) -> None:
+        """Stop and delete it; that it is gone already is fine."""
+        with contextlib.suppress(IncusNotFoundError):
+            await self.delete(wait=True, force=True)
+
     async def _with_log(self, error: IncusOperationError) -> IncusOperationError:
         """The error of a failed start with the end of the instance's log, where there is one to read."""
         for name in ("lxc.log", "qemu.log"):
             with contextlib.suppress(IncusError):
                 error.log = (await self._log(name))[-_LOG_TAIL:]
-                last = error.log.strip().rpartition("\n")[2]
-                message = f"{error}; its log ends: {last}" if last else str(error)
+                # liblxc says the cause first and its consequences after it, QEMU the cause last. Of any other failure,
+                # as of the start of a box that runs, the log says nothing.
+                lines = error.log.strip().splitlines()
+                causes = [line for line in lines if " ERROR " in line][:1] if name == "lxc.log" else lines[-1:]
+                if not causes or "Failed to run" not in str(error):
+                    return error
                 return IncusOperationError(
-                    message, operation_id=error.operation_id, response=error.response, log=error.log
+                    f"{error}; its log says: {causes[0]}",
+                    operation_id=error.operation_id,
+                    response=error.response,
+                    log=error.log,
                 )
         return error
 
@@ -345,8 +559,97 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         if isinstance(profiles, str):
             raise IncusInputError(f"profiles must be a list of names, not the str {profiles!r}")
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
-        operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(body), wait=wait)
+        try:
+            operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(body), wait=wait)
+        except IncusOperationError as error:
+            if start:
+                raise await handle._with_log(error) from None
+            raise
         return await handle.refresh() if wait else operation
+
+    async def launch(
+        self,
+        image: str,
+        name: str | None = None,
+        *,
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        ephemeral: bool = False,
+        instance_type: str = "container",
+        description: str = "",
+    ) -> Instance:
+        """Create an instance from an image, start it, and return it, read.
+
+        ``image``: an alias or a fingerprint, or enough of its beginning, of this server. ``name``: None makes one up.
+        Parameters as of `create`. When this fails or is cancelled at any point, nothing remains.
+
+        ``POST /1.0/instances``, ``PUT /1.0/instances/{name}/state``.
+        """
+        handle = self[f"box-{secrets.token_hex(4)}" if name is None else name]
+        source = await self._source(image)
+        creation = asyncio.ensure_future(
+            self.create(
+                handle.name,
+                source,
+                config=config,
+                devices=devices,
+                profiles=profiles,
+                ephemeral=ephemeral,
+                instance_type=instance_type,
+                description=description,
+            )
+        )
+        try:
+            await (await asyncio.shield(creation)).wait()
+        except asyncio.CancelledError:
+            await finish(self._undo(creation, handle))
+            raise
+        # From here on it is this call's own, so that deleting it cannot hit another of that name.
+        try:
+            await handle.start(wait=True)
+            return await handle.refresh()
+        except BaseException:
+            await finish(handle._remove())
+            raise
+
+    @asynccontextmanager
+    async def temporary(
+        self,
+        image: str,
+        name: str | None = None,
+        *,
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        instance_type: str = "container",
+    ) -> AsyncGenerator[Instance]:
+        """A running instance for the time of ``async with``, deleted at its end, however that comes. See `launch`.
+
+        async with client.instances.temporary("busybox") as box:
+            print((await box.run(["uname", "-a"], text=True)).stdout)
+        """
+        box = await self.launch(
+            image, name, config=config, devices=devices, profiles=profiles, instance_type=instance_type
+        )
+        try:
+            yield box
+        finally:
+            await finish(box._remove())
+
+    async def _undo(self, creation: asyncio.Future[Operation], handle: Instance) -> None:
+        """Wait for a creation that nobody wants any longer, and delete what it made; what failed made nothing."""
+        with contextlib.suppress(IncusError):
+            await (await creation).wait()
+            await handle._remove()
+
+    async def _source(self, image: str) -> models.InstanceSource:
+        if not isinstance(image, str) or not image:
+            raise IncusInputError(f"image must be an alias or a fingerprint, not {image!r}")
+        aliases = ImageAliasesAPI(self._scope, "images")
+        if not await aliases.exists(image) and all(digit in string.hexdigits for digit in image):
+            return {"type": "image", "fingerprint": image}
+        return {"type": "image", "alias": image}
 
     async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
         """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``.

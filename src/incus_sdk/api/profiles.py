@@ -18,5 +18,5 @@ class ProfilesAPI(Edits[Profile, models.ProfilePut], Renames[Profile], Deletes[P
     resource, segment = Profile, "profiles"
 
     async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile:
-        """Create a profile; returns its handle. ``POST /1.0/profiles``."""
+        """Create a profile; returns it, read. ``POST /1.0/profiles``."""
         return await self._create(name, body)

@@ -20,7 +20,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
 
     async def restore(self) -> None:
         """Bring the volume back to it. ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
-        await perform(self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self.name})
+        await perform(self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self._path[-1]})
 
 
 class VolumeSnapshotsAPI(
@@ -99,6 +99,17 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         """Its space in bytes, and its inodes. ``GET /1.0/storage-pools/{name}/resources``."""
         return models.ResourcesStoragePool((await self._request("GET", "resources")).metadata)
 
+    async def list_volumes(self, volume_type: str | None = None, recursion: int = 1) -> list[Volume]:
+        """Its volumes, or those of one type. ``GET /1.0/storage-pools/{pool}/volumes``."""
+        volumes = await self.volumes.list(recursion)
+        return volumes if volume_type is None else [volume for volume in volumes if volume.type == volume_type]
+
+    async def create_volume(
+        self, name: str, volume_type: str = "custom", config: models.Config | None = None
+    ) -> Volume:
+        """Create a volume; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
+        return await self.volumes.create(f"{volume_type}/{name}", config=config or {})
+
 
 class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[StoragePool]):
     """``client.storage_pools``."""
@@ -118,8 +129,7 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
         self, pool_name: str, volume_type: str | None = None, recursion: int = 1
     ) -> builtins.list[Volume]:
         """The volumes of a pool, or those of one type. ``GET /1.0/storage-pools/{pool}/volumes``."""
-        volumes = await self[pool_name].volumes.list(recursion)
-        return volumes if volume_type is None else [volume for volume in volumes if volume.type == volume_type]
+        return await self[pool_name].list_volumes(volume_type, recursion)
 
     async def get_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> Volume:
         """One volume, read. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
@@ -129,7 +139,7 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
         self, pool_name: str, volume_name: str, volume_type: str = "custom", config: models.Config | None = None
     ) -> Volume:
         """Create a volume; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
-        return await self[pool_name].volumes.create(f"{volume_type}/{volume_name}", config=config or {})
+        return await self[pool_name].create_volume(volume_name, volume_type, config)
 
     async def update_volume(
         self, pool_name: str, volume_name: str, volume_type: str, config: models.StorageVolumePut | Mapping[str, Any]

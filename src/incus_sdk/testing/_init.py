@@ -2,8 +2,8 @@
 
 It mounts what the daemon sees, starts it, reaps, and lives as long as the owner's end of its standard input: when that
 ends, however the owner died, it ends too, and the kernel kills and unmounts everything else in the namespaces.
-A byte on standard input is the number of a signal for the daemon, which is started again when it has ended, and
-then a byte goes back. A daemon that ends by itself ends all.
+A byte on standard input has the daemon, and it alone, stopped and started again, and then a byte goes back. A daemon
+that ends by itself ends all.
 
 A program of its own: it imports nothing of this package.
 """
@@ -20,6 +20,9 @@ import sys
 
 HIDDEN = ("/run", "/var/lib/incus", "/var/log/incus", "/var/cache/incus")
 """What the daemon gets an empty one of, as it writes there whatever its own directory is."""
+
+PATIENCE = 3
+"""Seconds a daemon may take to stop before it is killed; 0.2 are usual, but it waits for running operations."""
 
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 
@@ -64,7 +67,7 @@ def start(incusd: str, listeners: list[int]) -> int:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for number, listener in enumerate(listeners, 3):
             os.dup2(listener, number)
-        os.closerange(3 + len(listeners), 256)
+        os.closerange(3 + len(listeners), os.sysconf("SC_OPEN_MAX"))
         signal.signal(signal.SIGPIPE, signal.SIG_DFL)
         environment = {**os.environ, "LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(listeners))}
         os.execve(incusd, [incusd], environment)
@@ -93,13 +96,14 @@ def main() -> None:
     daemon = start(incusd, listeners)
     restart = False
     while True:
-        readable, _, _ = select.select([0, children], [], [])
+        readable, _, _ = select.select([0, children], [], [], PATIENCE if restart else None)
+        if not readable:
+            os.kill(daemon, signal.SIGKILL)
         if 0 in readable:
-            command = os.read(0, 1)
-            if not command:
+            if not os.read(0, 1):
                 return
             restart = True
-            os.kill(daemon, command[0])
+            os.kill(daemon, signal.SIGTERM)
         if children in readable:
             os.read(children, 4096)
             if reap(daemon):

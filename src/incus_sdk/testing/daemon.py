@@ -13,7 +13,6 @@ import asyncio
 import base64
 import contextlib
 import os
-import signal
 import socket as sockets
 import ssl
 import subprocess
@@ -33,9 +32,6 @@ _T = TypeVar("_T")
 
 _READY = 60
 """Seconds a daemon may take to start; 0.7 are usual."""
-
-_STOP = 3
-"""Seconds a daemon may take to stop before it is killed; 0.2 are usual, but it waits for running operations."""
 
 
 class Daemon:
@@ -131,6 +127,8 @@ class Daemon:
         """
         await _blocking(self._restart)
         await self._ready()
+        async with self.client() as client:
+            await self._listen(client)
 
     async def kill(self) -> None:
         """Kill the daemon and everything it started, at once, as the loss of the machine would; its files remain."""
@@ -208,18 +206,23 @@ class Daemon:
             )
 
     def _restart(self) -> None:
-        if self._control is None or self._namespaces is None or self._namespaces.poll() is not None:
+        # A daemon that knows its address from before would bind another one, in its own network, instead of taking the
+        # listener that it gets. It runs this file as it starts, and `_listen` tells it again.
+        patch = self._started().directory / "database" / "patch.local.sql"
+        patch.write_text("DELETE FROM config WHERE key = 'core.https_address';")
+        if not self._restart_alone():
             self._kill()
             self._spawn()
-            return
-        # The signal is for the daemon alone: `_init` starts it again, and then answers.
-        self._control.settimeout(_STOP)
+
+    def _restart_alone(self) -> bool:
+        """Have `_init` start the daemon again, and it alone; whether there was something to do that."""
+        if self._control is None:
+            return False
         try:
-            self._control.sendall(bytes([signal.SIGTERM]))
-            self._control.recv(1)
-        except TimeoutError:
-            self._control.sendall(bytes([signal.SIGKILL]))
-            self._control.recv(1)
+            self._control.sendall(b"\n")
+            return bool(self._control.recv(1))
+        except ConnectionError:
+            return False
 
     def _kill(self) -> None:
         if self._control is not None:
@@ -234,9 +237,9 @@ class Daemon:
 
     def _close(self) -> None:
         self._kill()
-        if self._home is not None:
-            self._home.remove()
-            self._home, self._port = None, 0
+        home, self._home, self._port = self._home, None, 0
+        if home is not None:
+            home.remove()
 
     async def _ready(self) -> None:
         try:
@@ -267,9 +270,7 @@ class Daemon:
         trusted = {"name": "incus-sdk", "type": "client", "certificate": base64.b64encode(certificate).decode()}
         root = {"type": "disk", "path": "/", "pool": "default"}
         async with self.client() as client:
-            # The very address it listens on already, or it would bind another one in its own network.
-            address = {"core.https_address": self.url.removeprefix("https://")}
-            await client.query("PATCH", "/1.0", body={"config": address})
+            await self._listen(client)
             await client.query("POST", "/1.0/certificates", body=trusted)
             await client.query("POST", "/1.0/storage-pools", body={"name": "default", "driver": self._storage})
             await client.query("PATCH", "/1.0/profiles/default", body={"devices": {"root": root}})
@@ -279,6 +280,11 @@ class Daemon:
                 imported = await (await client.query("POST", "/1.0/images", body=image, headers=headers)).wait()
                 alias = {"name": "busybox", "target": imported.metadata["fingerprint"]}
                 await client.query("POST", "/1.0/images/aliases", body=alias)
+
+    async def _listen(self, client: Client) -> None:
+        """Tell the daemon its address, for what it tells others; it is the one it listens on already."""
+        address = {"core.https_address": self.url.removeprefix("https://")}
+        await client.query("PATCH", "/1.0", body={"config": address})
 
 
 async def _blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:

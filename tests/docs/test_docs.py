@@ -1,0 +1,185 @@
+"""What README and docs say is run: every block of Python, in its page's order, on a private daemon of the page's own.
+
+How a block is read:
+
+* Top-level ``await`` is allowed, as in ``python -m asyncio``; the blocks of one page share their names.
+* ``print(...)  # text`` prints a line ``text``; ``...`` in the text stands for anything.
+* ``title="name"`` makes it a file of that name in the working directory. A ``test_*.py`` is then run by pytest, any
+  other ``.py`` as a script.
+* The server of ``https://incus.example.org:8443`` is the daemon; ``client.crt``, ``client.key`` and ``server.crt`` are
+  there.
+"""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import contextlib
+import inspect
+import io
+import os
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from incus_sdk.testing import Daemon
+
+ROOT = Path(__file__).parents[2]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
+SESSION = "getting-started.md#a-session"
+"""A page that links to this starts where that block ended."""
+
+_FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
+_PRINTS = re.compile(r"^\s*print\(.*\)  +# (.+)$", re.MULTILINE)
+
+
+@dataclass(frozen=True)
+class Block:
+    page: Path
+    line: int
+    language: str
+    title: str
+    code: str
+
+    def __str__(self) -> str:
+        return f"{self.page.relative_to(ROOT)}:{self.line}"
+
+
+def blocks(page: Path) -> list[Block]:
+    text = page.read_text()
+    found = []
+    for match in _FENCE.finditer(text):
+        indent, language, title, code = match.groups()
+        lines = "".join(line.removeprefix(indent) for line in code.splitlines(keepends=True))
+        found.append(Block(page, text[: match.start()].count("\n") + 1, language, title or "", lines))
+    assert text.count("```") == 2 * len(found), f"{page} has a fence that this test cannot read"
+    return found
+
+
+def session() -> Block:
+    page = ROOT / "docs" / "getting-started.md"
+    heading = page.read_text().partition("\n## A session\n")[0].count("\n") + 2
+    return next(block for block in blocks(page) if block.line > heading and block.language == "python")
+
+
+def names(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+@pytest.fixture
+async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Daemon]:
+    """A daemon that is the local one, and a working directory with the certificates."""
+    async with Daemon() as daemon:
+        monkeypatch.setenv("INCUS_SOCKET", str(daemon.socket))
+        monkeypatch.chdir(tmp_path)
+        for file in (*daemon.client_cert, daemon.certificate):
+            shutil.copy(file, tmp_path)
+        yield daemon
+
+
+async def run(block: Block, names: dict[str, Any], daemon: Daemon) -> None:
+    code = block.code.replace("https://incus.example.org:8443", daemon.url)
+    if block.title:
+        Path(block.title).write_text(code)
+        output = await run_file(block.title)
+    else:
+        output = await run_here(block, code, names)
+    lines = iter(output.splitlines())
+    for expected in _PRINTS.findall(code):
+        pattern = ".*".join(map(re.escape, expected.split("...")))
+        assert any(re.fullmatch(pattern, line) for line in lines), f"{block} does not print {expected!r}:\n{output}"
+
+
+async def run_here(block: Block, code: str, names: dict[str, Any]) -> str:
+    # The empty lines make a traceback name the line of the page.
+    compiled = compile(
+        "\n" * block.line + code, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
+    )
+    output = io.StringIO()
+    with contextlib.redirect_stdout(output):
+        if compiled.co_flags & inspect.CO_COROUTINE:
+            await eval(compiled, names)
+        else:
+            await asyncio.to_thread(exec, compiled, names)  # a thread, as it may call asyncio.run()
+    return output.getvalue()
+
+
+async def run_file(name: str) -> str:
+    if not name.endswith(".py") or name == "conftest.py":
+        return ""
+    how = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if name.startswith("test_") else []
+    return await run_command(sys.executable, *how, name)
+
+
+async def run_command(*command: str) -> str:
+    process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    output = (await process.communicate())[0].decode()
+    assert process.returncode == 0, output
+    return output
+
+
+PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=names)
+async def test_the_blocks_of_a_page_run(page: Path, daemon: Daemon) -> None:
+    tasks = asyncio.all_tasks()
+    scope: dict[str, Any] = {"__name__": "__main__"}
+    if SESSION in page.read_text():
+        await run(session(), scope, daemon)
+    try:
+        for block in blocks(page):
+            if block.language == "python" or block.title:
+                await run(block, scope, daemon)
+            elif block.language == "sh":
+                for line in block.code.splitlines():
+                    if line.startswith("openssl "):
+                        await run_command(*shlex.split(line))
+    finally:
+        if "client" in scope:
+            await scope["client"].disconnect()
+    assert not asyncio.all_tasks() - tasks
+
+
+@pytest.mark.parametrize("page", TEXTS, ids=names)
+def test_the_files_that_a_page_names_exist(page: Path) -> None:
+    shell = [line for block in blocks(page) if block.language == "sh" for line in block.code.splitlines()]
+    for word in (word for line in shell for word in shlex.split(line, comments=True)):
+        if word.startswith("scripts/"):
+            assert os.access(ROOT / word, os.X_OK), f"{page.name}: {word}"
+    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+        assert (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+async def test_the_quickstart_does_the_main_job_and_says_so() -> None:
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, str(ROOT / "examples/quickstart.py"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    output, errors = await process.communicate()
+    assert (process.returncode, errors) == (0, b"")
+    pattern = r"""Starting a private Incus daemon \.\.\.
+Incus \S+, API 1\.0, at \S+/unix\.socket
+Creating c1 \.\.\.
+(?:    Unpacking image: .*
+)+Starting c1 \.\.\.
+\$ echo 'Hello, World!'
+Hello, World!
+exit code: 0
+/root/note\.txt: written by the SDK
+State: Running, \d+\.\d MiB of memory, \d+ processes
+Logs: .*lxc\.log.*
+Stopping c1 \.\.\.
+Deleting c1 \.\.\.
+Instances left: 0
+The daemon and everything it made are gone\.
+"""
+    assert re.fullmatch(pattern, output.decode()), output.decode()
