@@ -76,8 +76,14 @@ class Client:
         parsed = Endpoint.parse(os.fspath(endpoint))
         if parsed.socket is not None and (cert is not None or server_cert is not None):
             raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")
-        if cert is not None and (isinstance(cert, str) or len(cert) != 2):
+        if cert is not None and not (
+            isinstance(cert, tuple | list)
+            and len(cert) == 2
+            and all(isinstance(file, str | os.PathLike) for file in cert)
+        ):
             raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
+        if server_cert is not None and not isinstance(server_cert, str | os.PathLike):
+            raise IncusInputError("server_cert must be a certificate in PEM, or the path of one")
 
         def tls() -> Any:
             from .connection.tls import context
@@ -210,6 +216,8 @@ class Client:
         as they are, anything else as JSON. Returns the answer's ``metadata``; an `Operation` for what the server does
         in the background; ``bytes`` where the answer is not JSON. Raises as every method does.
         """
+        if not isinstance(method, str) or not method.isascii() or not method.isalpha():
+            raise IncusInputError(f"a method is one word, as GET, not {method!r}")
         answer = await self._scope.request(method, wire.checked(path), query=query, body=body, headers=headers)
         return Operation(self._scope, answer.metadata) if answer.type == "async" else answer.metadata
 

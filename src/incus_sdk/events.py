@@ -98,30 +98,32 @@ class EventStream:
     """
 
     def __init__(self, scope: Scope, types: Iterable[str] | None = None, all_projects: bool = False) -> None:
-        if isinstance(types, str):
-            raise IncusInputError(f"types must be a list of names, not the str {types!r}")
-        chosen = None if types is None else list(types)
-        if unknown := set(chosen or ()) - set(TYPES):
-            raise IncusInputError(f"no such event types: {sorted(unknown)}; there are {', '.join(TYPES)}")
+        chosen = None if types is None else wire.texts(types, "types")
+        if chosen == [] or any(type not in TYPES for type in chosen or ()):
+            raise IncusInputError(f"no such event types: {chosen}; there are {', '.join(TYPES)}")
         self._scope = scope
         self._query = {"type": ",".join(chosen) if chosen else None, "all-projects": all_projects or None}
-        self._queue: asyncio.Queue[models.Event | Gap | Exception] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[models.Event | Gap | Exception | None] = asyncio.Queue(_QUEUE)
+        self._socket: WebSocket | None = None
         self._pump: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         if self._pump is not None:
             raise IncusInputError("an event stream is used once; call listen() again")
-        socket = await self._connect()
-        self._pump = asyncio.create_task(self._run(socket), name="incus-sdk events")
+        self._socket = await self._connect()
+        self._pump = asyncio.create_task(self._run(self._socket), name="incus-sdk events")
+        self._pump.add_done_callback(self._wake)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pump is not None:
+        if self._pump is not None and self._socket is not None:
             self._pump.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._pump
+            try:
+                await asyncio.wait([self._pump])
+            finally:
+                await self._socket.close()  # a task that is cancelled before it began has not done it
 
     def __aiter__(self) -> Self:
         return self
@@ -133,6 +135,9 @@ class EventStream:
         if self._pump.done() and self._queue.empty():
             raise StopAsyncIteration
         item = await self._queue.get()
+        if item is None:
+            self._queue.put_nowait(None)
+            raise StopAsyncIteration
         if isinstance(item, Exception):
             raise item
         return item
@@ -144,10 +149,15 @@ class EventStream:
         try:
             while True:
                 reason = await self._read(socket)
-                socket = await self._reconnect()
+                self._socket = socket = await self._reconnect()
                 await self._queue.put(Gap(reason))
         except Exception as error:
             await self._queue.put(error)  # whoever reads the stream gets it
+
+    def _wake(self, _: object) -> None:
+        """Let whoever still waits for events know that there will be none."""
+        with contextlib.suppress(asyncio.QueueFull):
+            self._queue.put_nowait(None)
 
     async def _read(self, socket: WebSocket) -> str:
         """Queue what comes until the connection ends; returns why it did."""

@@ -23,6 +23,7 @@ from .exceptions import IncusAPIError, IncusInputError, IncusNotFoundError
 from .scope import Scope
 from .sftp import FileStat, Flags, Handle, Sftp
 from .transfer import (
+    LONGEST,
     LocalTree,
     Options,
     RemoteTree,
@@ -36,7 +37,8 @@ from .transfer import (
     undo,
 )
 
-_LONGEST = 4095  # bytes of a path that Linux takes
+Data = bytes | bytearray | memoryview
+
 _LIMIT = 32  # transfers of a tree under way at once
 
 
@@ -65,8 +67,8 @@ class RemotePath:
         self._pure = PurePosixPath("/" + path.lstrip("/"))
         self._sftp = sftp
         try:
-            if len(bytes(self)) > _LONGEST:
-                raise IncusInputError(f"{path[:50]}... is no path: it has more than {_LONGEST} bytes")
+            if len(bytes(self)) > LONGEST:
+                raise IncusInputError(f"{path[:50]}... is no path: it has more than {LONGEST} bytes")
         except UnicodeEncodeError:
             raise IncusInputError(f"{path!r} is no path: it cannot be written in UTF-8") from None
 
@@ -168,7 +170,7 @@ class RemotePath:
         return (await self.read_bytes()).decode(encoding, errors)
 
     async def write_bytes(
-        self, data: bytes, *, mode: int | None = None, uid: int | None = None, gid: int | None = None
+        self, data: Data, *, mode: int | None = None, uid: int | None = None, gid: int | None = None
     ) -> int:
         """Write a file, new or in place of its content, and return how many bytes. Parameters as of `open`."""
         async with self.open("wb", permissions=mode, uid=uid, gid=gid) as file:
@@ -189,7 +191,7 @@ class RemotePath:
             raise IncusInputError(f"text must be a str, not {type(text).__name__}")
         return await self.write_bytes(text.encode(encoding, errors), mode=mode, uid=uid, gid=gid)
 
-    async def append(self, data: bytes) -> int:
+    async def append(self, data: Data) -> int:
         """Write at the end of a file, which is made if there is none, and return how many bytes."""
         async with self.open("ab") as file:
             return await file.write(data)
@@ -549,10 +551,9 @@ class RemoteWriter:
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
 
-    async def write(self, data: bytes) -> int:
+    async def write(self, data: Data) -> int:
         """Write bytes, and return how many. An error of the other side may show only at the end of the block."""
         if not isinstance(data, bytes | bytearray | memoryview):
             raise IncusInputError(f"data must be bytes, not {type(data).__name__}")
-        data = bytes(data)
-        await self._handle.write(data)
-        return len(data)
+        await self._handle.write(content := bytes(data))
+        return len(content)

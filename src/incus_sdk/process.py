@@ -151,6 +151,12 @@ class ProcessInput:
         """Wait until all that was queued has been sent, or the command is gone."""
         await self._done.wait()
 
+    def _break(self) -> None:
+        """Nobody reads this any longer."""
+        self._gone = True
+        self._room.set()
+        self._done.set()
+
     async def _pump(self) -> None:
         try:
             while self._buffer or not self._eof:
@@ -310,6 +316,8 @@ class Process(_Session):
             raise
         self._ended = self._own("command", self._end(operation))
         self.stdin = ProcessInput(self._sockets["0"], b"\x04" if self._pty else _END)
+        # Servers do not always close it when the command has ended.
+        self._ended.add_done_callback(lambda _: self.stdin._break())
         self._own("input", self.stdin._pump())
         self._own("control", self._ignore(self._sockets["control"]))
         if self._pty:
@@ -556,8 +564,9 @@ async def _source(input: Input, encoding: str) -> AsyncGenerator[bytes]:
 
 def checked_command(command: Sequence[str]) -> tuple[str, ...]:
     """The command as program and arguments, or `IncusInputError`."""
-    if isinstance(command, str | bytes) or not command or not all(isinstance(word, str) for word in command):
-        raise IncusInputError(f'command must be a list of str, as ["sh", "-c", "..."], not {command!r}')
-    if any("\0" in word for word in command):
+    words = wire.texts(command, "command")
+    if not words:
+        raise IncusInputError('command must be a list of str, as ["sh", "-c", "..."], not an empty one')
+    if any("\0" in word for word in words):
         raise IncusInputError("command has a word with a NUL byte in it")
-    return tuple(command)
+    return tuple(words)

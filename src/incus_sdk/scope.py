@@ -12,8 +12,14 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from . import wire
-from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusUnsupportedError
-from .transport import Body, Headers, Refused, Stream, Transport, WebSocket
+from .exceptions import (
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusPermissionError,
+    IncusUnsupportedError,
+)
+from .transport import Body, Headers, Refused, Response, Stream, Transport, WebSocket
 
 if TYPE_CHECKING:
     import asyncio
@@ -26,7 +32,7 @@ class Scope:
     transport: Transport
     project: str | None = None
     target: str | None = None
-    _server: dict[str, Any] = field(default_factory=dict)  # GET /1.0, shared by all views
+    _server: dict[str, Any] = field(default_factory=dict, repr=False)  # GET /1.0, shared by all views
 
     def with_(self, *, project: str | None = None, target: str | None = None) -> Scope:
         """The same connection seen from another project or member."""
@@ -52,8 +58,9 @@ class Scope:
         """
         target = self._target(path, query)
         data, headers = _body(body, headers)
-        answer = await self.transport.request(method, target, body=data, headers=headers, wait=wait)
-        return wire.decode(answer.status, answer.headers, answer.body, self._named(method, path))
+        return self._decoded(
+            method, path, await self.transport.request(method, target, body=data, headers=headers, wait=wait)
+        )
 
     @contextlib.asynccontextmanager
     async def download(
@@ -62,7 +69,7 @@ class Scope:
         """An answer that is read piece by piece; an error answer is raised before the first piece."""
         async with self.transport.stream(method, self._target(path, query), headers=headers) as stream:
             if not 200 <= stream.status < 300:
-                wire.decode(stream.status, stream.headers, await stream.read(), self._named(method, path))
+                self._decoded(method, path, Response(stream.status, stream.headers, await stream.read()))
             yield stream
 
     async def websocket(self, path: str, query: wire.Query | None = None, *, pong: bool = True) -> WebSocket:
@@ -90,6 +97,8 @@ class Scope:
         """``GET /1.0``, asked once for all views of this connection."""
         if fresh or not self._server:
             answer = await self.request("GET", wire.path())
+            if not isinstance(answer.metadata, dict):
+                raise IncusConnectionError("GET /1.0: this is no Incus server: it does not say what it is")
             self._server.clear()
             self._server.update(answer.metadata)
         return self._server
@@ -113,15 +122,28 @@ class Scope:
 
     def _named(self, method: str, path: str) -> str:
         """The request as errors show it: without its query, which may hold a secret."""
-        return f"{method} {path}" + (f" (project {self.project})" if self.project else "")
+        return f"{method} {path.partition('?')[0]}" + (f" (project {self.project})" if self.project else "")
+
+    def _decoded(self, method: str, path: str, answer: Response) -> wire.Answer:
+        try:
+            return wire.decode(answer.status, answer.headers, answer.body, self._named(method, path))
+        except IncusPermissionError as error:
+            if self._server.get("auth") != "untrusted":
+                raise
+            raise IncusPermissionError(
+                f"{error}: the server does not trust this client; give a certificate that it trusts as cert=",
+                status_code=error.status_code,
+                response=error.response,
+            ) from None
 
     def _refusal(self, method: str, path: str, refused: Refused) -> IncusError:
-        answer, name = refused.response, self._named(method, path)
         try:
-            wire.decode(answer.status, answer.headers, answer.body, name)
+            self._decoded(method, path, refused.response)
         except IncusError as error:
             return error
-        return IncusConnectionError(f"{name}: the server answered {answer.status} instead of upgrading")
+        return IncusConnectionError(
+            f"{self._named(method, path)}: the server answered {refused.response.status} instead of upgrading"
+        )
 
 
 def _body(body: Any, headers: Headers | None) -> tuple[Body, Headers | None]:

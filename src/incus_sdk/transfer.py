@@ -27,6 +27,8 @@ T = TypeVar("T")
 Entry = tuple[str, FileStat]
 Write = Callable[[bytes], Awaitable[None]]
 
+LONGEST = 4095  # bytes of a path that Linux takes
+
 _BATCH = 1024 * 1024  # bytes read or written locally in one go
 _GRACE = 5.0  # seconds to remove what a failed transfer leaves in the instance
 
@@ -174,13 +176,17 @@ async def _equal(source: Tree, target: Tree, entry: Entry, options: Options) -> 
     if there is None or (there.type, there.size) != (found.type, found.size):
         return False
     if options.skip_equal == "content":
-        async with source.read(path) as (_, ours), target.read(path) as (_, theirs):
-            async with aclosing(_batches(ours)) as left, aclosing(_batches(theirs)) as right:
-                async for piece in left:
-                    if piece != await anext(right, b""):
-                        return False
-                if await anext(right, b""):
+        async with (
+            source.read(path) as (_, ours),
+            target.read(path) as (_, theirs),
+            aclosing(_batches(ours)) as left,
+            aclosing(_batches(theirs)) as right,
+        ):
+            async for piece in left:
+                if piece != await anext(right, b""):
                     return False
+            if await anext(right, b""):
+                return False
     elif there.mtime != found.mtime:
         return False
     if there != options.wanted(found):
@@ -265,7 +271,10 @@ class RemoteTree:
         await spread(one, entries, 32)  # carried out in the order they are sent in
 
     def _at(self, path: str) -> bytes:
-        return self._path.rstrip(b"/") + b"/" + path.encode(errors="surrogateescape") if path else self._path
+        joined = posixpath.join(self._path, path.encode(errors="surrogateescape")) if path else self._path
+        if len(joined) > LONGEST:
+            raise IncusError(f"{joined[:50]!r}... is no path: it has more than {LONGEST} bytes")
+        return joined
 
     @asynccontextmanager
     async def _beside(self, path: str) -> AsyncGenerator[bytes]:
@@ -330,7 +339,7 @@ class LocalTree:
     async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
         def opened() -> tuple[BinaryIO, FileStat, bytes]:
             with self._in(path) as (above, name):
-                file = stack.enter_context(open(os.open(name, _FILE, dir_fd=above), "rb", 0))
+                file = stack.enter_context(os.fdopen(os.open(name, _FILE, dir_fd=above), "rb", 0))
                 found = file_stat(os.fstat(file.fileno()))
                 if found.type != "file":
                     raise OSError(errno.EINVAL, f"became a {found.type}")

@@ -13,7 +13,9 @@ import asyncio
 import contextlib
 import errno
 import io
+import os
 import re
+import stat
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -160,9 +162,9 @@ class Transport:
                             )
                         )
                     leave = stack.pop_all()
-        except IncusConnectionError:
+        except IncusError:
             if upload and upload.failure:
-                raise upload.failure from None
+                raise upload.failure from upload.failure.__cause__
             raise
         failed = True
         try:
@@ -262,8 +264,9 @@ class Transport:
         return self._session
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]], again: bool) -> _T:
-        """What the library answers. ``again``: ask twice if the server has just closed a connection of the pool; not for
-        what it may have carried out.
+        """What the library answers. ``again``: ask twice if the server has just closed a connection of the pool.
+
+        Not for what it may have carried out all the same.
         """
         import aiohttp
 
@@ -324,6 +327,8 @@ class Transport:
                 return f"{self.endpoint} speaks no TLS 1.3: {cause}"
             case aiohttp.ClientConnectorError():
                 return self._unreachable(error.os_error)
+            case ConnectionRefusedError():
+                return self._unreachable(error)
             case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError() | EOFError():
                 return f"{self.endpoint} closed the connection before its answer was complete"
             case OSError():
@@ -341,6 +346,8 @@ class Transport:
         match error.errno:
             case errno.ENOENT:
                 return f"there is no socket {self.endpoint.socket}: is Incus installed and its daemon running?"
+            case errno.ECONNREFUSED if not stat.S_ISSOCK(_mode(self.endpoint.socket)):
+                return f"{self.endpoint.socket} is no socket: give the path of the daemon's unix.socket"
             case errno.ECONNREFUSED:
                 return f"nobody listens on {self.endpoint.socket}: the daemon is not running; start it"
             case errno.EACCES | errno.EPERM:
@@ -452,6 +459,13 @@ async def _read_head(reader: asyncio.StreamReader) -> Response:
         raise http.client.BadStatusLine(version)
     headers: Any = http.client.parse_headers(io.BytesIO(rest))  # reads like a mapping, whatever the case of the name
     return Response(int(status[:3]), headers, b"")
+
+
+def _mode(path: str) -> int:
+    try:
+        return os.stat(path).st_mode
+    except OSError:
+        return stat.S_IFSOCK  # it has just gone
 
 
 def _lower(error: BaseException | None) -> BaseException | None:

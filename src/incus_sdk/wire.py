@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -174,6 +174,15 @@ def config_strings(config: Any, where: str = "config") -> dict[str, str | None]:
             case _:
                 raise IncusInputError(f"{where}[{key!r}] must be a str, int or bool, not {type(value).__name__}")
     return strings
+
+
+def texts(values: Any, where: str) -> list[str]:
+    """A list of str as callers write it, or `IncusInputError`, also for one str in the place of a list."""
+    if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
+        found: list[Any] = list(values)
+        if all(isinstance(value, str) for value in found):
+            return found
+    raise IncusInputError(f"{where} must be a list of str, not {values!r}")
 
 
 def parameter(url: str, name: str) -> str | None:

@@ -29,8 +29,6 @@ from incus_sdk import (
 from incus_sdk.testing import Daemon
 
 BUSYBOX = {"type": "image", "alias": "busybox"}
-UNTIL_GO = ["sh", "-c", "until [ -e /go ]; do sleep 0.05; done; exit 3"]
-
 SLOW_IMAGE = """#!/bin/sh
 printf 'Status: 200 OK\\r\\nContent-Length: 1000000\\r\\n'
 printf 'Incus-Image-Hash: %064d\\r\\nIncus-Image-URL: %s\\r\\n\\r\\n' 0 "http://$HTTP_HOST/cgi-bin/image?$QUERY_STRING"
@@ -49,8 +47,8 @@ class Proxy:
         self._daemon, self._kind, self._socket, self._port = daemon, kind, directory / "proxy", 0
         self._server: asyncio.Server | None = None
         self._links: set[asyncio.WriteTransport] = set()
-        self._asked = asyncio.Event()
-        self.connections = 0
+        self.asked = asyncio.Event()
+        """Set when a client sends something; cleared by a cut."""
 
     def client(self) -> Client:
         if self._kind == "unix":
@@ -72,23 +70,18 @@ class Proxy:
         self.cut()
 
     def cut(self) -> None:
+        self.asked.clear()
         for link in self._links:
             link.abort()
 
-    async def asked_again(self) -> None:
-        """Return when a client sends something from now on."""
-        self._asked.clear()
-        await asyncio.wait_for(self._asked.wait(), 10)
-
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
         if self._kind == "unix":
             behind = await asyncio.open_unix_connection(self._daemon.socket)
         else:
             behind = await asyncio.open_connection("127.0.0.1", int(self._daemon.url.rpartition(":")[2]))
         links = {writer.transport, behind[1].transport}
         self._links |= links
-        await asyncio.gather(self._forward(reader, behind[1], self._asked), self._forward(behind[0], writer))
+        await asyncio.gather(self._forward(reader, behind[1], self.asked), self._forward(behind[0], writer))
         self._links -= links
 
     async def _forward(
@@ -114,8 +107,8 @@ async def proxy(daemon: Daemon, clean: None, tmp_path: Path, request: pytest.Fix
 
 
 @pytest.fixture(scope="module")
-async def downloads(daemon: Daemon) -> AsyncIterator[Instance]:
-    """A container that serves `SLOW_IMAGE` on a network of the daemon's own."""
+async def standing(daemon: Daemon) -> AsyncIterator[Instance]:
+    """A container that is not changed, and serves `SLOW_IMAGE` on a network of the daemon's own."""
     async with daemon.client() as client:
         config: models.Config = {
             "ipv4.address": "198.51.100.1/24",
@@ -123,9 +116,9 @@ async def downloads(daemon: Daemon) -> AsyncIterator[Instance]:
             "ipv4.nat": False,
             "ipv6.address": "none",
         }
-        network = await client.networks.create("downloads", config=config)
-        nic = {"type": "nic", "network": "downloads"}
-        box = await client.instances.create("downloads", BUSYBOX, devices={"eth0": nic}, start=True, wait=True)
+        network = await client.networks.create("standing", config=config)
+        nic = {"type": "nic", "network": "standing"}
+        box = await client.instances.create("standing", BUSYBOX, devices={"eth0": nic}, start=True, wait=True)
         await box.execute(["mkdir", "-p", "/www/cgi-bin"], wait=True)
         await box.put_files("/www/cgi-bin/image", SLOW_IMAGE.encode())
         up = "ip addr add 198.51.100.2/24 dev eth0 && ip link set eth0 up"
@@ -142,6 +135,11 @@ def slow_image(name: str) -> dict[str, str]:
     return {"type": "image", "protocol": "direct", "server": server, "alias": "0" * 64}
 
 
+def until_go(name: str) -> list[str]:
+    """A command that ends, with 3, when it is let go by a file."""
+    return ["sh", "-c", f"until [ -e /go-{name} ]; do sleep 0.05; done; exit 3"]
+
+
 async def token(client: Client) -> Operation:
     """An operation that does nothing, and ends when it is cancelled."""
     operation = await client.query("POST", "/1.0/certificates", body={"name": "x", "type": "client", "token": True})
@@ -149,9 +147,9 @@ async def token(client: Client) -> Operation:
     return operation
 
 
-async def console(client: Client, box: Instance) -> Operation:
-    """An operation of an instance that ends when it is cancelled."""
-    operation = await client.query("POST", f"/1.0/instances/{box.name}/console", body={"type": "console"})
+async def console(client: Client) -> Operation:
+    """Like `token`, but of an instance, which must be standing."""
+    operation = await client.query("POST", "/1.0/instances/standing/console", body={"type": "console"})
     assert isinstance(operation, Operation)
     return operation
 
@@ -167,7 +165,8 @@ async def forgotten(operation: Operation) -> None:
             await asyncio.sleep(0.2)
 
 
-async def test_wait_returns_the_operation_as_it_ended(client: Client, box: Instance) -> None:
+async def test_wait_returns_the_operation_as_it_ended(client: Client, standing: Instance) -> None:
+    box = client.instances["standing"]
     operation = await box.execute(["sh", "-c", "exit 7"])
     assert await operation.wait() is operation
     assert (operation.status, operation.status_code, operation.err) == ("Success", 200, "")
@@ -195,20 +194,22 @@ async def test_a_failed_operation_raises_with_its_cause(client: Client, name: st
     await box.delete(wait=True)
 
 
-async def test_after_a_timeout_the_operation_goes_on(client: Client, box: Instance) -> None:
-    operation = await box.execute(UNTIL_GO)
+async def test_after_a_timeout_the_operation_goes_on(client: Client, standing: Instance, name: str) -> None:
+    operation = await client.instances.execute("standing", until_go(name))
     for waiting in (operation.wait(timeout=0.1), client.wait_for_operation(operation.id, timeout=0.1)):
         with pytest.raises(IncusTimeoutError, match=rf"{operation.id}.* 0.1 s and goes on") as caught:
             await waiting
         assert isinstance(caught.value, TimeoutError)
     assert (await operation.refresh()).status == "Running"
-    await box.put_files("/go", b"")
+    await standing.put_files(f"/go-{name}", b"")
     assert (await operation.wait(timeout=30)).metadata["return"] == 3
 
 
-async def test_waiting_is_not_cut_off_by_the_timeout_of_the_client(daemon: Daemon, box: Instance) -> None:
+async def test_waiting_is_not_cut_off_by_the_timeout_of_the_client(
+    daemon: Daemon, standing: Instance, name: str
+) -> None:
     async with Client(daemon.socket, timeout=0.5) as impatient:
-        operation = await impatient.instances.execute(box.name, ["sleep", "1"])
+        operation = await impatient.instances.execute("standing", ["sleep", "1"])
         assert (await operation.wait()).metadata["return"] == 0
 
 
@@ -221,13 +222,13 @@ async def test_a_cancelled_operation_raises_as_cancelled(client: Client) -> None
     assert caught.value.response["status_code"] == operation.status_code == 401
 
 
-async def test_what_cannot_be_cancelled_refuses_and_goes_on(client: Client, box: Instance) -> None:
-    operation = await box.execute(UNTIL_GO)
+async def test_what_cannot_be_cancelled_refuses_and_goes_on(client: Client, standing: Instance, name: str) -> None:
+    operation = await client.instances.execute("standing", until_go(name))
     assert not operation.may_cancel
     with pytest.raises(IncusAPIError, match="can't be cancelled") as caught:
         await operation.cancel()
     assert caught.value.status_code == 400
-    await box.put_files("/go", b"")
+    await standing.put_files(f"/go-{name}", b"")
     assert (await operation.wait()).metadata["return"] == 3
 
 
@@ -250,47 +251,47 @@ async def test_the_outcome_of_a_forgotten_operation_is_lost_unless_it_was_seen(d
         assert [update async for update in unseen.progress()] == []
 
 
-async def test_a_connection_cut_while_waiting_is_made_again(proxy: Proxy, client: Client, box: Instance) -> None:
+async def test_a_connection_cut_while_waiting_is_made_again(proxy: Proxy, standing: Instance, name: str) -> None:
     async with proxy.client() as behind:
-        operation = await behind.instances.execute(box.name, UNTIL_GO)
+        operation = await behind.instances.execute("standing", until_go(name))
+        proxy.asked.clear()
         waiting = asyncio.create_task(operation.wait())
         for _ in range(3):
-            await proxy.asked_again()
-            before = proxy.connections
+            await proxy.asked.wait()
             proxy.cut()
-            await proxy.asked_again()
-            assert proxy.connections > before
-        await box.put_files("/go", b"")
+        await proxy.asked.wait()
+        await standing.put_files(f"/go-{name}", b"")
         assert (await waiting).metadata["return"] == 3
 
 
 async def test_an_operation_that_ends_while_the_server_cannot_be_reached_has_its_outcome(
-    proxy: Proxy, client: Client, box: Instance
+    daemon: Daemon, proxy: Proxy, standing: Instance, name: str
 ) -> None:
-    async with proxy.client() as behind:
-        operation = await behind.instances.execute(box.name, UNTIL_GO)
+    async with proxy.client() as behind, daemon.client() as direct:
+        operation = await behind.instances.execute("standing", until_go(name))
+        proxy.asked.clear()
         waiting = asyncio.create_task(operation.wait())
-        await proxy.asked_again()
+        await proxy.asked.wait()
         proxy.close()
-        await box.put_files("/go", b"")
-        await client.wait_for_operation(operation.id)
+        await standing.put_files(f"/go-{name}", b"")
+        await direct.wait_for_operation(operation.id)
         await proxy.open()
         assert (await waiting).metadata["return"] == 3
 
 
 async def test_a_server_that_stays_away_ends_the_wait(
-    proxy: Proxy, client: Client, box: Instance, monkeypatch: pytest.MonkeyPatch
+    proxy: Proxy, standing: Instance, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(incus_sdk.operations, "_PAUSES", (0.01, 0.01))
     async with proxy.client() as behind:
-        operation = await behind.instances.execute(box.name, UNTIL_GO)
+        operation = await behind.instances.execute("standing", until_go(name))
+        proxy.asked.clear()
         waiting = asyncio.create_task(operation.wait())
-        await proxy.asked_again()
+        await proxy.asked.wait()
         proxy.close()
         with pytest.raises(IncusConnectionError):
             await waiting
-    await box.put_files("/go", b"")
-    assert (await client.wait_for_operation(operation.id)).metadata["return"] == 3
+    await standing.put_files(f"/go-{name}", b"")
 
 
 async def test_an_operation_that_a_restart_ended_is_lost() -> None:
@@ -298,15 +299,15 @@ async def test_an_operation_that_a_restart_ended_is_lost() -> None:
         operation = await token(client)
         waiting = [operation.wait(), other.wait_for_operation(operation.id, timeout=None)]
         tasks = [asyncio.create_task(wait) for wait in waiting]
-        async with client.events.listen(["lifecycle"]):  # a round trip later the waits have been sent as well
-            await daemon.restart()
+        await client.get_server_info()  # after a round trip the waits have been sent as well
+        await daemon.restart()
         for task in tasks:
             with pytest.raises(IncusOperationLostError, match="restart"):
                 await task
 
 
-async def test_cancelling_the_caller_cancels_the_operation(client: Client, box: Instance) -> None:
-    for operation in (await token(client), await console(client, box)):
+async def test_cancelling_the_caller_cancels_the_operation(client: Client, standing: Instance) -> None:
+    for operation in (await token(client), await console(client)):
         waiting = asyncio.create_task(operation.wait())
         await asyncio.sleep(0)
         waiting.cancel()
@@ -315,17 +316,19 @@ async def test_cancelling_the_caller_cancels_the_operation(client: Client, box: 
         assert (await operation.refresh()).status == "Cancelled"
 
 
-async def test_cancelling_the_caller_leaves_alone_what_the_server_cannot_cancel(client: Client, box: Instance) -> None:
-    operation = await box.execute(UNTIL_GO)
+async def test_cancelling_the_caller_leaves_alone_what_the_server_cannot_cancel(
+    client: Client, standing: Instance, name: str
+) -> None:
+    operation = await client.instances.execute("standing", until_go(name))
     with pytest.raises(TimeoutError):
         await asyncio.wait_for(operation.wait(), 0.1)
     assert (await operation.refresh()).status == "Running"
-    await box.put_files("/go", b"")
+    await standing.put_files(f"/go-{name}", b"")
     assert (await operation.wait()).metadata["return"] == 3
 
 
 async def test_cancelling_the_caller_cancels_what_became_cancellable_later(
-    client: Client, downloads: Instance, name: str
+    client: Client, standing: Instance, name: str
 ) -> None:
     async with client.events.listen(["operation"]) as events:
         creating = asyncio.create_task(client.instances.create(name, slow_image(name), wait=True))
@@ -343,7 +346,7 @@ async def test_cancelling_the_caller_cancels_what_became_cancellable_later(
     assert not await client.instances.exists(name)
 
 
-async def test_progress_follows_the_operation_to_its_end(client: Client, downloads: Instance, name: str) -> None:
+async def test_progress_follows_the_operation_to_its_end(client: Client, standing: Instance, name: str) -> None:
     source = {"type": "url", "url": slow_image(name)["server"]}
     operation = await client.query("POST", "/1.0/images", body={"source": source})
     assert isinstance(operation, Operation)
@@ -352,7 +355,7 @@ async def test_progress_follows_the_operation_to_its_end(client: Client, downloa
         assert f"{update.percent}%" in update.text
         if not percents:
             assert operation.status == "Running"
-            await downloads.put_files(f"/go-{name}", b"")
+            await standing.put_files(f"/go-{name}", b"")
         percents.append(update.percent)
     assert percents[0] is not None
     assert percents[0] < 50
@@ -373,7 +376,7 @@ async def test_progress_has_numbers_where_the_server_has(client: Client, name: s
     await client.instances.delete(name, wait=True)
 
 
-async def test_progress_may_be_left_early(client: Client, downloads: Instance, name: str) -> None:
+async def test_progress_may_be_left_early(client: Client, standing: Instance, name: str) -> None:
     operation = await client.instances.create(name, slow_image(name))
     async for _ in operation.progress():
         break
@@ -382,14 +385,14 @@ async def test_progress_may_be_left_early(client: Client, downloads: Instance, n
         await operation.wait()  # and the fixture `clean` finds no task left
 
 
-async def test_operations_are_listed_and_found(client: Client, box: Instance) -> None:
-    operation = await console(client, box)
+async def test_operations_are_listed_and_found(client: Client, standing: Instance) -> None:
+    operation = await console(client)
     listed = {each.id: each for each in await client.operations.list()}
     assert listed[operation.id].raw == (await client.operations.get(operation.id)).raw
     assert listed[operation.id].status == "Running"
     handles = {each.id: each for each in await client.operations.list(recursion=0)}
     assert handles[operation.id].raw.keys() < operation.raw.keys()
-    assert (await handles[operation.id].refresh()).resources == {"instances": [f"/1.0/instances/{box.name}"]}
+    assert (await handles[operation.id].refresh()).resources == {"instances": ["/1.0/instances/standing"]}
     await client.operations.delete(operation.id)
     with pytest.raises(IncusOperationError, match="Cancelled"):
         await client.operations[operation.id].wait()

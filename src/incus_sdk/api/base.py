@@ -289,6 +289,8 @@ class Collection(Generic[R]):
 
     resource: type[R]
     segment: ClassVar[str]
+    urls_quoted: ClassVar[bool] = True
+    """Whether the server quotes the names in the URLs that it lists. Where it does not, they can mean two things."""
 
     def __init__(self, scope: Scope, *parent: str) -> None:
         self._scope = scope
@@ -308,9 +310,10 @@ class Collection(Generic[R]):
 
         ``GET`` of the collection's path.
         """
-        query = {"recursion": recursion, "filter": filter, "all-projects": all_projects or None}
+        asked = recursion if self.urls_quoted else max(recursion, 1)
+        query = {"recursion": asked, "filter": filter, "all-projects": all_projects or None}
         answer = await self._scope.request("GET", wire.path(*self._path), query=query)
-        return [self._listed(item, all_projects) for item in answer.metadata or ()]
+        return [self._listed(item, all_projects, loaded=recursion > 0) for item in answer.metadata or ()]
 
     async def get(self, name: str) -> R:
         """One of them, read. Raises `IncusNotFoundError`. ``GET`` of its path."""
@@ -340,15 +343,17 @@ class Collection(Generic[R]):
     def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> R:
         return self.resource(scope or self._scope, (*self._path, *segments), json, loaded)
 
-    def _listed(self, item: Any, all_projects: bool) -> R:
+    def _listed(self, item: Any, all_projects: bool, loaded: bool) -> R:
         """One entry of a list: an object, or with recursion 0 its URL."""
         if isinstance(item, str):
-            segments = tuple(wire.names(item)[len(self._path) :])
-            project, json, loaded = wire.parameter(item, "project"), self._known("/".join(segments)), False
-            if project:
-                json["project"] = project
+            segments, project = tuple(wire.names(item)[len(self._path) :]), wire.parameter(item, "project")
+            key = "/".join(segments)
         else:
-            segments, project, json, loaded = self._segments(self._key(item)), item.get("project"), item, True
+            key, project = self._key(item), item.get("project")
+            segments = self._segments(key)
+        json: Json = (
+            item if loaded and isinstance(item, dict) else self._known(key) | ({"project": project} if project else {})
+        )
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
         scope = self._scope.with_(project=project) if all_projects and project else self._scope

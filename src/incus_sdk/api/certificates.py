@@ -43,7 +43,7 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
             "name": name or fingerprint[:12],
             "type": type,
             "restricted": restricted,
-            "projects": list(projects or ()),
+            "projects": wire.texts(projects or (), "projects"),
         }
         await self._scope.request("POST", wire.path("certificates"), body=body)
         return await self.get(fingerprint)
@@ -52,18 +52,21 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
         """Issue a trust token, with which one client called ``name`` can make itself trusted. ``POST
         /1.0/certificates``.
         """
+        wire.path(name)
         body = {
             "name": name,
             "type": "client",
             "token": True,
             "restricted": restricted,
-            "projects": list(projects or ()),
+            "projects": wire.texts(projects or (), "projects"),
         }
         operation = await operate(self._scope, "POST", wire.path("certificates"), body=body, wait=False)
         return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
 
 
 def _der(certificate: str) -> bytes:
+    if not isinstance(certificate, str) or not certificate.strip():
+        raise IncusInputError(f"certificate must be one in PEM, as text, not {certificate!r}")
     body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
     try:
         return base64.b64decode("".join(body.split()), validate=True)

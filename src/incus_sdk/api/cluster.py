@@ -28,6 +28,7 @@ class ClusterMembersAPI(Edits[ClusterMember, models.ClusterMemberPut], Renames[C
 
         Raises `IncusAPIError` where the server is not clustered.
         """
+        wire.path(name)
         operation = await operate(self._scope, "POST", wire.path(*self._path), body={"server_name": name}, wait=False)
         return wire.token(operation.metadata, server_name=operation.metadata["serverName"])
 

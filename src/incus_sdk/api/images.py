@@ -116,6 +116,10 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         ``image_data``: its bytes, or an async iterable of them, streamed. ``auto_update`` needs ``wait``, since it is
         set on the finished image. Raises `IncusOperationError` if the server has it already.
         """
+        if not isinstance(image_data, bytes | bytearray | memoryview | AsyncIterable):
+            raise IncusInputError(
+                f"image_data must be bytes, or an async iterable of bytes, not {type(image_data).__name__}"
+            )
         if auto_update and not wait:
             raise IncusInputError("auto_update is set on the finished image: pass wait=True as well")
         headers = {"Content-Type": "application/octet-stream"}

@@ -8,11 +8,11 @@ import io
 import os
 import posixpath
 import secrets
-import string
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from urllib.parse import unquote
 
 from .. import models, wire
 from ..exceptions import (
@@ -25,17 +25,20 @@ from ..exceptions import (
     IncusTimeoutError,
     ProcessError,
 )
+from ..files import RemotePath
 from ..models.base import Json
 from ..operations import Operation, finish, operate, perform
 from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
+from ..sftp import Sftp
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Writable, Writes, prepared
-from .images import ImageAliasesAPI
+from .images import ImagesAPI
+from .operations import OperationsAPI
 from .readiness import Condition, wait_for
 
 if TYPE_CHECKING:
     import tarfile
 
-_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4)  # seconds between attempts to stop what something else holds
+_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between attempts to delete what is still going down
 _LOG_TAIL = 4000  # characters of an instance's log that an error about its start carries
 _MAX_LINKS = 40  # links followed to a file, as the kernel does
 
@@ -45,15 +48,19 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
 
     async def restore(self, stateful: bool = False) -> None:
         """Bring the instance back to it; ``stateful``: with the running state. ``PUT /1.0/instances/{name}``."""
-        await perform(
-            self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self._path[-1], "stateful": stateful}
-        )
+        body = {"restore": unquote(self._path[-1]), "stateful": stateful}
+        await perform(self._scope, "PUT", wire.path(*self._path[:-2]), body=body)
+
+    async def rename(self, new_name: str) -> None:
+        """Give it another name; this handle goes with it. ``POST`` of its path."""
+        await super().rename(new_name)
+        self._path = (*self._path[:-1], _twice(new_name))
 
 
 class SnapshotsAPI(Edits[Snapshot, models.InstanceSnapshotPut], Renames[Snapshot], Deletes[Snapshot]):
     """``instance.snapshots``."""
 
-    resource, segment = Snapshot, "snapshots"
+    resource, segment, urls_quoted = Snapshot, "snapshots", False
 
     async def create(self, name: str, stateful: bool = False, expires_at: str | datetime | None = None) -> Snapshot:
         """Take a snapshot; returns it, read. ``POST /1.0/instances/{name}/snapshots``.
@@ -63,6 +70,9 @@ class SnapshotsAPI(Edits[Snapshot, models.InstanceSnapshotPut], Renames[Snapshot
         """
         body = {"stateful": stateful} | ({} if expires_at is None else {"expires_at": expires_at})
         return await self._create(name, body)
+
+    def _segments(self, key: str) -> tuple[str, ...]:
+        return tuple(map(_twice, super()._segments(key)))
 
     def _key(self, json: Json) -> str:
         return super()._key(json).rpartition("/")[2]  # some servers name it instance/snapshot
@@ -105,16 +115,25 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
 
     async def delete(self, wait: bool = False, *, force: bool = False) -> Operation:
         """Delete it. ``DELETE /1.0/instances/{name}``."""
-        for pause in _PAUSES if force else ():
-            await self._stop_now()
+        if not force:
+            return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
+        await self._idle()
+        for pause in (*_PAUSES, None):
+            stopped = None
+            if (await self.refresh()).status != "Stopped":
+                stopped = await self.stop(force=True, wait=True)
             try:
                 return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
+            except IncusNotFoundError:
+                if stopped is None:
+                    raise
+                return stopped  # an ephemeral one goes when it stops
             except IncusAPIError as error:
                 # A start that failed is being undone for a while, in which an instance is Stopped and running at once.
-                if "running" not in str(error.response.get("error")):
+                if pause is None or "running" not in str(error.response.get("error")):
                     raise
             await asyncio.sleep(pause)
-        return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
+        raise AssertionError("unreachable")
 
     async def start(self, stateful: bool = False, wait: bool = False) -> Operation:
         """Start it. ``PUT /1.0/instances/{name}/state``."""
@@ -369,6 +388,17 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
             )
         return Console(self._scope, self._path, width, height, force)
 
+    def path(self, path: str) -> RemotePath:
+        """A path in the instance, absolute, with the verbs of ``pathlib``: see `RemotePath`. Makes no request."""
+        return RemotePath(self._scope, self._path, path)
+
+    def sftp(self) -> Sftp:
+        """A connection for the verbs of many paths, opened by ``async with``: see `Sftp`.
+
+        ``GET /1.0/instances/{name}/sftp``, upgraded.
+        """
+        return Sftp(self._scope, self._path)
+
     async def get_console_log(self) -> bytes:
         """What was written to the console; empty if nothing was. ``GET /1.0/instances/{name}/console``."""
         # Without a log the answer is empty, not even an envelope.
@@ -401,16 +431,13 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
                 raise await self._with_log(error) from None
             raise
 
-    async def _stop_now(self) -> None:
-        """Stop it by force, whatever it is doing: what is under way, as a start, is let finish."""
-        for pause in _PAUSES:
-            if (await self.refresh()).status == "Stopped":
-                return
-            with contextlib.suppress(IncusAPIError, IncusOperationError):
-                await self.stop(force=True, wait=True)
-                return
-            await asyncio.sleep(pause)
-        await self.stop(force=True, wait=True)
+    async def _idle(self) -> None:
+        """Wait until what is being done to it, as a start, is over: it cannot be stopped or deleted before."""
+        for operation in await OperationsAPI(self._scope).list():
+            instances = [wire.names(url) for url in operation.resources.get("instances") or ()]
+            if operation.class_ == "task" and list(self._path) in instances:
+                with contextlib.suppress(IncusError):
+                    await operation.wait()
 
     async def _remove(self) -> None:
         """Stop and delete it; that it is gone already is fine."""
@@ -554,10 +581,9 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         if not isinstance(source, Mapping):
             raise IncusInputError(f'source must be a mapping, as {{"type": "image", "alias": "x"}}, not {source!r}')
         body: Json = {"name": name, "source": dict(source), "type": instance_type, "ephemeral": ephemeral}
-        optional = {"config": config, "devices": devices, "profiles": profiles}
+        names = None if profiles is None else wire.texts(profiles, "profiles")
+        optional = {"config": config, "devices": devices, "profiles": names}
         body |= {key: value for key, value in optional.items() if value is not None}
-        if isinstance(profiles, str):
-            raise IncusInputError(f"profiles must be a list of names, not the str {profiles!r}")
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
         try:
             operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(body), wait=wait)
@@ -646,10 +672,15 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
     async def _source(self, image: str) -> models.InstanceSource:
         if not isinstance(image, str) or not image:
             raise IncusInputError(f"image must be an alias or a fingerprint, not {image!r}")
-        aliases = ImageAliasesAPI(self._scope, "images")
-        if not await aliases.exists(image) and all(digit in string.hexdigits for digit in image):
-            return {"type": "image", "fingerprint": image}
-        return {"type": "image", "alias": image}
+        images = ImagesAPI(self._scope)
+        if await images.aliases.exists(image):
+            return {"type": "image", "alias": image}
+        try:
+            return {"type": "image", "fingerprint": (await images.get(image)).fingerprint}
+        except IncusAPIError as error:
+            raise IncusNotFoundError(
+                f"this server has no image {image!r}, neither by alias nor by fingerprint", status_code=404
+            ) from error
 
     async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
         """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``.
@@ -664,11 +695,12 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         """
         return await self[name].update(config, wait)
 
-    async def delete(self, name: str, wait: bool = False) -> Operation:
-        """Delete a stopped instance. ``DELETE /1.0/instances/{name}``. Raises `IncusAPIError` (400) for one that
-        runs.
+    async def delete(self, name: str, wait: bool = False, *, force: bool = False) -> Operation:
+        """Delete an instance. ``force``: stop it before, if it runs, which else raises `IncusAPIError` (400).
+
+        ``DELETE /1.0/instances/{name}``.
         """
-        return await self[name].delete(wait)
+        return await self[name].delete(wait, force=force)
 
     async def start(self, name: str, stateful: bool = False, wait: bool = False) -> Operation:
         """Start an instance; ``stateful``: from its saved running state. ``PUT /1.0/instances/{name}/state``.
@@ -758,6 +790,11 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         The directory must exist. ``POST /1.0/instances/{name}/files``.
         """
         return await self[name].put_files(path, content)
+
+
+def _twice(name: str) -> str:
+    """The name of a snapshot for its path: servers unquote it once more than any other, and a plus with it."""
+    return name.replace("%", "%25").replace("+", "%2B")
 
 
 def _checked(path: str) -> str:

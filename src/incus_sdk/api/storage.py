@@ -28,7 +28,7 @@ class VolumeSnapshotsAPI(
 ):
     """``volume.snapshots``."""
 
-    resource, segment = VolumeSnapshot, "snapshots"
+    resource, segment, urls_quoted = VolumeSnapshot, "snapshots", False
 
     async def create(self, name: str, **body: Unpack[models.StorageVolumeSnapshotPut]) -> VolumeSnapshot:
         """Take a snapshot; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``."""
@@ -108,13 +108,13 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         self, name: str, volume_type: str = "custom", config: models.Config | None = None
     ) -> Volume:
         """Create a volume; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
-        return await self.volumes.create(f"{volume_type}/{name}", config=config or {})
+        return await self.volumes.create(_key(volume_type, name), config=config or {})
 
 
 class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[StoragePool]):
     """``client.storage_pools``."""
 
-    resource, segment = StoragePool, "storage-pools"
+    resource, segment, urls_quoted = StoragePool, "storage-pools", False
 
     async def create(
         self, name: str, driver: str, config: models.Config | None = None, description: str = ""
@@ -133,7 +133,7 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
 
     async def get_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> Volume:
         """One volume, read. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
-        return await self[pool_name].volumes.get(f"{volume_type}/{volume_name}")
+        return await self[pool_name].volumes.get(_key(volume_type, volume_name))
 
     async def create_volume(
         self, pool_name: str, volume_name: str, volume_type: str = "custom", config: models.Config | None = None
@@ -145,20 +145,25 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
         self, pool_name: str, volume_name: str, volume_type: str, config: models.StorageVolumePut | Mapping[str, Any]
     ) -> None:
         """Change some fields of a volume and keep all others: see `Editable.update`."""
-        await self[pool_name].volumes.update(f"{volume_type}/{volume_name}", config)
+        await self[pool_name].volumes.update(_key(volume_type, volume_name), config)
 
     async def replace_volume(
         self, pool_name: str, volume_name: str, volume_type: str, config: models.StorageVolumePut | Mapping[str, Any]
     ) -> None:
         """Replace all writable fields of a volume: see `Editable.replace`."""
-        await self[pool_name].volumes.replace(f"{volume_type}/{volume_name}", config)
+        await self[pool_name].volumes.replace(_key(volume_type, volume_name), config)
 
     async def delete_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> None:
         """Delete a volume. ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
-        await self[pool_name].volumes.delete(f"{volume_type}/{volume_name}")
+        await self[pool_name].volumes.delete(_key(volume_type, volume_name))
 
     async def rename_volume(self, pool_name: str, volume_name: str, volume_type: str, new_name: str) -> Volume:
         """Give a volume another name; returns its handle. ``POST
         /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
         """
-        return await self[pool_name].volumes.rename(f"{volume_type}/{volume_name}", new_name)
+        return await self[pool_name].volumes.rename(_key(volume_type, volume_name), new_name)
+
+
+def _key(type: str, name: str) -> str:
+    wire.path(type, name)
+    return f"{type}/{name}"

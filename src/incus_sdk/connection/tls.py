@@ -62,5 +62,5 @@ def context(
 def _read(file: str | os.PathLike[str], parameter: str) -> str:
     try:
         return Path(file).read_text()
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:  # no text, or no path
         raise IncusInputError(f"{parameter}: {file} cannot be read: {error}") from None

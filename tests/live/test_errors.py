@@ -1,0 +1,460 @@
+"""Bad input and unusable sockets: a clear error that says what to do, before anything is sent."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import AsyncGenerator, Callable, Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+
+from incus_sdk import (
+    Client,
+    IncusAPIError,
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusUnsupportedError,
+    wire,
+)
+from incus_sdk.scope import Scope
+from incus_sdk.testing import Daemon
+from incus_sdk.transport import Body, Endpoint, Headers, Response, Stream, Transport, WebSocket
+
+Call = Callable[[Client, Any], Any]
+
+
+class Sent(Exception):
+    """Something was sent."""
+
+
+class Spy(Transport):
+    """A transport that notes what it is to send, and sends nothing."""
+
+    def __init__(self) -> None:
+        super().__init__(Endpoint(socket="/nowhere"))
+        self.sent: list[tuple[str, str, Body]] = []
+
+    async def request(
+        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
+    ) -> Response:
+        self.sent.append((method, target, body))
+        raise Sent
+
+    @contextlib.asynccontextmanager
+    async def stream(
+        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
+    ) -> AsyncGenerator[Stream]:
+        yield await self.request(method, target, body=body)  # type: ignore[misc]
+
+    async def websocket(self, target: str, *, pong: bool = True) -> WebSocket:
+        self.sent.append(("websocket", target, None))
+        raise Sent
+
+    async def upgrade(
+        self, method: str, target: str, protocol: str, *, body: bytes = b"", headers: Headers | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        self.sent.append((method, target, body))
+        raise Sent
+
+
+def spied() -> tuple[Client, Spy]:
+    spy, client = Spy(), Client("/nowhere")
+    client._scope = Scope(spy)
+    return client, spy
+
+
+async def made(call: Call, client: Client, argument: Any) -> Any:
+    """The call made, whichever way it is one: a coroutine, an async context manager, or done at once."""
+    result = call(client, argument)
+    if inspect.isawaitable(result):
+        return await result
+    if hasattr(result, "__aenter__"):
+        async with result:
+            pass
+    return result
+
+
+BUSYBOX = {"type": "image", "alias": "busybox"}
+
+NAMED: dict[str, Call] = {
+    "instances[]": lambda c, name: c.instances[name],
+    "instances.get": lambda c, name: c.instances.get(name),
+    "instances.exists": lambda c, name: c.instances.exists(name),
+    "instances.create": lambda c, name: c.instances.create(name, BUSYBOX, wait=True),
+    "instances.update": lambda c, name: c.instances.update(name, {"description": "x"}),
+    "instances.replace": lambda c, name: c.instances.replace(name, {}),
+    "instances.patch": lambda c, name: c.instances.patch(name, {}),
+    "instances.rename": lambda c, name: c.instances.rename(name, "other"),
+    "instances.rename to": lambda c, name: c.instances.rename("other", name),
+    "instances.delete": lambda c, name: c.instances.delete(name),
+    "instances.start": lambda c, name: c.instances.start(name, wait=True),
+    "instances.stop": lambda c, name: c.instances.stop(name),
+    "instances.restart": lambda c, name: c.instances.restart(name),
+    "instances.freeze": lambda c, name: c.instances.freeze(name),
+    "instances.unfreeze": lambda c, name: c.instances.unfreeze(name),
+    "instances.execute": lambda c, name: c.instances.execute(name, ["true"], wait=True),
+    "instances.get_state": lambda c, name: c.instances.get_state(name),
+    "instances.get_logs": lambda c, name: c.instances.get_logs(name),
+    "instances.get_files": lambda c, name: c.instances.get_files(name, "/x"),
+    "instances.put_files": lambda c, name: c.instances.put_files(name, "/x", b""),
+    "instances.editing": lambda c, name: c.instances[name].editing(),
+    "snapshots.list": lambda c, name: c.instances[name].snapshots.list(),
+    "snapshots.create": lambda c, name: c.instances["c1"].snapshots.create(name),
+    "snapshots.delete": lambda c, name: c.instances["c1"].snapshots.delete(name),
+    "snapshots.restore": lambda c, name: c.instances["c1"].snapshots[name].restore(),
+    "snapshots.rename to": lambda c, name: c.instances["c1"].snapshots.rename("s0", name),
+    "images.get": lambda c, name: c.images.get(name),
+    "images.update": lambda c, name: c.images.update(name, {"public": True}),
+    "images.delete": lambda c, name: c.images.delete(name),
+    "images.export": lambda c, name: c.images.export(name, os.devnull),
+    "images.create_alias": lambda c, name: c.images.create_alias(name, "f"),
+    "images.get_alias": lambda c, name: c.images.get_alias(name),
+    "images.update_alias": lambda c, name: c.images.update_alias(name, "f"),
+    "images.delete_alias": lambda c, name: c.images.delete_alias(name),
+    "networks.get": lambda c, name: c.networks.get(name),
+    "networks.create": lambda c, name: c.networks.create(name, {"ipv4.address": "none"}),
+    "networks.update": lambda c, name: c.networks.update(name, {"description": "x"}),
+    "networks.replace": lambda c, name: c.networks.replace(name, {}),
+    "networks.rename to": lambda c, name: c.networks.rename("n0", name),
+    "networks.delete": lambda c, name: c.networks.delete(name),
+    "networks.state": lambda c, name: c.networks.state(name),
+    "forwards.list": lambda c, name: c.networks[name].forwards.list(),
+    "forwards.create": lambda c, name: c.networks["n0"].forwards.create(name),
+    "forwards.delete": lambda c, name: c.networks["n0"].forwards.delete(name),
+    "profiles.get": lambda c, name: c.profiles.get(name),
+    "profiles.create": lambda c, name: c.profiles.create(name),
+    "profiles.update": lambda c, name: c.profiles.update(name, {"description": "x"}),
+    "profiles.replace": lambda c, name: c.profiles.replace(name, {}),
+    "profiles.rename to": lambda c, name: c.profiles.rename("p0", name),
+    "profiles.delete": lambda c, name: c.profiles.delete(name),
+    "storage_pools.get": lambda c, name: c.storage_pools.get(name),
+    "storage_pools.create": lambda c, name: c.storage_pools.create(name, "dir"),
+    "storage_pools.update": lambda c, name: c.storage_pools.update(name, {"description": "x"}),
+    "storage_pools.replace": lambda c, name: c.storage_pools.replace(name, {}),
+    "storage_pools.delete": lambda c, name: c.storage_pools.delete(name),
+    "storage_pools.list_volumes": lambda c, name: c.storage_pools.list_volumes(name),
+    "storage_pools.get_volume": lambda c, name: c.storage_pools.get_volume("default", name),
+    "storage_pools.get_volume in": lambda c, name: c.storage_pools.get_volume(name, "v"),
+    "storage_pools.create_volume": lambda c, name: c.storage_pools.create_volume("default", name),
+    "storage_pools.update_volume": lambda c, name: c.storage_pools.update_volume("default", name, "custom", {}),
+    "storage_pools.replace_volume": lambda c, name: c.storage_pools.replace_volume("default", name, "custom", {}),
+    "storage_pools.delete_volume": lambda c, name: c.storage_pools.delete_volume("default", name),
+    "storage_pools.rename_volume": lambda c, name: c.storage_pools.rename_volume("default", name, "custom", "w"),
+    "storage_pools.rename_volume to": lambda c, name: c.storage_pools.rename_volume("default", "v", "custom", name),
+    "volume snapshots.create": lambda c, name: c.storage_pools["default"].volumes["custom/v"].snapshots.create(name),
+    "volume snapshots.delete": lambda c, name: c.storage_pools["default"].volumes["custom/v"].snapshots.delete(name),
+    "certificates.get": lambda c, name: c.certificates.get(name),
+    "certificates.create_token": lambda c, name: c.certificates.create_token(name),
+    "certificates.update": lambda c, name: c.certificates.update(name, {"name": "x"}),
+    "certificates.delete": lambda c, name: c.certificates.delete(name),
+    "operations.get": lambda c, name: c.operations.get(name),
+    "operations.wait": lambda c, name: c.operations.wait(name),
+    "operations.cancel": lambda c, name: c.operations.cancel(name),
+    "operations.delete": lambda c, name: c.operations.delete(name),
+    "wait_for_operation": lambda c, name: c.wait_for_operation(name),
+    "projects.get": lambda c, name: c.projects.get(name),
+    "projects.create": lambda c, name: c.projects.create(name),
+    "projects.update": lambda c, name: c.projects.update(name, {"description": "x"}),
+    "projects.replace": lambda c, name: c.projects.replace(name, {}),
+    "projects.rename to": lambda c, name: c.projects.rename("p0", name),
+    "projects.delete": lambda c, name: c.projects.delete(name),
+    "projects.state": lambda c, name: c.projects.state(name),
+    "cluster.get_member": lambda c, name: c.cluster.get_member(name),
+    "cluster.add_member": lambda c, name: c.cluster.add_member(name),
+    "cluster.update_member": lambda c, name: c.cluster.update_member(name, {"description": "x"}),
+    "cluster.rename_member to": lambda c, name: c.cluster.rename_member("m0", name),
+    "cluster.delete_member": lambda c, name: c.cluster.delete_member(name),
+}
+"""Everything that takes a name, by what it is called."""
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "a\ud800b", None, 5, True, b"c1", ["c1"]], ids=ascii)
+@pytest.mark.parametrize("call", NAMED)
+async def test_what_is_no_name_is_refused_and_nothing_is_sent(call: str, name: Any) -> None:
+    client, spy = spied()
+    with pytest.raises(IncusInputError, match=r"is no name|must be a str|named by its type and name"):
+        await made(NAMED[call], client, name)
+    assert spy.sent == []
+
+
+@pytest.mark.parametrize("name", ["..%2Fprofiles", "a?project=other&b#c", "a%b +c", "-é;=~:"])
+@pytest.mark.parametrize("call", [call for call in NAMED if call != "instances[]"])
+async def test_a_hostile_name_goes_out_as_that_name_and_nothing_else(call: str, name: str) -> None:
+    client, spy = spied()
+    with pytest.raises(Sent):
+        await made(NAMED[call], client, name)
+    [(_, target, body)] = spy.sent
+    path, _, query = target.partition("?")
+    assert not set(query.split("&")) & {"project=other", "b"}
+    assert isinstance(body, bytes | None)
+    named = json.loads(body) if body else {}
+    segments = wire.names(path)
+    if call.startswith("snapshots.") and segments[-1] != "snapshots":
+        segments[-1] = unquote(segments[-1])  # the server unquotes this one twice
+    assert name in [*segments, *(value for value in named.values() if isinstance(value, str))]
+
+
+@pytest.mark.parametrize("view", [lambda c, name: c.use_project(name), lambda c, name: c.use_target(name)])
+@pytest.mark.parametrize("name", ["", 5, b"p", ["p"]])
+def test_a_view_needs_a_name(view: Call, name: Any) -> None:
+    client, _ = spied()
+    with pytest.raises(IncusInputError, match="must be a name"):
+        view(client, name)
+
+
+ENDLESS: dict[str, Any] = {}
+ENDLESS["x"] = ENDLESS
+
+BAD: dict[str, tuple[Call, list[Any], str]] = {
+    "config": (
+        lambda c, bad: c.instances.create("c1", BUSYBOX, config=bad, wait=True),
+        ["limits.cpu=2", ["a"], 5, {"a": 1.5}, {"a": {"b": "c"}}, {"a": ["b"]}, {5: "a"}, {"": "a"}, {"a": b"b"}],
+        "config",
+    ),
+    "devices": (
+        lambda c, bad: c.instances.create("c1", BUSYBOX, devices=bad),
+        ["eth0", [{"type": "nic"}], 5, {"eth0": "nic"}, {"eth0": {"mtu": 1.5}}, {"eth0": [1]}, {"eth0": {5: "x"}}],
+        "devices",
+    ),
+    "profiles": (
+        lambda c, bad: c.instances.create("c1", BUSYBOX, profiles=bad),
+        ["default", 5, [5], [None], [["default"]], b"default", [b"default"], {"default": {}}, True],
+        "profiles",
+    ),
+    "source": (
+        lambda c, bad: c.instances.create("c1", bad),
+        ["busybox", 5, None, [BUSYBOX], b"x", {"type": {1, 2}}, {"type": b"image"}],
+        "source|JSON",
+    ),
+    "command": (
+        lambda c, bad: c.instances.execute("c1", bad),
+        ["ls -l", b"ls", [], (), None, 5, [5], ["ls", None], [b"ls"], [["ls"]], {"ls": 1}, True],
+        "command",
+    ),
+    "environment": (
+        lambda c, bad: c.instances.execute("c1", ["ls"], environment=bad),
+        ["A=b", 5, {"A": 1.5}, {5: "x"}, {"": "x"}, {"A": ["b"]}, {"A": b"b"}],
+        "environment",
+    ),
+    "update": (
+        lambda c, bad: c.instances.update("c1", bad),
+        ["x", None, 5, ["x"], {"config": "x"}, {"config": {"a": 1.5}}, {"devices": {"a": "b"}}, {"limits.cpu": 1.5}],
+        "mapping|config|devices",
+    ),
+    "profile": (
+        lambda c, bad: c.profiles.create("p", **bad),
+        [{"config": "x"}, {"config": {"a": 1.5}}, {"devices": {"a": 5}}],
+        "config|devices",
+    ),
+    "replace": (lambda c, bad: c.profiles.replace("p", bad), ["x", None, 5, ["x"], {"config": []}], "mapping"),
+    "content": (lambda c, bad: c.instances.put_files("c1", "/x", bad), ["x", None, 5, ["x"]], "content must be bytes"),
+    "path": (lambda c, bad: c.instances.get_files("c1", bad), ["", "//", "a\0b", None, 5, b"/x"], "no path"),
+    "event types": (lambda c, bad: c.events.listen(types=bad), ["lifecycle", ["lifecycles"], [5], [["x"]], 5], "types"),
+    "method": (lambda c, bad: c.query(bad, "/1.0"), ["", "GET /1.0", "GET\r\n", None, 5, "É"], "method"),
+    "query path": (
+        lambda c, bad: c.query("GET", bad),
+        ["", "1.0", "/1.0/a b", "/1.0/é", "/1.0/a\r\nb", None, 5],
+        "path",
+    ),
+    "body": (lambda c, bad: c.query("POST", "/1.0/x", body=bad), [{1, 2}, object(), ENDLESS, float("nan")], "JSON"),
+    "filter": (lambda c, bad: c.instances.list(filter=bad), ["name eq \ud800"], "UTF-8"),
+    "certificate": (lambda c, bad: c.certificates.create(bad), ["", "hello!", None, 5, b"x", "é"], "certificate"),
+    "projects": (
+        lambda c, bad: c.certificates.create_token("x", projects=bad),
+        ["dev", 5, [5], {"dev": 1}],
+        "projects",
+    ),
+    "image": (lambda c, bad: c.images.create(bad), ["x", None, 5, {"a": "b"}, ["x"]], "image_data"),
+    "recorded and live": (
+        lambda c, bad: c.instances.execute("c1", ["ls"], record_output=True, **bad),
+        [{"interactive": True}, {"wait_for_websocket": True}],
+        "record_output",
+    ),
+}
+"""What takes more than a name, with what it cannot take, and the word that says what was wrong."""
+
+
+@pytest.mark.parametrize(("what", "bad"), [(what, bad) for what, (_, cases, _) in BAD.items() for bad in cases])
+async def test_bad_input_is_refused_by_its_name_and_nothing_is_sent(what: str, bad: Any) -> None:
+    call, _, word = BAD[what]
+    client, spy = spied()
+    with pytest.raises(IncusInputError, match=word) as caught:
+        await made(call, client, bad)
+    assert spy.sent == []
+    assert "\n" not in str(caught.value)
+
+
+async def test_the_spy_sees_what_is_sent() -> None:
+    good: dict[str, Any] = {
+        "config": {"limits.cpu": 2, "a": True, "b": None},
+        "devices": {"eth0": {"type": "nic"}, "eth1": None},
+        "profiles": ("default",),
+        "source": BUSYBOX,
+        "command": (word for word in ["ls", "-l"]),
+        "environment": {"A": 5},
+    }
+    for what, value in good.items():
+        client, spy = spied()
+        with pytest.raises(Sent):
+            await made(BAD[what][0], client, value)
+        [(method, _, body)] = spy.sent
+        assert method == "POST"
+        assert isinstance(body, bytes)
+        if what == "command":
+            assert json.loads(body)["command"] == ["ls", "-l"]
+
+
+async def test_an_extension_that_the_server_lacks_is_named_before_anything_is_sent(client: Client) -> None:
+    with pytest.raises(
+        IncusUnsupportedError, match=r"flying needs the API extension wings, .* this server \(\d"
+    ) as caught:
+        await client._scope.require("wings", "flying")
+    assert caught.value.extension == "wings"
+    await client._scope.require("etag", "walking")
+
+
+# Sockets.
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    """A directory with a short path, which everybody may enter."""
+    with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
+        yield Path(directory)
+
+
+async def request(client: Client) -> Any:
+    return await client.connect()
+
+
+async def websocket(client: Client) -> Any:
+    return await client.events.listen().__aenter__()
+
+
+async def upgrade(client: Client) -> Any:
+    return await client._scope.upgrade("GET", "/1.0/instances/c1/sftp", "sftp")
+
+
+WAYS = [request, websocket, upgrade]
+
+
+async def failed(path: Path, way: Callable[[Client], Any] = request) -> str:
+    client = Client(path, timeout=20)
+    try:
+        with pytest.raises(IncusConnectionError) as caught:
+            await way(client)
+    finally:
+        await client.disconnect()
+    assert str(path) in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to_do(
+    directory: Path, way: Callable[[Client], Any]
+) -> None:
+    assert "there is no socket" in await failed(directory / "missing", way)
+    assert "is Incus installed and its daemon running?" in await failed(directory / "missing" / "deeper", way)
+
+    with socket.socket(socket.AF_UNIX) as left_behind:
+        left_behind.bind(str(directory / "refused"))
+    assert "nobody listens" in await failed(directory / "refused", way)
+    assert "start it" in await failed(directory / "refused", way)
+
+    (directory / "file").touch()
+    for path in (directory / "file", directory, Path("/dev/null")):
+        assert "is no socket" in await failed(path, way)
+    assert "file/below" in await failed(directory / "file" / "below", way)
+
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        datagrams.bind(str(directory / "datagrams"))
+        assert "Protocol wrong type" in await failed(directory / "datagrams", way)
+
+    assert "too long" in await failed(directory / ("x" * 200), way)
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is no Incus server"),
+        (b"", "closed the connection before its answer was complete"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<p>Hi", "is no Incus server"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "is no Incus server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", "is no Incus server"),
+        (
+            b'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{"message": "no"}',
+            "HTTP 404 in no form of Incus, but as of a proxy or of another server: .*no",
+        ),
+    ],
+)
+async def test_a_socket_of_another_server_is_found_out_when_connecting(
+    directory: Path, answer: bytes, said: str
+) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(answer)
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, directory / "other"):
+        client = Client(directory / "other")
+        with pytest.raises(IncusError, match=said) as caught:
+            await client.connect()
+        await client.disconnect()
+    assert isinstance(caught.value, IncusConnectionError | IncusAPIError)
+    assert "/1.0" in str(caught.value)
+
+
+AS_NOBODY = """
+import asyncio, os, sys
+import aiohttp, http.client, ssl, yarl
+from incus_sdk import Client, IncusError
+
+os.setgroups([])
+os.setgid(65534)
+os.setuid(65534)
+
+async def main():
+    client = Client(sys.argv[1])
+    for attempt in (client.connect, client.instances.list, client.events.listen().__aenter__):
+        try:
+            await attempt()
+        except IncusError as error:
+            print(type(error).__name__, error)
+    await client.disconnect()
+
+asyncio.run(main())
+"""
+
+
+async def as_nobody(path: Path) -> list[str]:
+    command = [sys.executable, "-c", AS_NOBODY, str(path)]
+    ran = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, check=False)
+    assert ran.stderr == ""
+    return ran.stdout.splitlines()
+
+
+async def test_a_socket_that_is_not_for_this_user_says_which_group_to_join(daemon: Daemon, directory: Path) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        raise AssertionError
+
+    async with await asyncio.start_unix_server(serve, directory / "unix.socket"):
+        (directory / "unix.socket").chmod(0o600)
+        (directory / "closed").mkdir(mode=0o700)
+        for path in (directory / "unix.socket", daemon.socket, directory / "closed" / "unix.socket"):
+            said = await as_nobody(path)
+            assert len(said) == 3
+            for line in said:
+                assert line.startswith("IncusConnectionError ")
+                assert line.endswith(f"no permission to use {path}: become root or join the group incus-admin")
