@@ -90,7 +90,7 @@ async def test_a_launch_that_fails_to_start_leaves_nothing_and_says_why(client: 
 
 
 async def test_a_launch_over_an_existing_name_fails_and_leaves_that_one_alone(client: Client, box: Instance) -> None:
-    with pytest.raises((IncusOperationError, IncusAPIError), match="already exists|UNIQUE"):
+    with pytest.raises((IncusOperationError, IncusAPIError), match=r"already exists|UNIQUE"):
         await client.instances.launch("busybox", box.name)
     assert (await box.refresh()).status == "Running"
 
