@@ -2,8 +2,8 @@
 
     python benchmarks/lossless.py [--runs 6000] [--command-runs 600] [--at-once 20]
 
-Each run echoes its own number to stdout and stderr and exits with it. Prints wrong results of all, for the SDK over each
-transport and for the command, and the ratio of their times for one run.
+Each run echoes its own number to stdout and stderr and exits with it. Prints wrong results of all, for the SDK over
+each transport and for the command, and the ratio of their times for one run.
 """
 
 from __future__ import annotations
@@ -74,15 +74,19 @@ def by_command(box: Instance, environment: dict[str, str]) -> Run:
 async def measure(runs: int, command_runs: int, at_once: int) -> dict[str, tuple[int, int, float]]:
     """By way of running: runs, wrong ones, and seconds for each."""
     measured: dict[str, tuple[int, int, float]] = {}
-    async with Daemon() as daemon, daemon.client() as unix, daemon.client("https") as https:
-        async with unix.instances.temporary("busybox") as box:
-            for name, client in (("SDK, unix socket", unix), ("SDK, HTTPS", https)):
-                found, seconds = await wrong(by_sdk(client.instances[box.name]), runs, at_once)
-                measured[name] = runs, found, seconds
-            if shutil.which("incus"):
-                environment = {**os.environ, "INCUS_DIR": str(daemon.directory)}
-                found, seconds = await wrong(by_command(box, environment), command_runs, at_once)
-                measured["incus command"] = command_runs, found, seconds
+    async with (
+        Daemon() as daemon,
+        daemon.client() as unix,
+        daemon.client("https") as https,
+        unix.instances.temporary("busybox") as box,
+    ):
+        for name, client in (("SDK, unix socket", unix), ("SDK, HTTPS", https)):
+            found, seconds = await wrong(by_sdk(client.instances[box.name]), runs, at_once)
+            measured[name] = runs, found, seconds
+        if shutil.which("incus"):
+            environment = {**os.environ, "INCUS_DIR": str(daemon.directory)}
+            found, seconds = await wrong(by_command(box, environment), command_runs, at_once)
+            measured["incus command"] = command_runs, found, seconds
     return measured
 
 

@@ -51,9 +51,8 @@ class Hostile:
         self.opened: list[bytes] = []
         self.closed: list[bytes] = []
         self.removed: list[bytes] = []
-        self.twist: Callable[[int, Answer], bytes | None] = lambda kind, answer: (
-            None
-        )  # raw bytes, in place of an answer
+        self.twist: Callable[[int, bytes], bytes | None] = lambda kind, number: None  # raw bytes as the answer
+        self.hangs_up = True  # after those
 
     def answer(self, kind: int, subject: bytes, rest: bytes) -> Answer:
         directory, _, name = subject.rpartition(b"/")
@@ -107,11 +106,14 @@ class Hostile:
                 else:
                     length = int.from_bytes(body[:4], "big")
                     answered = self.answer(kind, body[4 : 4 + length], body[4 + length :])
-                raw = self.twist(kind, answered)
+                raw = self.twist(kind, number)
                 answer_kind, fields = answered
-                writer.write(raw or struct.pack(">IB", 5 + len(fields), answer_kind) + number + fields)
+                honest = struct.pack(">IB", 5 + len(fields), answer_kind) + number + fields
+                writer.write(honest if raw is None else raw)
                 if raw is not None:
                     await writer.drain()
+                    if not self.hangs_up:
+                        await reader.read()  # until the other side does
                     return
 
 
@@ -341,26 +343,38 @@ async def test_directories_without_end_come_to_one(hostile: Hostile, tree: Remot
     assert written(target) == []
 
 
-RAW: list[tuple[str, int, bytes]] = [
-    ("nothing more", READ, b""),
-    ("half an answer", READ, struct.pack(">IBI", 100, DATA, 5)),
-    ("an answer without end", READ, struct.pack(">IBI", 0xFFFFFFFF, DATA, 5)),
-    ("an answer to nothing", READ, struct.pack(">IBI", 5, STATUS, 0xFFFFFF)),
-    ("no SFTP", INIT, b"HTTP/1.1 400 Bad Request\r\n\r\n"),
-    ("another version", INIT, struct.pack(">IBI", 5, VERSION, 6)),
-    ("an answer too short for its kind", INIT, struct.pack(">IB", 1, VERSION)),
+DROPPED: list[tuple[str, int, Callable[[bytes], bytes]]] = [
+    ("nothing more", READ, lambda number: b""),
+    ("half an answer", READ, lambda number: struct.pack(">IB4s", 100, DATA, number)),
+    ("half a head", READ, lambda number: b"\0"),
+]
+MEANT: list[tuple[str, int, Callable[[bytes], bytes]]] = [
+    ("an answer without end", READ, lambda number: struct.pack(">IB4s", 0xFFFFFFFF, DATA, number)),
+    ("an answer to nothing", READ, lambda number: struct.pack(">IBI", 5, STATUS, 0xFFFFFF)),
+    ("an answer too short for its number", READ, lambda number: struct.pack(">IB4s", 4, DATA, number)),
+    ("no SFTP", INIT, lambda number: b"HTTP/1.1 400 Bad Request\r\n\r\n"),
+    ("another version", INIT, lambda number: struct.pack(">IBI", 5, VERSION, 6)),
 ]
 
 
-@pytest.mark.parametrize(("kind", "raw"), [case[1:] for case in RAW], ids=[case[0] for case in RAW])
+@pytest.mark.parametrize(
+    ("case", "hangs_up"),
+    [
+        *(pytest.param(case, True, id=case[0]) for case in DROPPED),
+        *(pytest.param(case, False, id=case[0]) for case in MEANT),
+    ],
+)
 async def test_what_is_no_sftp_is_a_broken_connection(
-    hostile: Hostile, tree: RemotePath, target: Path, kind: int, raw: bytes
+    hostile: Hostile,
+    tree: RemotePath,
+    target: Path,
+    case: tuple[str, int, Callable[[bytes], bytes]],
+    hangs_up: bool,
 ) -> None:
     hostile.listings[b"/t"] = [(b"f", FILE, 4)]
     hostile.content[b"/t/f"] = b"fine"
-    hostile.twist = lambda asked, _: (raw or None) if asked == kind else None
-    if not raw:
-        hostile.answer = lambda *_: (_ for _ in ()).throw(EOFError)  # type: ignore[method-assign]
+    hostile.twist = lambda kind, number: case[2](number) if kind == case[1] else None
+    hostile.hangs_up = hangs_up
     async with asyncio.timeout(20):
         with pytest.raises(IncusConnectionError):
             await tree.pull(target)
@@ -392,6 +406,29 @@ async def test_answers_that_make_no_sense_are_errors(
         with pytest.raises(IncusError):
             await tree.pull(target)
     assert written(target) == []
+
+
+async def test_more_bytes_than_were_asked_for_are_not_taken(hostile: Hostile, tree: RemotePath) -> None:
+    hostile.listings[b"/t"] = [(b"f", FILE, 4)]
+    hostile.content[b"/t/f"] = b"fine"
+    honest = hostile.answer
+
+    def generous(kind: int, subject: bytes, rest: bytes) -> Answer:
+        return (DATA, string(b"x" * 100_000)) if kind == READ else honest(kind, subject, rest)
+
+    hostile.answer = generous  # type: ignore[method-assign]
+    with pytest.raises(IncusConnectionError, match="more bytes"):
+        await (tree / "f").read_bytes()
+
+
+async def test_a_file_cut_short_is_equal_to_no_longer_one(hostile: Hostile, tree: RemotePath, target: Path) -> None:
+    target.write_bytes(b"abcd")
+    hostile.listings[b""] = [(b"t", FILE, 4)]
+    hostile.content[b"/t"] = b"ab"
+    hostile.opened_size[b"/t"] = 4
+    with pytest.raises(IncusError, match="cut to 2 bytes of 4"):
+        await tree.pull(target, skip_equal="content")
+    assert target.read_bytes() == b"abcd"
 
 
 async def test_a_server_that_sends_less_than_asked_is_asked_for_the_rest(

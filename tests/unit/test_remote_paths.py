@@ -158,6 +158,19 @@ async def test_equal_files_are_skipped_when_asked(
     assert (tmp_path / "target" / "dir" / "two").read_bytes() == (source / "dir" / "two").read_bytes()
 
 
+async def test_directories_get_what_they_shall_have_from_the_deepest_up(
+    source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given: list[str] = []
+
+    async def record(tree: LocalTree, entries: list[tuple[str, FileStat]]) -> None:
+        given.extend(path for path, _ in entries)
+
+    monkeypatch.setattr(LocalTree, "set", record)
+    await duplicate(source, tmp_path / "target")
+    assert given == ["dir/empty", "dir", ""]
+
+
 async def test_a_failure_leaves_nothing_half_written(source: Path, tmp_path: Path) -> None:
     class StopError(Exception):
         pass

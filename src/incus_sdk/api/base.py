@@ -19,8 +19,10 @@ just that.
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import copy
+import random
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar
@@ -46,10 +48,16 @@ class Resource(Record):
         self._scope = scope
         self._path = path
         self._loaded = loaded
+        self._etag: str | None = None
+
+    @property
+    def etag(self) -> str | None:
+        """What `replace` takes so as to undo nobody's change; known after `refresh` or ``get()``, else None."""
+        return self._etag
 
     async def refresh(self) -> Self:
         """Read it from the server into this object, and return it. ``GET`` of its path."""
-        self._load((await self._request("GET")).metadata)
+        self._load(*await self._fresh())
         return self
 
     async def exists(self) -> bool:
@@ -109,8 +117,8 @@ class Resource(Record):
                 "server; `await handle.refresh()` first, or get() it"
             )
 
-    def _load(self, json: Json) -> None:
-        self._json, self._loaded = json, True
+    def _load(self, json: Json, etag: str | None = None) -> None:
+        self._json, self._loaded, self._etag = json, True, etag
 
     async def _request(
         self,
@@ -160,6 +168,8 @@ class Resource(Record):
             except IncusPreconditionError:
                 if attempt == _ATTEMPTS - 1:
                     raise
+                # Writers that all tried again at once would go on meeting each other.
+                await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 0.5)))
                 continue
             self._load(merged)
             return outcome
