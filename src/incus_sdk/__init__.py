@@ -33,9 +33,12 @@ from .exceptions import (
     IncusUnsupportedError,
     ProcessError,
 )
+from .files import RemotePath
 from .models import Event, InstanceState
 from .operations import Operation, Progress
 from .process import Console, Process, ProcessResult
+from .sftp import FileStat
+from .transfer import Transfer, TransferProgress
 
 __version__ = "2.0.0"
 
@@ -44,6 +47,7 @@ __all__ = [
     "Console",
     "Event",
     "EventStream",
+    "FileStat",
     "Gap",
     "IncusAPIError",
     "IncusAuthenticationError",
@@ -69,6 +73,9 @@ __all__ = [
     "ProcessError",
     "ProcessResult",
     "Progress",
+    "RemotePath",
+    "Transfer",
+    "TransferProgress",
     "__version__",
     "models",
 ]

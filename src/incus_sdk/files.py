@@ -60,17 +60,13 @@ class RemotePath:
 
     def __init__(self, scope: Scope, owner: tuple[str, ...], path: str = "/", *, sftp: Sftp | None = None) -> None:
         """``owner``: the path of what has the files, as ``("instances", "c1")``. ``sftp``: the connection to use."""
-        if not isinstance(path, str) or not path.startswith("/") or "\0" in path:
+        if not isinstance(path, str) or not path.startswith("/"):
             raise IncusInputError(f"a path in an instance is absolute, as /etc/hosts, not {path!r}")
         self._scope = scope
         self._owner = owner
         self._pure = PurePosixPath("/" + path.lstrip("/"))
         self._sftp = sftp
-        try:
-            if len(bytes(self)) > LONGEST:
-                raise IncusInputError(f"{path[:50]}... is no path: it has more than {LONGEST} bytes")
-        except UnicodeEncodeError:
-            raise IncusInputError(f"{path!r} is no path: it cannot be written in UTF-8") from None
+        _encoded(str(self))
 
     def __str__(self) -> str:
         return str(self._pure)
@@ -79,7 +75,7 @@ class RemotePath:
         return f"RemotePath({str(self)!r} in {'/'.join(self._owner)})"
 
     def __bytes__(self) -> bytes:
-        return str(self).encode(errors="surrogateescape")
+        return _encoded(str(self))
 
     def __eq__(self, other: object) -> bool:
         return self._identity() == other._identity() if isinstance(other, RemotePath) else NotImplemented
@@ -321,7 +317,7 @@ class RemotePath:
     async def symlink_to(self, target: str | RemotePath) -> None:
         """Make it a link to ``target``, which is written as it is and need not be there."""
         async with self._session() as sftp:
-            await sftp.symlink(str(target).encode(errors="surrogateescape"), bytes(self))
+            await sftp.symlink(_encoded(str(target)), bytes(self))
 
     async def readlink(self) -> str:
         """What is written in a link."""
@@ -331,8 +327,8 @@ class RemotePath:
     async def rename(self, target: str | RemotePath) -> RemotePath:
         """Give it another path, and return that; a file that has it is replaced."""
         other = RemotePath(self._scope, self._owner, target, sftp=self._sftp) if isinstance(target, str) else target
-        if other._owner != self._owner:
-            raise IncusInputError(f"{other!r} is not in {'/'.join(self._owner)}")
+        if other._identity()[1:] != self._identity()[1:]:
+            raise IncusInputError(f"{other!r} is somewhere else than {self!r}: pull it, and push it there")
         async with self._session() as sftp:
             await sftp.rename(bytes(self), bytes(other))
         return other
@@ -500,6 +496,9 @@ class RemotePath:
                 if mode == "ab":
                     handle.offset = (await handle.stat()).size
                 yield RemoteWriter(handle)
+                if permissions is not None and permissions & 0o6000:
+                    await handle.flush()
+                    await handle.set(mode=permissions)  # again: writing may have cleared these bits
                 await handle.close()
             except BaseException:
                 handle.drop()
@@ -557,3 +556,13 @@ class RemoteWriter:
             raise IncusInputError(f"data must be bytes, not {type(data).__name__}")
         await self._handle.write(content := bytes(data))
         return len(content)
+
+
+def _encoded(path: str) -> bytes:
+    try:
+        encoded = path.encode(errors="surrogateescape")
+    except UnicodeEncodeError:
+        raise IncusInputError(f"{path!r} is no path: it cannot be written in UTF-8") from None
+    if not 0 < len(encoded) <= LONGEST or b"\0" in encoded:
+        raise IncusInputError(f"{path[:50]!r} is no path: it is empty, has a NUL, or more than {LONGEST} bytes")
+    return encoded

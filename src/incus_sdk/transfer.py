@@ -40,7 +40,7 @@ _DIRECTORY = os.O_NOFOLLOW | os.O_DIRECTORY
 @dataclass(frozen=True)
 class Transfer:
     """What a push or pull did: how much it copied, how many files it ``skipped`` as equal, and the paths of the
-    ``special`` ones (fifos, sockets, devices), which it did not copy, below what was copied.
+    ``special`` ones (fifos, sockets, devices), which it did not copy, below what was copied; "" is that itself.
     """
 
     files: int
@@ -53,8 +53,8 @@ class Transfer:
 
 @dataclass(frozen=True)
 class TransferProgress:
-    """How far a push or pull is: the path under way, below what is copied, and how many files and bytes of how many are
-    done, skipped ones included.
+    """How far a push or pull is: the path under way, below what is copied ("" is that itself), and how many files and
+    bytes of how many are done, skipped ones included.
     """
 
     path: str
@@ -82,6 +82,10 @@ class Options:
 
 class Tree(Protocol):
     """One side."""
+
+    def name(self, path: str) -> str:
+        """What errors call an entry."""
+        ...
 
     async def entries(self, limit: int) -> list[Entry]:
         """All that is below it, each directory before what is in it."""
@@ -152,7 +156,7 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
                 size, copied_bytes = size + len(piece), copied_bytes + len(piece)
                 tell(path)
             if found.size not in (0, size):
-                raise IncusError(f"{path!a} was cut to {size} bytes of {found.size} while it was read")
+                raise IncusError(f"{source.name(path)} was cut to {size} bytes of {found.size} while it was read")
         copied_files += 1
         tell(path)
 
@@ -194,12 +198,15 @@ async def _equal(source: Tree, target: Tree, entry: Entry, options: Options) -> 
     return True
 
 
-class RemoteTree:
+class RemoteTree(Tree):
     """The side of the instance."""
 
     def __init__(self, sftp: Sftp, path: bytes) -> None:
         self._sftp = sftp
         self._path = path
+
+    def name(self, path: str) -> str:
+        return ascii(self._at(path).decode(errors="surrogateescape"))[1:-1]
 
     async def entries(self, limit: int) -> list[Entry]:
         entries: list[Entry] = []
@@ -224,7 +231,7 @@ class RemoteTree:
         try:
             found = await handle.stat()
             if found.type != "file":
-                raise IncusError(f"{path!a} became a {found.type}")
+                raise IncusError(f"{self.name(path)} became a {found.type}")
             async with aclosing(handle.read(found.size, to_end=not found.size)) as pieces:
                 yield found, pieces
         finally:
@@ -239,12 +246,12 @@ class RemoteTree:
             yield handle.write
             size = await handle.finish(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, mtime=wanted.mtime)
             if size != handle.offset:
-                raise IncusError(f"{path!a} has {size} bytes instead of the {handle.offset} that were sent")
+                raise IncusError(f"{self.name(path)} has {size} bytes instead of the {handle.offset} that were sent")
 
     async def readlink(self, path: str) -> str:
         target = await self._sftp.readlink(self._at(path))
         if not target or b"\0" in target:
-            raise IncusError(f"{path!a} is a link to what is no path: {target!r}")
+            raise IncusError(f"{self.name(path)} is a link to what is no path: {target!r}")
         return target.decode(errors="surrogateescape")
 
     async def symlink(self, path: str, target: str, wanted: FileStat) -> None:
@@ -289,7 +296,7 @@ class RemoteTree:
             raise
 
 
-class LocalTree:
+class LocalTree(Tree):
     """The side of this machine. All that touches a disk runs in threads.
 
     Below the directory that holds the tree, or that is it, each step down is opened relative to the one above and
@@ -309,6 +316,9 @@ class LocalTree:
 
     def __exit__(self, *_: object) -> None:
         os.close(self._fd)
+
+    def name(self, path: str) -> str:
+        return os.path.join(self._path, path or self._top)
 
     async def entries(self, limit: int) -> list[Entry]:
         def look() -> list[Entry]:
@@ -465,8 +475,7 @@ class LocalTree:
         try:
             yield
         except OSError as error:
-            error.filename, error.filename2 = os.path.join(self._path, path or self._top), None
-            raise
+            raise OSError(error.errno, error.strerror, self.name(path)) from None
 
     def _apply(self, fd: int, wanted: FileStat) -> None:
         if self._owners:

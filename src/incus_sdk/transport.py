@@ -179,14 +179,16 @@ class Transport:
         """A websocket, open. Whoever asked for it closes it. ``pong``: see `WebSocket`."""
         import aiohttp
 
-        session = self._open()
+        # A session for the handshake alone: watching for redirects would make every request slower.
+        watch = aiohttp.TraceConfig()
+        watch.on_request_redirect.append(_redirected)
+        session = self._on(self._open().connector, connector_owner=False, trace_configs=[watch])
         with self._errors(f"websocket {target}"):
             try:
-                async with asyncio.timeout(self._timeout):
+                async with session, asyncio.timeout(self._timeout):
                     patience = aiohttp.ClientWSTimeout(ws_close=_CLOSING)  # pyright: ignore[reportCallIssue]
-                    socket = await self._asked(
-                        lambda: session.ws_connect(self._url(target), autoping=False, max_msg_size=0, timeout=patience),
-                        again=True,
+                    socket = await session.ws_connect(
+                        self._url(target), autoping=False, max_msg_size=0, timeout=patience
                     )
             except aiohttp.WSServerHandshakeError as error:
                 # The library drops the body, and with it the server's reason: an ordinary request gets it.
@@ -250,18 +252,21 @@ class Transport:
                 connector = aiohttp.UnixConnector(self.endpoint.socket, limit=0, keepalive_timeout=_KEEPALIVE)
             else:
                 connector = aiohttp.TCPConnector(ssl=self._context(), limit=0, keepalive_timeout=_KEEPALIVE)
-            watch = aiohttp.TraceConfig()
-            watch.on_request_redirect.append(_redirected)
-            self._session = aiohttp.ClientSession(
-                connector=connector,
-                trace_configs=[watch],
-                timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                auto_decompress=False,
-                headers={"User-Agent": "incus-sdk", "Accept-Encoding": "identity"},
-            )
+            self._session = self._on(connector)
             self._session._retry_connection = False  # it is `_asked` that knows what may be sent twice
         return self._session
+
+    def _on(self, connector: aiohttp.BaseConnector | None, **options: Any) -> aiohttp.ClientSession:
+        import aiohttp
+
+        return aiohttp.ClientSession(
+            connector=connector,
+            timeout=aiohttp.ClientTimeout(total=None, sock_connect=self._timeout),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            headers={"User-Agent": "incus-sdk", "Accept-Encoding": "identity"},
+            **options,
+        )
 
     async def _asked(self, ask: Callable[[], Awaitable[_T]], again: bool) -> _T:
         """What the library answers. ``again``: ask twice if the server has just closed a connection of the pool.

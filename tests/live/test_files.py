@@ -29,7 +29,7 @@ from incus_sdk import (
     Instance,
 )
 from incus_sdk.files import RemotePath
-from incus_sdk.sftp import FileStat, Sftp
+from incus_sdk.sftp import FileStat
 from incus_sdk.testing import Daemon
 from incus_sdk.transfer import RemoteTree, Transfer, TransferProgress
 from tests.live.latency import delayed
@@ -38,7 +38,7 @@ MB = 1024 * 1024
 
 
 def at(box: Instance, path: str) -> RemotePath:
-    return RemotePath(box._scope, box._path, path)
+    return box.path(path)
 
 
 async def shell(box: Instance, script: str) -> str:
@@ -170,6 +170,9 @@ async def test_verbs_do_what_those_of_pathlib_do(box: Instance) -> None:
         assert (await link.readlink(), await dangling.readlink()) == ("d//e/./f", "/tmp/nowhere")
         with pytest.raises(IncusConflictError):
             await link.symlink_to("again")
+        for nothing in ("", "a\0b", "\ud800"):
+            with pytest.raises(IncusInputError):
+                await (tmp / "x").symlink_to(nothing)
         assert await link.is_dir()
         assert await link.is_symlink()
         assert (await link.stat()).type == "directory"
@@ -196,6 +199,8 @@ async def test_verbs_do_what_those_of_pathlib_do(box: Instance) -> None:
         assert await (tmp / "other").rename("/tmp/file") == tmp / "file"
         with pytest.raises(IncusInputError):
             await (tmp / "file").rename("elsewhere")
+        with pytest.raises(IncusInputError):
+            await (tmp / "file").rename(RemotePath(box._scope, ("instances", "other"), "/tmp/x"))
 
         for refused in (directory.unlink(), (tmp / "file").rmdir(), link.rmtree(), link.rmdir()):
             with pytest.raises(IncusAPIError):
@@ -590,9 +595,18 @@ async def test_what_is_private_is_so_from_its_first_byte_on(box: Instance) -> No
     assert await shell(box, "stat -c '%a %u' /tmp/d/f") == "640 1000\n"
 
 
-async def test_volumes_say_what_the_server_lacks(client: Client) -> None:
-    server = await client.get_server_info()
-    if "custom_volume_sftp" in server["metadata"]["api_extensions"]:
-        pytest.skip("this server has the files of volumes; that it serves them is shown elsewhere")
-    with pytest.raises(IncusUnsupportedError):
-        await RemotePath(client._scope, ("storage-pools", "default", "volumes", "custom", "v"), "/").exists()
+async def test_volumes_have_files_where_the_server_serves_them(client: Client, name: str, tmp_path: Path) -> None:
+    volumes = "/1.0/storage-pools/default/volumes/custom"
+    await client.query("POST", volumes, body={"name": name})
+    try:
+        path = RemotePath(client._scope, ("storage-pools", "default", "volumes", "custom", name), "/")
+        server = await client.get_server_info()
+        if "custom_volume_sftp" not in server["metadata"]["api_extensions"]:  # as 6.0.4
+            with pytest.raises(IncusUnsupportedError):
+                await path.exists()
+        else:
+            await (path / "f").write_text("x")
+            await path.pull(tmp_path / "v")
+            assert (tmp_path / "v" / "f").read_text() == "x"
+    finally:
+        await client.query("DELETE", f"{volumes}/{name}")

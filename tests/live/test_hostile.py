@@ -424,9 +424,9 @@ async def test_more_bytes_than_were_asked_for_are_not_taken(hostile: Hostile, tr
 async def test_a_file_cut_short_is_equal_to_no_longer_one(hostile: Hostile, tree: RemotePath, target: Path) -> None:
     target.write_bytes(b"abcd")
     hostile.listings[b""] = [(b"t", FILE, 4)]
-    hostile.content[b"/t"] = b"ab"
+    hostile.content[b"/t"] = b""
     hostile.opened_size[b"/t"] = 4
-    with pytest.raises(IncusError, match="cut to 2 bytes of 4"):
+    with pytest.raises(IncusError, match="cut to 0 bytes of 4"):
         await tree.pull(target, skip_equal="content")
     assert target.read_bytes() == b"abcd"
 

@@ -27,9 +27,9 @@ from incus_sdk import (
     IncusPreconditionError,
     IncusTimeoutError,
     IncusUnsupportedError,
+    ProcessError,
     exceptions,
 )
-from incus_sdk.exceptions import ProcessError
 
 SECRET = "hunter2-very-secret"
 

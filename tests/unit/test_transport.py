@@ -282,6 +282,20 @@ async def test_a_refused_websocket_or_upgrade_raises_what_the_server_said(way: C
         sdk_only(caught.value)
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_a_redirect_is_not_followed(way: Callable[[Scope], Any]) -> None:
+    heads: list[bytes] = []
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        heads.append(await head(reader))
+        writer.write(answer(b"<html>moved</html>", "Location: /1.0/elsewhere", status="302 Found", type="text/html"))
+
+    async with serving(talk) as transport:
+        with pytest.raises(IncusConnectionError, match="no Incus server"):
+            await way(Scope(transport))
+    assert len(heads) == 1
+
+
 # Time.
 
 

@@ -102,6 +102,16 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         *,
         wait: Literal[True],
     ) -> Image: ...
+    @overload
+    async def create(
+        self,
+        image_data: bytes | AsyncIterable[bytes],
+        filename: str | None = None,
+        public: bool = False,
+        auto_update: bool = False,
+        properties: Mapping[str, str] | None = None,
+        wait: bool = False,
+    ) -> Image | Operation: ...
     async def create(
         self,
         image_data: bytes | AsyncIterable[bytes],

@@ -9,7 +9,7 @@ import os
 import posixpath
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 from urllib.parse import unquote
@@ -29,7 +29,6 @@ from ..files import RemotePath
 from ..models.base import Json
 from ..operations import Operation, finish, operate, perform
 from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
-from ..sftp import Sftp
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Writable, Writes, prepared
 from .images import ImagesAPI
 from .operations import OperationsAPI
@@ -392,12 +391,16 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         """A path in the instance, absolute, with the verbs of ``pathlib``: see `RemotePath`. Makes no request."""
         return RemotePath(self._scope, self._path, path)
 
-    def sftp(self) -> Sftp:
-        """A connection for the verbs of many paths, opened by ``async with``: see `Sftp`.
+    def sftp(self) -> AbstractAsyncContextManager[RemotePath]:
+        """The root directory, with one connection for the verbs of all paths below it, opened by ``async with``.
+
+            async with instance.sftp() as root:
+                for name in names:
+                    await (root / "srv" / name).write_text("x")
 
         ``GET /1.0/instances/{name}/sftp``, upgraded.
         """
-        return Sftp(self._scope, self._path)
+        return self.path("/").connected()
 
     async def get_console_log(self) -> bytes:
         """What was written to the console; empty if nothing was. ``GET /1.0/instances/{name}/console``."""
@@ -555,6 +558,21 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         description: str = "",
         start: bool = False,
     ) -> Instance: ...
+    @overload
+    async def create(
+        self,
+        name: str,
+        source: models.InstanceSource | Mapping[str, Any],
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        ephemeral: bool = False,
+        instance_type: str = "container",
+        wait: bool = False,
+        *,
+        description: str = "",
+        start: bool = False,
+    ) -> Instance | Operation: ...
     async def create(
         self,
         name: str,

@@ -10,7 +10,10 @@ from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 
 class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], Deletable):
-    """An address on which a network takes connections, and to whom it hands them on."""
+    """An address on which a network takes connections, and to whom it hands them on.
+
+    Servers check no ETag of it: of two writers at the very same moment, one may undo the other.
+    """
 
     KEY = "listen_address"
 

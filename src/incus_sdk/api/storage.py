@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any, Unpack
 
 from .. import models, wire
@@ -30,16 +31,25 @@ class VolumeSnapshotsAPI(
 
     resource, segment, urls_quoted = VolumeSnapshot, "snapshots", False
 
-    async def create(self, name: str, **body: Unpack[models.StorageVolumeSnapshotPut]) -> VolumeSnapshot:
-        """Take a snapshot; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``."""
-        return await self._create(name, body)
+    async def create(self, name: str, expires_at: str | datetime | None = None) -> VolumeSnapshot:
+        """Take a snapshot; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``.
 
-    def _key(self, json: Json) -> str:
-        return super()._key(json).rpartition("/")[2]  # servers name it volume/snapshot
+        ``expires_at``: when the server deletes it; None never.
+        """
+        return await self._create(name, {} if expires_at is None else {"expires_at": expires_at})
+
+    def _listed(self, item: Any, all_projects: bool, loaded: bool) -> VolumeSnapshot:
+        # Servers name it volume/snapshot where they list it, and snapshot where they show it alone.
+        item["name"] = item["name"].rpartition("/")[2]
+        return super()._listed(item, all_projects, loaded)
 
 
 class Volume(models.StorageVolume, Editable[models.StorageVolumePut], Renamable, Deletable):
-    """A storage volume: a filesystem or a disk of its own, an instance's, or an image's."""
+    """A storage volume: a filesystem or a disk of its own, an instance's, or an image's.
+
+    The server's ETag of it leaves out its description: of two writers at the very same moment, one of whom changes only
+    that, the other may undo it.
+    """
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:

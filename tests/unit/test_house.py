@@ -1,0 +1,190 @@
+"""The rules of the house: who may import whom, who speaks to the network, who builds URLs, what is public."""
+
+from __future__ import annotations
+
+import ast
+import asyncio
+import importlib
+import inspect
+import pkgutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import incus_sdk
+
+ROOT = Path(incus_sdk.__file__).parent
+MODULES = sorted(ROOT.rglob("*.py"))
+HTTP_LIBRARIES = {"aiohttp", "yarl", "multidict"}
+
+# Each room may import those further down, and its own; `models` and `exceptions` nothing but themselves.
+FLOORS = (
+    {"testing"},
+    {""},
+    {"client"},
+    {"api"},
+    {"terminal", "files"},
+    {"process"},
+    {"transfer"},
+    {"operations", "sftp"},
+    {"events"},
+    {"scope"},
+    {"transport", "connection"},
+    {"wire"},
+    {"models"},
+    {"exceptions"},
+)
+ALONE = {"models", "exceptions"}
+
+
+def room(module: Path) -> str:
+    """The top-level module or package a file belongs to; empty for the package's own `__init__`."""
+    first = module.relative_to(ROOT).parts[0].removesuffix(".py")
+    return "" if first == "__init__" else first
+
+
+def floor(name: str) -> int:
+    return next(number for number, rooms in enumerate(FLOORS) if name in rooms)
+
+
+def imported(module: Path) -> Iterator[str]:
+    """The modules that a file imports, anywhere in it, by their full names."""
+    package = ["incus_sdk", *module.relative_to(ROOT).parts[:-1]]
+    for node in ast.walk(ast.parse(module.read_text())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            name = ".".join(filter(None, [base, node.module]))
+            yield name
+            yield from (f"{name}.{alias.name}" for alias in node.names if name == "incus_sdk")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
+def test_imports_point_one_way(module: Path) -> None:
+    own = room(module)
+    for name in imported(module):
+        parts = name.split(".")
+        if parts[0] == "incus_sdk" and len(parts) > 1 and any(parts[1] in rooms for rooms in FLOORS):
+            assert parts[1] == own or floor(parts[1]) > floor(own), f"{own} imports {parts[1]}"
+            assert own not in ALONE or parts[1] in ALONE, f"{own} imports {parts[1]}"
+
+
+def test_every_module_has_its_floor() -> None:
+    assert {room(module) for module in MODULES} == set().union(*FLOORS)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
+def test_only_the_transport_knows_the_http_library(module: Path) -> None:
+    found = {name.partition(".")[0] for name in imported(module)} & HTTP_LIBRARIES
+    assert not found or room(module) == "transport"
+
+
+def literals(tree: ast.AST) -> Iterator[str]:
+    """The string literals of a tree, but for docstrings and what stands alone as one."""
+    alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
+            yield node.value
+
+
+@pytest.mark.parametrize("module", [path for path in MODULES if room(path) not in ("wire", "testing")], ids=named)
+def test_urls_are_built_in_wire_alone(module: Path) -> None:
+    # Messages name paths for people; they have words around them.
+    assert [text for text in literals(ast.parse(module.read_text())) if text.startswith("/1.0")] == []
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
+def test_no_module_keeps_state(module: Path) -> None:
+    """Names at module level are bound once; what is mutable is a table that nothing writes to, in capitals."""
+    tree = ast.parse(module.read_text())
+    assert not [node for node in ast.walk(tree) if isinstance(node, ast.Global)]
+    for node in tree.body:
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
+        value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
+        for target in targets:
+            if isinstance(target, ast.Name) and isinstance(value, ast.Dict | ast.List | ast.Set):
+                assert target.id.isupper() or target.id == "__all__", f"{target.id} is mutable"
+
+
+OWNERS = {"events", "process", "sftp", "terminal", "transfer", "files", "operations", "testing"}
+"""Rooms that begin tasks, and end them before they are left."""
+
+
+@pytest.mark.parametrize("module", MODULES, ids=named)
+def test_tasks_are_begun_only_where_they_have_an_owner(module: Path) -> None:
+    begun = {
+        node.attr
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("create_task", "ensure_future")
+    }
+    # launch() shields the creation of an instance, and waits for it in the same breath.
+    assert not begun or room(module) in OWNERS or named(module) == "api/instances.py"
+
+
+def test_importing_the_sdk_loads_nothing_heavy() -> None:
+    heavy = {"aiohttp", "yarl", "cryptography", "yaml", "tarfile", "termios"}
+    code = f"import sys, incus_sdk; print(sorted({heavy!r} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def is_protocol(kind: object) -> bool:
+    return bool(getattr(kind, "_is_protocol", False))
+
+
+def public_modules() -> Iterator[ModuleType]:
+    for found in pkgutil.walk_packages(incus_sdk.__path__, "incus_sdk."):
+        if not any(part.startswith("_") for part in found.name.split(".")):
+            yield importlib.import_module(found.name)
+
+
+@pytest.mark.parametrize("module", list(public_modules()), ids=lambda module: module.__name__)
+def test_everything_public_says_what_it_is(module: ModuleType) -> None:
+    assert module.__doc__
+    for name, value in vars(module).items():
+        if name.startswith("_") or getattr(value, "__module__", None) != module.__name__:
+            continue
+        if inspect.isclass(value):
+            assert value.__doc__, name
+            for member, method in vars(value).items():
+                if member.startswith("_") or not (inspect.isfunction(method) or isinstance(method, property)):
+                    continue
+                above = [*value.__mro__[1:], *(kind for kind in vars(module).values() if is_protocol(kind))]
+                inherited = any(getattr(getattr(base, member, None), "__doc__", None) for base in above)
+                assert method.__doc__ or inherited, f"{name}.{member}"
+        elif inspect.isfunction(value):
+            assert value.__doc__, name
+
+
+def test_every_public_name_is_there_and_no_other() -> None:
+    for name in incus_sdk.__all__:
+        assert getattr(incus_sdk, name) is not None
+    errors = {name for name in vars(incus_sdk.exceptions) if name.endswith("Error")}
+    assert errors <= set(incus_sdk.__all__)
+
+
+def test_naming_things_makes_no_request_and_needs_no_loop() -> None:
+    client = incus_sdk.Client("/nowhere/unix.socket").use_project("p")
+    box = client.instances["c1"]
+    assert (box.name, box.project) == ("c1", "p")
+    handles = [box.snapshots["s0"], client.networks["n"].forwards["198.51.100.1"], client.profiles["x"]]
+    handles.append(client.storage_pools["default"].volumes["custom/data"].snapshots["s0"])
+    assert [type(handle).__name__ for handle in handles] == [
+        "Snapshot",
+        "NetworkForward",
+        "Profile",
+        "VolumeSnapshot",
+    ]
+    with pytest.raises(RuntimeError):
+        asyncio.get_running_loop()
