@@ -178,7 +178,7 @@ def test_naming_things_makes_no_request_and_needs_no_loop() -> None:
     client = incus_sdk.Client("/nowhere/unix.socket").use_project("p")
     box = client.instances["c1"]
     assert (box.name, box.project) == ("c1", "p")
-    handles = [box.snapshots["s0"], client.networks["n"].forwards["198.51.100.1"], client.profiles["x"]]
+    handles: list[object] = [box.snapshots["s0"], client.networks["n"].forwards["198.51.100.1"], client.profiles["x"]]
     handles.append(client.storage_pools["default"].volumes["custom/data"].snapshots["s0"])
     assert [type(handle).__name__ for handle in handles] == [
         "Snapshot",
