@@ -609,7 +609,8 @@ async def test_a_directory_comes_as_a_tar_and_a_link_as_what_it_leads_to(
         client,
         standing,
         *("sh", "-c"),
-        f"mkdir -p {root}/sub/empty; cd {root}; printf hello >file; printf run >'sub/a b é'; chmod 4751 'sub/a b é'; "
+        f"mkdir -p {root}/sub/empty; cd {root}; mkfifo fifo; printf hello >file; "
+        "printf run >'sub/a b é'; chmod 4751 'sub/a b é'; "
         f"chown 1000:2000 file; ln -s file link; ln -s ../{name}/link outer; ln -s sub dir; ln -s loop loop",
     )
     for path in (root, f"{root}/"):
@@ -623,6 +624,8 @@ async def test_a_directory_comes_as_a_tar_and_a_link_as_what_it_leads_to(
         assert {key for key, member in members.items() if member.issym()} == {
             f"{name}/{link}" for link in ("link", "outer", "dir", "loop")
         }
+        assert members[f"{name}/link"].linkname == "file"  # as it is written
+        assert members[f"{name}/fifo"].isfifo()
         owned = members[f"{name}/file"]
         assert (owned.uid, owned.gid, owned.mode) == (1000, 2000, 0o644)
         assert members[f"{name}/sub/a b é"].mode & 0o777 == 0o751

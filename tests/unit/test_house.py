@@ -99,7 +99,41 @@ def literals(tree: ast.AST) -> Iterator[str]:
 @pytest.mark.parametrize("module", [path for path in MODULES if room(path) not in ("wire", "testing")], ids=named)
 def test_urls_are_built_in_wire_alone(module: Path) -> None:
     # Messages name paths for people; they have words around them.
-    assert [text for text in literals(ast.parse(module.read_text())) if text.startswith("/1.0")] == []
+    texts = literals(ast.parse(module.read_text()))
+    assert [text for text in texts if "/1.0" in text and " " not in text.strip()] == []
+
+
+def test_answers_become_values_or_exceptions_in_wire_alone() -> None:
+    users = {
+        room(module)
+        for module in MODULES
+        for node in ast.walk(ast.parse(module.read_text()))
+        if isinstance(node, ast.ImportFrom) and "BY_STATUS" in [alias.name for alias in node.names]
+    }
+    assert users == {"wire"}
+
+
+MUTABLE = ast.Dict | ast.List | ast.Set | ast.DictComp | ast.ListComp | ast.SetComp
+MAKERS = {
+    "dict",
+    "list",
+    "set",
+    "defaultdict",
+    "deque",
+    "Counter",
+    "OrderedDict",
+    "count",
+    "Lock",
+    "Semaphore",
+    "Event",
+}
+MEMORIES = {"cache", "lru_cache"}
+
+
+def last(node: ast.AST | None) -> str:
+    """The name of what is called or decorates, without what is before its last dot."""
+    node = node.func if isinstance(node, ast.Call) else node
+    return node.attr if isinstance(node, ast.Attribute) else node.id if isinstance(node, ast.Name) else ""
 
 
 @pytest.mark.parametrize("module", MODULES, ids=named)
@@ -107,14 +141,17 @@ def test_no_module_keeps_state(module: Path) -> None:
     """Names at module level are bound once; what is mutable is a table that nothing writes to, in capitals."""
     tree = ast.parse(module.read_text())
     assert not [node for node in ast.walk(tree) if isinstance(node, ast.Global)]
+    functions = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert not [each.name for each in functions if MEMORIES & {last(mark) for mark in each.decorator_list}]
     for node in tree.body:
         targets = (
             node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
         )
         value = node.value if isinstance(node, ast.Assign | ast.AnnAssign) else None
         for target in targets:
-            if isinstance(target, ast.Name) and isinstance(value, ast.Dict | ast.List | ast.Set):
+            if isinstance(target, ast.Name) and isinstance(value, MUTABLE):
                 assert target.id.isupper() or target.id == "__all__", f"{target.id} is mutable"
+            assert not (isinstance(value, ast.Call) and last(value) in MAKERS), f"{ast.unparse(target)} is state"
 
 
 OWNERS = {"events", "process", "sftp", "terminal", "transfer", "files", "operations", "testing"}
@@ -168,8 +205,11 @@ def test_everything_public_says_what_it_is(module: ModuleType) -> None:
 
 
 def test_every_public_name_is_there_and_no_other() -> None:
-    for name in incus_sdk.__all__:
-        assert getattr(incus_sdk, name) is not None
+    everything: dict[str, object] = {}
+    exec("from incus_sdk import *", everything)
+    named = {name for name, value in vars(incus_sdk).items() if name[0] != "_" and not isinstance(value, ModuleType)}
+    assert everything.keys() - {"__builtins__"} == set(incus_sdk.__all__) == named | {"__version__", "models"}
+    assert sorted(incus_sdk.__all__) == incus_sdk.__all__
     errors = {name for name in vars(incus_sdk.exceptions) if name.endswith("Error")}
     assert errors <= set(incus_sdk.__all__)
 

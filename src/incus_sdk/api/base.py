@@ -57,7 +57,8 @@ class Resource(Record):
 
     async def refresh(self) -> Self:
         """Read it from the server into this object, and return it. ``GET`` of its path."""
-        self._load(*await self._fresh())
+        answer = await self._request("GET")
+        self._load(answer.metadata, answer.etag)
         return self
 
     async def exists(self) -> bool:

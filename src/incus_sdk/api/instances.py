@@ -10,8 +10,8 @@ import posixpath
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Literal, Self, overload
+from datetime import datetime
+from typing import Any, Literal, Self, overload
 from urllib.parse import unquote
 
 from .. import models, wire
@@ -33,9 +33,6 @@ from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Writa
 from .images import ImagesAPI
 from .operations import OperationsAPI
 from .readiness import Condition, wait_for
-
-if TYPE_CHECKING:
-    import tarfile
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between attempts to delete what is still going down
 _LOG_TAIL = 4000  # characters of an instance's log that an error about its start carries
@@ -213,7 +210,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         return logs
 
     async def get_files(self, path: str) -> bytes:
-        """A file's content, or a tar of a directory. ``GET /1.0/instances/{name}/files``."""
+        """A file's content, or a tar of a directory. ``GET /1.0/instances/{name}/files``, and ``sftp`` for a tar."""
         for _ in range(_MAX_LINKS):
             answer = await self._file(path)
             match answer.headers.get("X-Incus-type"):
@@ -487,23 +484,32 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         return await self._request("GET", "files", query={"path": _checked(path)})
 
     async def _tar(self, root: str) -> bytes:
-        """The directory in a tar, below its own name."""
+        """The directory in a tar, below its own name; sockets and devices, which a tar cannot carry, are left out."""
         import tarfile
 
-        buffer, root = io.BytesIO(), posixpath.normpath(root)
-        todo = [(root, posixpath.basename(root) or ".")]
-        with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            while todo:
-                path, name = todo.pop()
-                answer = await self._file(path)
-                member, content = _member(name, answer), b""
-                if member.isdir():
-                    todo += [
-                        (posixpath.join(path, child), posixpath.join(name, child)) for child in answer.metadata or ()
-                    ]
-                elif member.isreg():
-                    content = answer.metadata
-                tar.addfile(member, io.BytesIO(content))
+        buffer = io.BytesIO()
+        async with self.path(posixpath.join("/", root)).connected() as top:
+            todo = [(top, top.name or ".")]
+            with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                while todo:
+                    path, name = todo.pop()
+                    found, content = await path.lstat(), b""
+                    member = tarfile.TarInfo(name)
+                    member.mode, member.mtime, member.uid, member.gid = found.mode, found.mtime, found.uid, found.gid
+                    match found.type:
+                        case "directory":
+                            member.type = tarfile.DIRTYPE
+                            todo += [(child, posixpath.join(name, child.name)) async for child in path.iterdir()]
+                        case "symlink":
+                            member.type, member.linkname = tarfile.SYMTYPE, await path.readlink()
+                        case "fifo":
+                            member.type = tarfile.FIFOTYPE
+                        case "file":
+                            content = await path.read_bytes()
+                            member.size = len(content)
+                        case _:
+                            continue
+                    tar.addfile(member, io.BytesIO(content))
         return buffer.getvalue()
 
 
@@ -798,7 +804,7 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
     async def get_files(self, name: str, path: str) -> bytes:
         """The content of a file, links followed, or of a directory a tar that holds it under its own name.
 
-        Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/files``.
+        Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/files``, and ``.../sftp`` for a tar.
         """
         return await self[name].get_files(path)
 
@@ -819,23 +825,3 @@ def _checked(path: str) -> str:
     if not isinstance(path, str) or (not path.strip("/") and path != "/") or "\0" in path:
         raise IncusInputError(f"no path in an instance: {path!r}")
     return path
-
-
-def _member(name: str, answer: wire.Answer) -> tarfile.TarInfo:
-    """The tar entry of a file as the server described it."""
-    import tarfile
-
-    headers, member = answer.headers, tarfile.TarInfo(name)
-    member.uid, member.gid = int(headers["X-Incus-uid"]), int(headers["X-Incus-gid"])
-    member.mode = int(headers["X-Incus-mode"], 8)
-    with contextlib.suppress(ValueError):
-        # As Go prints a time: 2026-08-22 15:32:15.12 +0000 UTC
-        member.mtime = int(datetime.fromisoformat(headers["X-Incus-modified"][:19]).replace(tzinfo=UTC).timestamp())
-    match headers.get("X-Incus-type"):
-        case "directory":
-            member.type = tarfile.DIRTYPE
-        case "symlink":
-            member.type, member.linkname = tarfile.SYMTYPE, answer.metadata.decode(errors="surrogateescape")
-        case _:
-            member.size = len(answer.metadata)
-    return member
