@@ -100,18 +100,18 @@ class Client:
 
     async def connect(self) -> None:
         """Ask the server who it is; raises if it cannot be reached or is no Incus. ``GET /1.0``."""
-        await self._scope.server(fresh=True)
+        try:
+            await self._scope.server(fresh=True)
+        except BaseException:
+            await self.disconnect()
+            raise
 
     async def disconnect(self) -> None:
         """Close all connections of this client and of the views on it."""
         await self._scope.transport.close()
 
     async def __aenter__(self) -> Self:
-        try:
-            await self.connect()
-        except BaseException:
-            await self.disconnect()
-            raise
+        await self.connect()
         return self
 
     async def __aexit__(

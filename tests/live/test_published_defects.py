@@ -473,6 +473,9 @@ async def test_all_documented_methods_and_parameters_are_there(client: Client, b
     await client.instances.put_files(box.name, "/root/file", b"content")
     assert await client.instances.get_files(box.name, "/root/file") == b"content"
     assert (await client.instances.restart(box.name, timeout=20, wait=True)).status == "Success"
+    # A start is over before the box's init has begun to listen to SIGPWR, the bit 29 here.
+    listening = "until grep -q 'SigCgt.*[2367abef][0-9a-f]\\{7\\}$' /proc/1/status; do sleep 0.05; done"
+    await client.instances.execute(box.name, ["sh", "-c", listening], wait=True)
     assert (await client.instances.stop(box.name, timeout=20, wait=True)).status == "Success"
 
 
