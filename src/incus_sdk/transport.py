@@ -40,7 +40,7 @@ _HTTPS = re.compile(
     r"https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?",
     re.ASCII | re.IGNORECASE,
 )
-_ATTACHING = 16
+_ATTACHING = 16  # commands whose websockets are being opened at a time
 _CLOSING = 1.0  # seconds for the other side to answer that a websocket is being closed
 _KEEPALIVE = 15.0  # seconds; the daemon closes an idle unix connection after 30
 

@@ -126,8 +126,15 @@ async def test_wait_for_is_driven_by_events_not_by_the_poll_alone(
     box: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("incus_sdk.api.readiness._POLL", 1000)
-    waiting = asyncio.create_task(box.wait_for("frozen", timeout=20))
-    await asyncio.sleep(0.3)  # it has looked once
+    looked = asyncio.Event()
+
+    async def frozen(instance: Instance) -> bool:
+        status = (await instance.get_state()).status
+        looked.set()
+        return status == "Frozen"
+
+    waiting = asyncio.create_task(box.wait_for(frozen, timeout=20))
+    await looked.wait()  # from here on only an event can make it look again
     await box.freeze(wait=True)
     assert (await waiting).status == "Frozen"
 

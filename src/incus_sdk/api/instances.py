@@ -212,7 +212,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
     async def get_files(self, path: str) -> bytes:
         """A file's content, or a tar of a directory. ``GET /1.0/instances/{name}/files``, and ``sftp`` for a tar."""
         for _ in range(_MAX_LINKS):
-            answer = await self._file(path)
+            answer = await self._request("GET", "files", query={"path": _checked(path)})
             match answer.headers.get("X-Incus-type"):
                 case "symlink":
                     path = answer.metadata.decode(errors="surrogateescape")  # absolute, as the server resolved it
@@ -479,9 +479,6 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
     async def _log(self, name: str) -> str:
         content: bytes = (await self._request("GET", "logs", name)).metadata
         return content.decode(errors="replace")
-
-    async def _file(self, path: str) -> wire.Answer:
-        return await self._request("GET", "files", query={"path": _checked(path)})
 
     async def _tar(self, root: str) -> bytes:
         """The directory in a tar, below its own name; sockets and devices, which a tar cannot carry, are left out."""
