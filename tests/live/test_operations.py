@@ -341,7 +341,7 @@ async def test_cancelling_the_caller_cancels_what_became_cancellable_later(
     creating.cancel()
     with pytest.raises(asyncio.CancelledError):
         await creating
-    with pytest.raises(IncusOperationError, match="(context canceled|Cancelled)$"):
+    with pytest.raises(IncusOperationError, match=r"(context canceled|Cancelled)$"):
         await client.wait_for_operation(seen.metadata.id, timeout=10)
     assert not await client.instances.exists(name)
 

@@ -34,7 +34,7 @@ FLOORS = (
     {"events"},
     {"scope"},
     {"transport", "connection"},
-    {"wire"},
+    {"wire", "filters"},
     {"models"},
     {"exceptions"},
 )

@@ -29,6 +29,7 @@ from typing import Any, ClassVar, Generic, Self, TypeVar
 
 from .. import wire
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
+from ..filters import Filter
 from ..models.base import Json, Record, to_json
 from ..operations import Operation, perform
 from ..scope import Scope
@@ -42,6 +43,8 @@ class Resource(Record):
 
     KEY: ClassVar[str] = "name"
     """The field that names it within its collection."""
+    EXTENSION: ClassVar[str | None] = None
+    """The API extension that brought this kind of object, where servers of 6.0 may lack it."""
 
     def __init__(self, scope: Scope, path: tuple[str, ...], json: Json, loaded: bool = True) -> None:
         super().__init__(json)
@@ -129,9 +132,9 @@ class Resource(Record):
         body: Any = None,
         headers: Headers | None = None,
     ) -> wire.Answer:
-        return await self._scope.request(
-            method, wire.path(*self._path, *segments), query=query, body=body, headers=headers
-        )
+        path = wire.path(*self._path, *segments)
+        await self._supported()
+        return await self._scope.request(method, path, query=query, body=body, headers=headers)
 
     async def _perform(
         self,
@@ -146,7 +149,11 @@ class Resource(Record):
         begun.
         """
         path = wire.path(*self._path, *segments)
+        await self._supported()
         return await perform(self._scope, method, path, query=query, body=body, headers=headers, wait=wait)
+
+    async def _supported(self) -> None:
+        await _supported(self._scope, type(self))
 
     async def _fresh(self) -> tuple[Json, str | None]:
         """The object as it is now, with its ETag."""
@@ -184,6 +191,11 @@ class Resource(Record):
         if dotted:
             patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
         return patch
+
+
+async def _supported(scope: Scope, kind: type[Resource]) -> None:
+    if kind.EXTENSION is not None:
+        await scope.require(kind.EXTENSION, kind.__name__)
 
 
 def prepared(body: Mapping[str, Any]) -> Json:
@@ -302,6 +314,8 @@ class Collection(Generic[R]):
     segment: ClassVar[str]
     urls_quoted: ClassVar[bool] = True
     """Whether the server quotes the names in the URLs that it lists. Where it does not, they can mean two things."""
+    options: ClassVar[Mapping[str, str]] = {}
+    """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``."""
 
     def __init__(self, scope: Scope, *parent: str) -> None:
         self._scope = scope
@@ -312,19 +326,36 @@ class Collection(Generic[R]):
         return self._make(self._segments(key), self._known(key), loaded=False)
 
     async def list(
-        self, recursion: int = 1, *, filter: str | None = None, all_projects: bool = False
+        self,
+        recursion: int = 1,
+        *,
+        filter: str | Filter | None = None,
+        all_projects: bool = False,
+        project: str | None = None,
+        target: str | None = None,
     ) -> builtins.list[R]:
         """All of them.
 
-        ``recursion``: 0 gives handles that know only their name, 1 their records, in one request. ``filter``: a
-        server-side filter as ``name eq web``. ``all_projects``: those of every project.
+        ``recursion``: 0 gives handles that know only their name, 1 their records, in one request. ``filter``: which of
+        them, built as ``F("name") == "web"`` or as the server writes it, ``name eq web``. ``all_projects``: those of
+        every project. ``project``, ``target``: of this project or cluster member, instead of the client's.
 
-        ``GET`` of the collection's path.
+        Raises `IncusInputError` for what this list does not take, `IncusUnsupportedError` for what the server does not
+        know yet. ``GET`` of the collection's path.
         """
+        scope = self._scope.with_(project=project, target=target)
+        query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
+        await _supported(scope, self.resource)
+        for option in [option for option, value in query.items() if value is not None]:
+            await self._require(option)
         asked = recursion if self.urls_quoted else max(recursion, 1)
-        query = {"recursion": asked, "filter": filter, "all-projects": all_projects or None}
-        answer = await self._scope.request("GET", wire.path(*self._path), query=query)
-        return [self._listed(item, all_projects, loaded=recursion > 0) for item in answer.metadata or ()]
+        answer = await scope.request("GET", wire.path(*self._path), query={"recursion": asked, **query})
+        return [self._listed(item, all_projects, recursion > 0, scope) for item in answer.metadata or ()]
+
+    async def _require(self, option: str) -> None:
+        if option not in self.options:
+            raise IncusInputError(f"{type(self).__name__}.list() takes no {option.replace('-', '_')}: the API has none")
+        await self._scope.require(self.options[option], f"{option.replace('-', '_')} of {type(self).__name__}.list()")
 
     async def get(self, name: str) -> R:
         """One of them, read. Raises `IncusNotFoundError`. ``GET`` of its path."""
@@ -354,7 +385,7 @@ class Collection(Generic[R]):
     def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> R:
         return self.resource(scope or self._scope, (*self._path, *segments), json, loaded)
 
-    def _listed(self, item: Any, all_projects: bool, loaded: bool) -> R:
+    def _listed(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> R:
         """One entry of a list: an object, or with recursion 0 its URL."""
         if isinstance(item, str):
             segments, project = tuple(wire.names(item)[len(self._path) :]), wire.parameter(item, "project")
@@ -362,13 +393,11 @@ class Collection(Generic[R]):
         else:
             key, project = self._key(item), item.get("project")
             segments = self._segments(key)
-        json: Json = (
-            item if loaded and isinstance(item, dict) else self._known(key) | ({"project": project} if project else {})
-        )
+        known = self._known(key) | {"project": project or scope.project or "default"}
+        json: Json = item if loaded and isinstance(item, dict) else known
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
-        scope = self._scope.with_(project=project) if all_projects and project else self._scope
-        return self._make(segments, json, loaded, scope)
+        return self._make(segments, json, loaded, scope.with_(project=project) if all_projects else scope)
 
     async def _create(self, key: str, body: Mapping[str, Any], *segments: str) -> R:
         """POST an object, and read what the server made of it."""

@@ -11,6 +11,7 @@ from .. import models, wire
 from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import perform
+from ..scope import Scope
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
@@ -38,10 +39,10 @@ class VolumeSnapshotsAPI(
         """
         return await self._create(name, {} if expires_at is None else {"expires_at": expires_at})
 
-    def _listed(self, item: Any, all_projects: bool, loaded: bool) -> VolumeSnapshot:
+    def _listed(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> VolumeSnapshot:
         # Servers name it volume/snapshot where they list it, and snapshot where they show it alone.
         item["name"] = item["name"].rpartition("/")[2]
-        return super()._listed(item, all_projects, loaded)
+        return super()._listed(item, all_projects, loaded, scope)
 
 
 class Volume(models.StorageVolume, Editable[models.StorageVolumePut], Renamable, Deletable):

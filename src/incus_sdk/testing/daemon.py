@@ -48,6 +48,7 @@ class Daemon:
         image: bool = True,
         storage: Literal["dir"] = "dir",
         directory: str | os.PathLike[str] | None = None,
+        root: str | os.PathLike[str] | None = None,
     ) -> None:
         """``image``: whether to import the image. ``storage``: the driver of the pool ``default``.
 
@@ -56,6 +57,8 @@ class Daemon:
         """
         self._image = image
         self._storage = storage
+        if root is not None:
+            raise NotImplementedError("a root folder of its own: being written")
         self._wanted = None if directory is None else Path(directory)
         self._programs: dict[str, str] = {}
         self._home: _host.Home | None = None
