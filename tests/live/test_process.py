@@ -453,7 +453,7 @@ class Terminal:
         os.write(self.fd, text)
 
     async def until(self, mark: bytes) -> None:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await self._output.readuntil(mark)
 
     def restored(self) -> bool:
