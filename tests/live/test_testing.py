@@ -22,6 +22,7 @@ import pytest
 
 from incus_sdk import Client, IncusConnectionError, IncusError, Operation
 from incus_sdk.testing import Daemon, DaemonUnavailableError, _host, busybox_image, preflight
+from tests.live.api.conftest import ROOTS
 
 C1 = {"name": "c1", "source": {"type": "image", "alias": "busybox"}, "start": True}
 
@@ -89,6 +90,20 @@ def counts_memory() -> bool:
 
 def links() -> set[str]:
     return set(os.listdir("/sys/class/net"))
+
+
+def content(folder: Path) -> set[tuple[str, int, int]]:
+    """All files of a folder, with what a change of theirs would change."""
+    paths = [os.path.join(directory, name) for directory, *names in os.walk(folder) for name in sum(names, ["."])]
+    return {(path, (found := os.lstat(path)).st_mtime_ns, found.st_ino) for path in paths}
+
+
+def routes(daemon: Daemon) -> list[str]:
+    """The devices of all routes in a daemon's network."""
+    assert daemon._namespaces is not None
+    network = Path(f"/proc/{daemon._namespaces.pid}/net")
+    ipv4, ipv6 = ((network / name).read_text().splitlines() for name in ("route", "ipv6_route"))
+    return [line.split()[0] for line in ipv4[1:]] + [line.split()[-1] for line in ipv6]
 
 
 async def eventually(condition: Callable[[], bool]) -> None:
@@ -164,6 +179,94 @@ async def test_containers_get_limits_addresses_and_figures() -> None:
 async def test_it_sees_nothing_of_the_machines_network(daemon: Daemon) -> None:
     async with daemon.client() as client:
         assert await client.query("GET", "/1.0/networks") == ["/1.0/networks/lo"]
+
+
+async def test_in_a_root_of_its_own_it_does_the_same_and_leaves_the_root_as_it_is() -> None:
+    root = ROOTS["7.0.2"]
+    assert root is not None
+    files, before = content(root), links()
+    async with Daemon(root=root) as daemon:
+        traces = Traces(daemon.directory)
+        for kind in ("unix", "https"):
+            async with daemon.client(kind) as client:
+                server = await client.query("GET", "/1.0")
+                assert (server["environment"]["server_version"][:4], server["auth"]) == ("7.0.", "trusted")
+        async with daemon.client() as client:
+            config = {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}
+            await do(client, "POST", "/1.0/networks", {"name": "br0", "config": config})
+            pool = {"name": "b", "driver": "btrfs", "config": {"size": "200MiB"}}
+            await do(client, "POST", "/1.0/storage-pools", pool)
+            devices = {"root": {"type": "disk", "path": "/", "pool": "b"}, "eth0": {"type": "nic", "network": "br0"}}
+            await do(client, "POST", "/1.0/instances", {**C1, "devices": devices})
+            while not await client.query("GET", "/1.0/networks/br0/leases"):
+                await asyncio.sleep(0.1)
+            pid = (await client.query("GET", "/1.0/instances/c1/state"))["pid"]
+            await daemon.restart()
+        async with daemon.client("https") as client:
+            assert (await client.query("GET", "/1.0/instances/c1/state"))["pid"] == pid
+        assert {"incusd", "dnsmasq", "init"} <= {process.split()[1] for process in traces.processes()}
+        await daemon.kill()
+        assert traces.processes() == []
+        await daemon.restart()
+        async with daemon.client("https") as client:
+            assert (await client.query("GET", "/1.0/instances/c1/state"))["status"] == "Running"
+    assert traces() == []
+    assert content(root) == files
+    assert links() == before
+
+
+async def test_a_root_without_incus_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DaemonUnavailableError, match=f"no incusd .in {tmp_path}: make it with scripts/install-incus-7"):
+        await Daemon(root=tmp_path).start()
+
+
+async def copy_image(source: Daemon, target: Daemon) -> None:
+    """Have a daemon get the only image of another from it."""
+    async with source.client() as sender, target.client("https") as receiver:
+        (path,) = await sender.query("GET", "/1.0/images")
+        await do(sender, "PATCH", path, {"public": True})
+        if await receiver.query("GET", "/1.0/images"):
+            await do(receiver, "DELETE", path)
+        pull = {"type": "image", "mode": "pull", "protocol": "incus", "fingerprint": path.rpartition("/")[2]}
+        pull |= {"server": source.address, "certificate": source.certificate.read_text()}
+        await do(receiver, "POST", "/1.0/images", {"source": pull})
+        assert await receiver.query("GET", "/1.0/images") == [path]
+
+
+async def test_daemons_beside_each_other_are_reached_by_their_addresses_and_nothing_else_is() -> None:
+    async with (
+        Daemon() as one,
+        Daemon(root=ROOTS["7.0.2"], beside=one, image=False) as two,
+        Daemon(root=ROOTS["7.0.2"], beside=two, image=False) as three,
+    ):
+        daemons = (one, two, three)
+        assert [daemon.address for daemon in daemons] == [f"https://127.0.0.{n}:8443" for n in (1, 2, 3)]
+        assert len({daemon.url for daemon in daemons}) == 3
+        for daemon in daemons:
+            assert set(routes(daemon)) <= {"lo"}
+        for source, target in ((one, two), (two, three), (three, one)):
+            await target.restart()
+            await copy_image(source, target)
+        await one.close()
+        await copy_image(two, three)
+        assert set(routes(two)) <= {"lo"}
+        with pytest.raises(RuntimeError, match="not running"):
+            await Daemon(beside=one).start()
+
+
+async def test_a_member_of_a_cluster_shows_its_certificate_and_can_be_started_again() -> None:
+    async with Daemon(image=False) as daemon:
+        own = daemon.certificate.read_text()
+        async with daemon.client() as client:
+            await do(client, "PUT", "/1.0/cluster", {"server_name": "one", "enabled": True})
+        for lost_power in (False, True):
+            if lost_power:
+                await daemon.kill()
+            await daemon.restart()
+            async with daemon.client("https") as client:
+                (member,) = await client.query("GET", "/1.0/cluster/members", query={"recursion": 1})
+                assert (member["url"], member["status"]) == (daemon.address, "Online")
+        assert daemon.certificate.read_text() != own
 
 
 async def test_it_inherits_nothing_that_could_lead_it_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:

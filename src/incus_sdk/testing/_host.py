@@ -34,6 +34,7 @@ _WHERE = ("/usr/libexec/incus", "/usr/lib/incus", "/usr/lib/x86_64-linux-gnu/inc
 _PROGRAMS = {
     "incusd": "install Incus; Debian and Ubuntu: incus-base",
     "unshare": "install util-linux",
+    "nsenter": "install util-linux",
     "mount": "install mount",
     "ip": "install iproute2",
     "openssl": "install openssl",
@@ -55,12 +56,15 @@ class DaemonUnavailableError(IncusError):
 def preflight(
     *,
     image: bool = True,
+    root: Path = Path("/"),
     system: str = sys.platform,
     uid: int | None = None,
     path: str | None = None,
     cgroups: Path = _CGROUPS,
 ) -> dict[str, str]:
     """The paths of the programs that a daemon needs, by name; ``image``: with those that make the image.
+
+    ``root``: the folder that the daemon is to see as ``/``, where incusd is looked for; its path is one in there.
 
     Raises `DaemonUnavailableError` with all that is missing. The other parameters stand for this machine: its platform,
     the user, where to look for programs, and where the cgroups are mounted.
@@ -75,6 +79,8 @@ def preflight(
     programs: dict[str, str] = {}
     for name, hint in _PROGRAMS.items():
         program = shutil.which(name, path=path)
+        if name == "incusd" and root != Path("/"):
+            program, hint = _inside(root, name), f"in {root}: make it with scripts/install-incus-7"
         if program is not None and (name != "busybox" or _is_static(program)):
             programs[name] = program
         elif name != "busybox" or image:
@@ -84,6 +90,12 @@ def preflight(
     if problems:
         raise DaemonUnavailableError("a private Incus daemon cannot run here: " + "; ".join(problems))
     return programs
+
+
+def _inside(root: Path, name: str) -> str | None:
+    """The path of one of Incus' programs as seen with ``root`` as ``/``."""
+    program = shutil.which(name, path=os.pathsep.join(f"{root}{directory}" for directory in _WHERE))
+    return program and program.removeprefix(str(root))
 
 
 def _is_static(program: str) -> bool:

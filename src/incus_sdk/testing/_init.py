@@ -1,7 +1,8 @@
-"""PID 1 of a private daemon's namespaces: ``python -I -S _init.py DIRECTORY INCUSD LISTENER,... CGROUP...``.
+"""PID 1 of a private daemon's namespaces: ``python -I -S _init.py DIRECTORY ROOT INCUSD LISTENER,... CGROUP...``.
 
-It mounts what the daemon sees, starts it, reaps, and lives as long as the owner's end of its standard input: when that
-ends, however the owner died, it ends too, and the kernel kills and unmounts everything else in the namespaces.
+ROOT is the folder that the daemon sees as ``/``. It mounts what the daemon sees, starts it, reaps, and lives as long as
+the owner's end of its standard input: when that ends, however the owner died, it ends too, and the kernel kills and
+unmounts everything else in the namespaces.
 A byte on standard input has the daemon, and it alone, stopped and started again, and then a byte goes back. A daemon
 that ends by itself ends all.
 
@@ -24,6 +25,12 @@ HIDDEN = ("/run", "/var/lib/incus", "/var/log/incus", "/var/cache/incus")
 PATIENCE = 3
 """Seconds a daemon may take to stop before it is killed; 0.2 are usual, but it waits for running operations."""
 
+SCRATCH = "/run"
+"""Where the new root is put together. No daemon's directory is inside it."""
+
+UNIFIED = "/sys/fs/cgroup/unified"
+"""The tree of cgroup2 where there are others beside it, whose sight keeps Incus 7 from using it."""
+
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 
 
@@ -32,17 +39,20 @@ def mount(*arguments: str) -> None:
     subprocess.run(["mount", "--no-mtab", *arguments], check=True)
 
 
-def prepare(directory: str, cgroups: list[str]) -> None:
+def prepare(directory: str, root: str, cgroups: list[str]) -> None:
     """Enter the daemon's cgroups and mount what it sees."""
     for cgroup in cgroups:
         with open(f"{cgroup}/cgroup.procs", "w") as file:
             file.write("0")  # the process that writes, whatever its number is out there
 
+    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
     # A sysfs shows the network links of the namespace it was mounted in; the cgroups are those of the machine.
     sys_directory = f"{directory}/sys"
     os.mkdir(sys_directory)
     mount("-t", "sysfs", "sysfs", sys_directory)
-    mount("--rbind", "/sys/fs/cgroup", f"{sys_directory}/fs/cgroup")
+    own = root != "/"
+    mount("--rbind", UNIFIED if own and os.path.exists(UNIFIED) else "/sys/fs/cgroup", f"{sys_directory}/fs/cgroup")
     mount("--move", sys_directory, "/sys")
     os.rmdir(sys_directory)
 
@@ -53,11 +63,32 @@ def prepare(directory: str, cgroups: list[str]) -> None:
             file.write("N\n")
         mount("--bind", f"{directory}/apparmor", APPARMOR)
 
+    if own:
+        enter(root, directory)
     for path in HIDDEN:
         if os.path.isdir(path):
             mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", path)
 
-    subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
+
+def enter(root: str, directory: str) -> None:
+    """Make a folder the root of all in these namespaces. What is written there is gone with them.
+
+    Not by chroot(), in which the kernel refuses to make user namespaces, and so containers.
+    """
+    mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", SCRATCH)
+    os.chdir(SCRATCH)  # relative paths: an option of a mount has no good way to quote one
+    for name in ("lower", "upper", "work", "root"):
+        os.mkdir(name)
+    mount("--bind", root, "lower")
+    mount("-t", "overlay", "-o", "lowerdir=lower,upperdir=upper,workdir=work", "overlay", "root")
+    os.chdir("root")
+    for path in ("dev", "proc", "sys"):
+        mount("--rbind", f"/{path}", path)
+    os.makedirs(f".{directory}", exist_ok=True)
+    mount("--bind", directory, f".{directory}")
+    # The old root is laid upon the new one, at the same place, and taken off; this process goes over with the change.
+    subprocess.run(["pivot_root", ".", "."], check=True)
+    subprocess.run(["umount", "--lazy", "--no-canonicalize", "."], check=True)
 
 
 def start(incusd: str, listeners: list[int]) -> int:
@@ -84,10 +115,10 @@ def reap(daemon: int) -> bool:
 
 
 def main() -> None:
-    directory, incusd, numbers, *cgroups = sys.argv[1:]
+    directory, root, incusd, numbers, *cgroups = sys.argv[1:]
     # Out of the way of the numbers they get in the daemon.
     listeners = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 64) for number in numbers.split(",")]
-    prepare(directory, cgroups)
+    prepare(directory, root, cgroups)
 
     children, notify = os.pipe()
     os.set_blocking(notify, False)

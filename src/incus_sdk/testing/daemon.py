@@ -12,12 +12,13 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import itertools
 import os
 import socket as sockets
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, ParamSpec, Self, TypeVar
 
@@ -49,16 +50,25 @@ class Daemon:
         storage: Literal["dir"] = "dir",
         directory: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
+        beside: Daemon | None = None,
     ) -> None:
         """``image``: whether to import the image. ``storage``: the driver of the pool ``default``.
 
         ``directory``: the daemon's directory, new or empty, and removed by `close()`; by default a new one in the
-        directory for temporary files.
+        directory for temporary files. ``root``: a folder with another system, Incus included, that the daemon sees as
+        ``/``, and that stays as it is; ``scripts/install-incus-7`` makes one with Incus 7.0.
+
+        ``beside``: a started daemon, whose network this one is started in instead of one of its own: each reaches the
+        others there by their `address`, to copy from, or to form a cluster with. They have the links there in common,
+        so only one can have a bridge of a name. The network is there as long as one of them; the first that is started
+        again after `kill()` comes back in another.
         """
         self._image = image
         self._storage = storage
-        if root is not None:
-            raise NotImplementedError("a root folder of its own: being written")
+        self._root = Path("/" if root is None else root).resolve()
+        self._beside = beside
+        self._numbers: Iterator[int] = itertools.count(1) if beside is None else beside._numbers
+        self._number = next(self._numbers)
         self._wanted = None if directory is None else Path(directory)
         self._programs: dict[str, str] = {}
         self._home: _host.Home | None = None
@@ -83,9 +93,18 @@ class Daemon:
         return f"https://127.0.0.1:{self._port}"
 
     @property
+    def address(self) -> str:
+        """The HTTPS address in the daemon's own network, for daemons beside it: ``https://127.0.0.<n>:8443``.
+
+        It is the daemon's ``cluster.https_address``. The certificate is the same as on `url`, and names 127.0.0.1 only.
+        """
+        return f"https://127.0.0.{self._number}:8443"
+
+    @property
     def certificate(self) -> Path:
-        """The server's self-signed certificate (PEM)."""
-        return self.directory / "server.crt"
+        """The server's self-signed certificate (PEM); in a cluster, that of all its members."""
+        cluster = self.directory / "cluster.crt"
+        return cluster if cluster.exists() else self.directory / "server.crt"
 
     @property
     def client_cert(self) -> tuple[Path, Path]:
@@ -147,7 +166,7 @@ class Daemon:
         return self._home
 
     def _prepare(self) -> None:
-        self._programs = _host.preflight(image=self._image)
+        self._programs = _host.preflight(image=self._image, root=self._root)
         try:
             _host.sweep()
             self._home = _host.Home(self._wanted)
@@ -194,9 +213,10 @@ class Daemon:
             listeners = unix.fileno(), https.fileno()
             self._namespaces = subprocess.Popen(
                 [
-                    *(self._programs["unshare"], "--fork", "--kill-child", "--pid", "--net", "--mount", "--mount-proc"),
+                    *self._network(),
+                    *(self._programs["unshare"], "--fork", "--kill-child", "--pid", "--mount", "--mount-proc"),
                     *("--propagation", "private", "--", sys.executable, "-I", "-S", _init.__file__),
-                    *(str(home.directory), incusd, ",".join(map(str, listeners))),
+                    *(str(home.directory), str(self._root), incusd, ",".join(map(str, listeners))),
                     *(f"{cgroup}/init.scope" for cgroup in home.cgroups),
                 ],
                 stdin=theirs.fileno(),
@@ -207,6 +227,14 @@ class Daemon:
                 pass_fds=(*listeners, home.lock),
                 start_new_session=True,  # Ctrl-C is the owner's
             )
+
+    def _network(self) -> list[str]:
+        """The command that runs another one in the network that this daemon is to be in."""
+        if self._beside is None:
+            return [self._programs["unshare"], "--net"]
+        if self._beside._namespaces is None:
+            raise RuntimeError("the daemon to be beside is not running")
+        return [self._programs["nsenter"], f"--net=/proc/{self._beside._namespaces.pid}/ns/net"]
 
     def _restart(self) -> None:
         # A daemon that knows its address from before would bind another one, in its own network, instead of taking the
@@ -274,6 +302,8 @@ class Daemon:
         root = {"type": "disk", "path": "/", "pool": "default"}
         async with self.client() as client:
             await self._listen(client)
+            inner = {"cluster.https_address": self.address.removeprefix("https://")}
+            await client.query("PATCH", "/1.0", body={"config": inner})
             await client.query("POST", "/1.0/certificates", body=trusted)
             await client.query("POST", "/1.0/storage-pools", body={"name": "default", "driver": self._storage})
             await client.query("PATCH", "/1.0/profiles/default", body={"devices": {"root": root}})
