@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Sequence
+from typing import ClassVar
 
 from .. import models, wire
 from ..exceptions import IncusInputError
@@ -22,6 +23,7 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
     """``client.certificates``; the key is the fingerprint: SHA-256 in hex, of the certificate in DER."""
 
     resource, segment = Certificate, "certificates"
+    options: ClassVar = {"filter": "api_filtering_extended"}
 
     async def create(
         self,
@@ -30,20 +32,22 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
         type: str = "client",
         restricted: bool = False,
         projects: Sequence[str] | None = None,
+        description: str = "",
     ) -> Certificate:
         """Trust a certificate; returns it, read. ``POST /1.0/certificates``.
 
-        ``certificate``: in PEM, or its base64 alone. ``type``: ``client`` or ``metrics``. ``restricted``: only
-        ``projects`` are open to it.
+        ``certificate``: in PEM, or its base64 alone. ``type``: ``client``, or ``metrics`` for who may read nothing but
+        metrics. ``restricted``: only ``projects`` are open to it.
         """
-        der = _der(certificate)
-        fingerprint = hashlib.sha256(der).hexdigest()
+        decoded = der(certificate)
+        fingerprint = hashlib.sha256(decoded).hexdigest()
         body = {
-            "certificate": base64.b64encode(der).decode(),
+            "certificate": base64.b64encode(decoded).decode(),
             "name": name or fingerprint[:12],
             "type": type,
             "restricted": restricted,
             "projects": wire.texts(projects or (), "projects"),
+            "description": description,
         }
         await self._scope.request("POST", wire.path("certificates"), body=body)
         return await self.get(fingerprint)
@@ -64,7 +68,8 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
         return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
 
 
-def _der(certificate: str) -> bytes:
+def der(certificate: str) -> bytes:
+    """A certificate, in PEM or its base64 alone, in the form that its fingerprint is of."""
     if not isinstance(certificate, str) or not certificate.strip():
         raise IncusInputError(f"certificate must be one in PEM, as text, not {certificate!r}")
     body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")

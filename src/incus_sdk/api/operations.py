@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from typing import Any
 
 from .. import wire
 from ..operations import Operation
@@ -23,12 +24,12 @@ class OperationsAPI:
     async def list(self, recursion: int = 1, *, all_projects: bool = False) -> builtins.list[Operation]:
         """The operations that the server knows: those that run, and those that ended less than five seconds ago.
 
-        ``recursion``: 0 gives handles that know only their id. ``GET /1.0/operations``.
+        ``recursion``: 0 gives handles that know only their id and status. ``all_projects``: those of every project.
+        ``GET /1.0/operations``.
         """
         query = {"recursion": recursion, "all-projects": all_projects or None}
         by_status = (await self._scope.request("GET", wire.path("operations"), query=query)).metadata or {}
-        found = [item for items in by_status.values() for item in items]
-        return [self[wire.names(item)[1]] if isinstance(item, str) else Operation(self._scope, item) for item in found]
+        return [self._listed(item, status) for status, items in by_status.items() for item in items]
 
     async def get(self, operation_id: str) -> Operation:
         """One operation. Raises `IncusNotFoundError` once the server forgot it. ``GET /1.0/operations/{id}``."""
@@ -45,3 +46,10 @@ class OperationsAPI:
     async def delete(self, operation_id: str) -> None:
         """Cancel one; the published release's second name for `cancel`. ``DELETE /1.0/operations/{id}``."""
         await self.cancel(operation_id)
+
+    def _listed(self, item: Any, status: str) -> Operation:
+        if not isinstance(item, str):
+            return Operation(self._scope, item)
+        handle = self[wire.names(item)[1]]
+        handle.raw["status"] = status.capitalize()
+        return handle

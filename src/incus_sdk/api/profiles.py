@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Unpack
+from typing import ClassVar, Unpack
 
 from .. import models
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
@@ -16,6 +16,7 @@ class ProfilesAPI(Edits[Profile, models.ProfilePut], Renames[Profile], Deletes[P
     """``client.profiles``."""
 
     resource, segment = Profile, "profiles"
+    options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "profiles_all_projects"}
 
     async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile:
         """Create a profile; returns it, read. ``POST /1.0/profiles``."""
