@@ -2,19 +2,54 @@
 
 from __future__ import annotations
 
+import builtins
 import hashlib
 import os
-import tempfile
-from collections.abc import AsyncIterable, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import ExitStack
+from datetime import datetime
 from pathlib import Path
-from typing import Literal, Unpack, overload
+from typing import IO, ClassVar, Literal, TypedDict, Unpack, overload
 from urllib.parse import urlencode
 
 from .. import models, wire
-from ..exceptions import IncusConnectionError, IncusInputError
+from ..connection.config import Config, Remote
+from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..operations import Operation, operate
-from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
+from ..operations import Operation, operate, perform
+from ..transport import Endpoint, Stream
+from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, prepared
+from .streams import Content, OnProgress, checked_content, form, metered, parts, pieces, size_of, whole_file
+
+_ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
+"""What the second part of an image in two files is called."""
+_BUILT_IN = {"docker": Remote("docker", ("https://docker.io",), protocol="oci", public=True)}
+"""Remotes on top of those of the ``incus`` command, which may mean another by the name."""
+
+
+class ImageUpload(TypedDict, total=False):
+    """What else `ImagesAPI.create` takes."""
+
+    rootfs: Content
+    """The second file of an image in two: its root filesystem or disk; the first is its metadata then."""
+    type: Literal["container", "virtual-machine"]
+    """Of an image in two files; one file says so itself. A container by default."""
+    aliases: Sequence[str]
+    profiles: Sequence[str]
+    """For instances made from it without naming profiles; Incus 7 adds its ``default`` in the project of that name."""
+    fingerprint: str
+    """What the server is to find as its SHA-256; the upload fails if it does not."""
+    progress: OnProgress | None
+    """Told how much was sent, in bytes, as stage ``upload``."""
+
+
+class ImageExpected(TypedDict, total=False):
+    """What an image gets where it is pushed to: see `ImagesAPI.create_push_secret`."""
+
+    aliases: Sequence[models.ImageAlias | models.ImageAliasDict]
+    expires_at: str | datetime
+    properties: Mapping[str, str]
+    public: bool
 
 
 class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut], Renamable, Deletable):
@@ -40,41 +75,100 @@ class Image(models.Image, Editable[models.ImagePut]):
         """Delete it. ``DELETE /1.0/images/{fingerprint}``."""
         return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
 
-    async def export(self, target_path: str | os.PathLike[str]) -> None:
-        """Write it to a file, streamed, its hash checked. ``GET /1.0/images/{fingerprint}/export``.
+    async def export(
+        self,
+        target_path: str | os.PathLike[str],
+        rootfs_path: str | os.PathLike[str] | None = None,
+        *,
+        secret: str | None = None,
+        progress: OnProgress | None = None,
+    ) -> list[Path]:
+        """Write it to a file, or to two, streamed, its hash checked; returns the files that were written.
 
-        The file is there only when it is whole. Raises `IncusConnectionError` for an image that came damaged or cut
-        off, `IncusInputError` for a file that cannot be written.
+        ``rootfs_path``: for the root filesystem or disk of an image in two files, the first being its metadata then;
+        not written for an image in one. ``secret``: of `create_secret`, for a client that the server does not trust.
+        ``progress``: told how much has come, in bytes, as stage ``download``.
+
+        The files are there only when they are whole. Raises `IncusConnectionError` for an image that came damaged or
+        cut off, `IncusInputError` for a file that cannot be written, or an image in two files where one was named.
+
+        ``GET /1.0/images/{fingerprint}/export``.
         """
-        fingerprint = self.fingerprint if self._loaded else (await self._fresh())[0]["fingerprint"]
-        target = Path(target_path)
-        hash = hashlib.sha256()
-        try:
-            with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-                try:
-                    async with self._scope.download("GET", wire.path(*self._path, "export")) as stream:
-                        if stream.headers.get("Content-Type", "").startswith("multipart/"):
-                            raise IncusInputError("this image has two parts; one file cannot hold them")
-                        async for chunk in stream.chunks():
-                            hash.update(chunk)
-                            file.write(chunk)
-                    if hash.hexdigest() != fingerprint:
-                        raise IncusConnectionError(f"image {fingerprint} came with another hash: {hash.hexdigest()}")
-                    file.flush()
-                    os.replace(file.name, target)
-                except BaseException:
-                    os.unlink(file.name)
-                    raise
-        except OSError as error:
-            if isinstance(error, TimeoutError):
-                raise
-            raise IncusInputError(f"{target} cannot be written: {error}") from error
+        query = {"secret": secret}
+        image = self.raw if self._loaded else (await self._request("GET", query=query)).metadata
+        targets = {"metadata": target_path}
+        if rootfs_path is not None:
+            targets |= dict.fromkeys(_ROOTFS.values(), rootfs_path)
+        hash, files = hashlib.sha256(), dict[str, IO[bytes]]()
+        with ExitStack() as stack:
+            async with self._scope.download("GET", wire.path(*self._path, "export"), query=query) as stream:
+                async for name, piece in _received(stream, image.get("size"), progress):
+                    if name not in files:
+                        if name not in targets:
+                            raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
+                        files[name] = stack.enter_context(whole_file(targets[name]))
+                    hash.update(piece)
+                    files[name].write(piece)
+            # An OCI image is named by a hash of what its layers are called.
+            if hash.hexdigest() != image["fingerprint"] and stream.headers.get("X-Incus-Type") != "oci":
+                raise IncusConnectionError(f"image {image['fingerprint']} came with another hash: {hash.hexdigest()}")
+        return [Path(targets[name]) for name in files]
+
+    async def push(
+        self,
+        target: str,
+        secret: str,
+        *,
+        certificate: str = "",
+        project: str = "",
+        profiles: Sequence[str] = (),
+        progress: OnProgress | None = None,
+    ) -> None:
+        """Have the server send it to another server, and wait. ``POST /1.0/images/{fingerprint}/export``.
+
+        ``target``: the other server's URL, as this one reaches it. ``secret``: of its `ImagesAPI.create_push_secret`.
+        ``certificate``: its own, in PEM, where no authority vouches for it. ``project``, ``profiles``: over there.
+        """
+        body = {
+            "target": target,
+            "secret": secret,
+            "certificate": certificate,
+            "project": project,
+            "profiles": wire.texts(profiles, "profiles"),
+        }
+        # The server opens the file by the name that it is given: it must be the whole one.
+        path = wire.path("images", await self._fingerprint(), "export")
+        await perform(self._scope, "POST", path, body=body, progress=progress)
+
+    async def create_secret(self) -> str:
+        """A secret with which a client or server that this one does not trust can get the image, once.
+
+        `ImagesAPI.get` and `export` take it, and the source of an image or an instance on another server. It works for
+        a few seconds after its first use. ``POST /1.0/images/{fingerprint}/secret``.
+        """
+        return _secret(await operate(self._scope, "POST", wire.path(*self._path, "secret"), wait=False))
+
+    async def refresh_from_source(self, *, progress: OnProgress | None = None) -> bool:
+        """Have the server look for a newer build where the image came from; whether there was one, which has taken the
+        place of this image: its aliases now lead to that one.
+
+        Raises `IncusOperationError` for an image that came from no server. ``POST /1.0/images/{fingerprint}/refresh``.
+        """
+        path = wire.path("images", await self._fingerprint(), "refresh")
+        operation = await operate(self._scope, "POST", path, progress=progress)
+        return bool(operation.metadata.get("refreshed"))
+
+    async def _fingerprint(self) -> str:
+        """All of it, where the handle was made from its beginning."""
+        return self.fingerprint if self._loaded else str((await self._fresh())[0]["fingerprint"])
 
 
 class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
     """``client.images``; the key is the fingerprint, or enough of its beginning."""
 
     resource, segment = Image, "images"
+    urls_quoted = False  # in a list of all projects they do not say which project's image they mean
+    options: ClassVar = {"filter": "api_filtering", "all-projects": "images_all_projects"}
 
     @property
     def aliases(self) -> ImageAliasesAPI:
@@ -84,62 +178,86 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
     @overload
     async def create(
         self,
-        image_data: bytes | AsyncIterable[bytes],
+        image_data: Content,
         filename: str | None = None,
         public: bool = False,
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         wait: Literal[False] = False,
+        **more: Unpack[ImageUpload],
     ) -> Operation: ...
     @overload
     async def create(
         self,
-        image_data: bytes | AsyncIterable[bytes],
+        image_data: Content,
         filename: str | None = None,
         public: bool = False,
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         *,
         wait: Literal[True],
+        **more: Unpack[ImageUpload],
     ) -> Image: ...
     @overload
     async def create(
         self,
-        image_data: bytes | AsyncIterable[bytes],
+        image_data: Content,
         filename: str | None = None,
         public: bool = False,
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         wait: bool = False,
+        **more: Unpack[ImageUpload],
     ) -> Image | Operation: ...
     async def create(
         self,
-        image_data: bytes | AsyncIterable[bytes],
+        image_data: Content,
         filename: str | None = None,
         public: bool = False,
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         wait: bool = False,
+        **more: Unpack[ImageUpload],
     ) -> Image | Operation:
-        """Upload an image in one file; with ``wait`` returns it, read. ``POST /1.0/images``.
+        """Upload an image in one file or, with ``rootfs``, in two; with ``wait`` returns it, read.
 
-        ``image_data``: its bytes, or an async iterable of them, streamed. ``auto_update`` needs ``wait``, since it is
-        set on the finished image. Raises `IncusOperationError` if the server has it already.
+        ``image_data``, ``rootfs``: their bytes, the `Path` of a file, or an async iterable of bytes; streamed.
+        ``filename``: what the server says it was called. ``public``: anybody who reaches the server may get it.
+        ``auto_update`` needs ``wait``, since it is set on the finished image. ``properties``: on top of those that it
+        brings. For the others see `ImageUpload`.
+
+        Raises `IncusOperationError` if the server has it already, or finds another fingerprint than that given.
+        ``POST /1.0/images``.
         """
-        if not isinstance(image_data, bytes | bytearray | memoryview | AsyncIterable):
-            raise IncusInputError(
-                f"image_data must be bytes, or an async iterable of bytes, not {type(image_data).__name__}"
-            )
+        rootfs, kind = more.get("rootfs"), more.get("type", "container")
+        checked_content(image_data, "image_data")
         if auto_update and not wait:
             raise IncusInputError("auto_update is set on the finished image: pass wait=True as well")
-        headers = {"Content-Type": "application/octet-stream"}
+        if kind not in _ROOTFS:
+            raise IncusInputError(f"type must be one of {', '.join(_ROOTFS)}, not {kind!r}")
+        body, total, headers = pieces(image_data), size_of(image_data), {"Content-Type": "application/octet-stream"}
+        if rootfs is not None:
+            checked_content(rootfs, "rootfs")
+            # The server calls the image what its second file is called.
+            files = (("metadata", "metadata", body), (_ROOTFS[kind], filename or "rootfs", pieces(rootfs)))
+            headers["Content-Type"], body = form(files)
+            second = size_of(rootfs)
+            total = None if total is None or second is None else total + second
         if filename:
             headers["X-Incus-filename"] = filename
         if public:
             headers["X-Incus-public"] = "true"
         if properties:
             headers["X-Incus-properties"] = urlencode(properties)
-        operation = await operate(self._scope, "POST", wire.path("images"), body=image_data, headers=headers, wait=wait)
+        if fingerprint := more.get("fingerprint"):
+            headers["X-Incus-fingerprint"] = fingerprint
+        if profiles := wire.texts(more.get("profiles", ()), "profiles"):
+            headers["X-Incus-profiles"] = urlencode([("profile", profile) for profile in profiles])
+        if aliases := wire.texts(more.get("aliases", ()), "aliases"):
+            await self._scope.require("image_import_alias", "aliases of an upload")
+            headers["X-Incus-aliases"] = urlencode([("alias", alias) for alias in aliases])
+        body = metered(body, "upload", total, more.get("progress"))
+        operation = await operate(self._scope, "POST", wire.path(*self._path), body=body, headers=headers, wait=wait)
         if not wait:
             return operation
         image = await self.get(operation.metadata["fingerprint"])
@@ -147,13 +265,117 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
             await image.update({"auto_update": True})
         return image
 
+    async def create_from(
+        self,
+        name: str | None = None,
+        /,
+        *,
+        type: Literal["container", "virtual-machine"] = "container",
+        progress: OnProgress | None = None,
+        **body: Unpack[models.ImagesPost],
+    ) -> Image:
+        """Have the server make an image from something; returns it, read, once it is there. ``POST /1.0/images``.
+
+        ``name``: of an image elsewhere, as ``images:debian/13``, and ``type``, which of those that have it; see
+        `resolve`. Or ``source``: ``{"type": "instance", "name": "c1"}`` or ``{"type": "snapshot", "name": "c1/snap0"}``
+        publishes that, ``{"type": "image", "server": "https://...", "alias": "debian/13"}`` copies another server's,
+        ``{"type": "url", "url": "https://..."}`` downloads what that URL names in its headers ``Incus-Image-URL`` and
+        ``Incus-Image-Hash``. An image that the server has is not downloaded again. ``progress``: told of the server's
+        packing or downloading.
+
+        Raises `IncusOperationError` if it fails. A caller who is cancelled cancels it.
+        """
+        if name is not None:
+            found = await self.resolve(name)
+            if "server" not in found or "source" in body:
+                raise IncusInputError(f"{name!r} is an image of this server already, or there is a source beside it")
+            body["source"] = {**found, "image_type": type}  # type: ignore[typeddict-item]
+        source = body.get("source")
+        if not isinstance(source, Mapping) or source.get("mode") == "push":
+            raise IncusInputError(
+                'source must be a mapping, as {"type": "instance", "name": "c1"}; an image that is to be pushed here '
+                "needs create_push_secret()"
+            )
+        if "format" in body:
+            await self._scope.require("instance_publish_split", "format of a published image")
+        path = wire.path(*self._path)
+        operation = await operate(self._scope, "POST", path, body=prepared(body), progress=progress)
+        return await self.get(operation.metadata["fingerprint"])
+
+    async def create_push_secret(self, fingerprint: str, **body: Unpack[ImageExpected]) -> str:
+        """A secret with which another server can push the image of that fingerprint here, once: see `Image.push`.
+
+        ``body``: what the image gets here, none of which comes with it; properties neither. ``POST /1.0/images``.
+        """
+        source = {"mode": "push", "type": "image", "fingerprint": fingerprint}
+        body_ = prepared(body) | {"source": source}
+        return _secret(await operate(self._scope, "POST", wire.path(*self._path), body=body_, wait=False))
+
+    async def resolve(self, name: str) -> models.InstanceSource:
+        """What the name of an image means, as the source of an instance.
+
+        ``name``: an alias of this server, or a fingerprint or enough of its beginning; or as the ``incus`` command
+        writes it ``images:debian/13``, with a remote of its configuration: a server of simplestreams, a public server
+        of Incus, or a registry of OCI images as ``docker:nginx`` (extension ``instance_oci``). It is this server that
+        downloads from there, once something is made of it; nobody asks the other before.
+
+        Raises `IncusNotFoundError` for a name that is neither, `IncusInputError` for a remote that gives out no images
+        in public. ``GET /1.0/images/aliases/{name}``, ``GET /1.0/images/{fingerprint}``.
+        """
+        if not isinstance(name, str) or not name:
+            raise IncusInputError(f"image must be an alias or a fingerprint, not {name!r}")
+        prefix, colon, image = name.partition(":")
+        remote = {**_BUILT_IN, **Config().remotes()}.get(prefix) if colon else None
+        if remote is not None and image and not self._is_here(remote):
+            if remote.protocol == "oci":
+                await self._scope.require("instance_oci", f"the OCI image {name!r}")
+            return _remote_source(remote, image)
+        here = image if remote is not None and image else name
+        if await self.aliases.exists(here):
+            return {"type": "image", "alias": here}
+        try:
+            return {"type": "image", "fingerprint": (await self.get(here)).fingerprint}
+        except IncusAPIError as error:
+            raise IncusNotFoundError(
+                f"this server has no image {here!r}, neither by alias nor by fingerprint"
+                + (f", and there is no remote {prefix!r}" if colon and remote is None else ""),
+                status_code=404,
+            ) from error
+
+    def _is_here(self, remote: Remote) -> bool:
+        """Whether a remote is the server of this client; ``unix://`` alone is the local one, whichever that is."""
+        own = self._scope.transport.endpoint
+        return any(
+            own.socket is not None if address == "unix://" else Endpoint.parse(address) == own
+            for address in remote.addresses
+            if remote.protocol == "incus"
+        )
+
+    async def get(self, name: str, *, secret: str | None = None) -> Image:
+        """One image, read; ``name`` is the fingerprint, or enough of its beginning. ``GET /1.0/images/{fingerprint}``.
+
+        ``secret``: of `Image.create_secret`, for a client that the server does not trust. Raises `IncusNotFoundError`.
+        """
+        handle = self[name]
+        answer = await handle._request("GET", query={"secret": secret})
+        handle._load(answer.metadata, answer.etag)
+        return handle
+
     async def delete(self, fingerprint: str, wait: bool = False) -> Operation:
         """Delete an image. ``DELETE /1.0/images/{fingerprint}``."""
         return await self[fingerprint].delete(wait)
 
-    async def export(self, fingerprint: str, target_path: str | os.PathLike[str]) -> None:
-        """Write an image to a file: see `Image.export`."""
-        await self[fingerprint].export(target_path)
+    async def export(
+        self,
+        fingerprint: str,
+        target_path: str | os.PathLike[str],
+        rootfs_path: str | os.PathLike[str] | None = None,
+        *,
+        secret: str | None = None,
+        progress: OnProgress | None = None,
+    ) -> builtins.list[Path]:
+        """Write an image to a file, or to two: see `Image.export`."""
+        return await self[fingerprint].export(target_path, rootfs_path, secret=secret, progress=progress)
 
     async def create_alias(self, name: str, target: str, description: str = "") -> ImageAlias:
         """Give the image with the fingerprint ``target`` a name; returns it, read. ``POST /1.0/images/aliases``."""
@@ -171,3 +393,38 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
     async def delete_alias(self, name: str) -> None:
         """Delete an alias, not its image. ``DELETE /1.0/images/aliases/{name}``."""
         await self.aliases.delete(name)
+
+
+def _remote_source(remote: Remote, image: str) -> models.InstanceSource:
+    if remote.protocol == "incus" and not remote.public:
+        raise IncusInputError(
+            f"the remote {remote.name} is no public server of images: create_from() copies from it, by a secret of its "
+            "Image.create_secret()"
+        )
+    source: models.InstanceSource = {
+        "type": "image",
+        "mode": "pull",
+        "protocol": remote.protocol,
+        "server": remote.addresses[0],
+        "alias": image,
+    }
+    if remote.server_cert is not None:
+        source["certificate"] = remote.server_cert.read_text()
+    return source
+
+
+async def _received(stream: Stream, total: int | None, progress: OnProgress | None) -> AsyncIterator[tuple[str, bytes]]:
+    """The pieces of an export, each with what its file is called in a form, also where it is one alone."""
+    body = metered(stream.chunks(), "download", total, progress)
+    content_type = stream.headers.get("Content-Type", "")
+    if content_type.startswith("multipart/"):
+        async for name, piece in parts(content_type, body):
+            yield name, piece
+    else:
+        async for piece in body:
+            yield "metadata", piece
+
+
+def _secret(operation: Operation) -> str:
+    secret: str = operation.metadata["secret"]
+    return secret

@@ -1,0 +1,95 @@
+"""What servers of simplestreams say in more ways than one, and what of it is no image."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from incus_sdk.simplestreams import SimpleStreams
+
+
+def product(versions: dict[str, dict[str, Any]], **more: Any) -> dict[str, Any]:
+    return {
+        "aliases": "a/1,a", "arch": "amd64", "os": "A", "release": "1", "versions": {
+            serial: {"items": {str(n): item for n, item in enumerate(items["items"])}, "label": items.get("label", "")}
+            for serial, items in versions.items()
+        }, **more,
+    }  # fmt: skip
+
+
+def item(ftype: str, **more: Any) -> dict[str, Any]:
+    return {"ftype": ftype, "path": f"x/{ftype}", "size": 1, "sha256": ftype, **more}
+
+
+async def listed(monkeypatch: pytest.MonkeyPatch, *products: dict[str, Any]) -> list[tuple[Any, ...]]:
+    documents = {
+        "streams/v1/index.json": {
+            "index": {"i": {"datatype": "image-downloads", "path": "p", "products": ["x"]}, "n": {"datatype": "other"}}
+        },
+        "p": {"products": dict(enumerate(products))},
+    }
+
+    async def read(_: SimpleStreams, path: str) -> Any:
+        return documents[path]
+
+    monkeypatch.setattr(SimpleStreams, "_json", read)
+    images = await SimpleStreams("https://x").list()
+    return [(image.fingerprint, image.type, [alias.name for alias in image.aliases]) for image in images]
+
+
+NAMES = ["a/1", "a", "a/1/amd64", "a/amd64"]
+
+
+@pytest.mark.parametrize(
+    ("items", "found"),
+    [
+        pytest.param([item("incus_combined.tar.gz", sha256="f")], [("f", "container", NAMES)], id="one file"),
+        pytest.param(
+            [item("incus_combined.tar.gz", sha256="f", combined_type="virtual-machine")],
+            [("f", "virtual-machine", NAMES)],
+            id="one file of a virtual machine",
+        ),
+        pytest.param(
+            [item("root.tar.xz"), item("incus.tar.xz", combined_sha256="f")], [("f", "container", NAMES)], id="old name"
+        ),
+        pytest.param(
+            [
+                item("root.tar.xz"), item("disk1.img"), item("squashfs"), item("disk-kvm.img"), item("uefi1.img"),
+                item(
+                    "incus.tar.xz", combined_rootxz_sha256="xz", combined_squashfs_sha256="squash",
+                    **{"combined_disk-kvm-img_sha256": "kvm", "combined_disk1-img_sha256": "disk"},
+                ),
+            ],
+            [
+                ("squash", "container", NAMES), ("xz", "container", []), ("kvm", "virtual-machine", NAMES),
+                ("disk", "virtual-machine", []),
+            ],
+            id="each kind, the best first, but for the one without a hash",
+        ),
+        pytest.param([item("incus.tar.xz", combined_squashfs_sha256="f")], [], id="without a root"),
+        pytest.param([item("root.tar.xz")], [], id="without metadata"),
+        pytest.param([item("lxd.tar.xz", combined_sha256="f"), item("root.tar.xz")], [], id="of another program"),
+        pytest.param([item("incus_combined.tar.gz", path="")], [], id="without a path"),
+    ],
+)  # fmt: skip
+async def test_an_image_is_what_has_files_and_a_hash(
+    monkeypatch: pytest.MonkeyPatch, items: list[Any], found: list[Any]
+) -> None:
+    assert await listed(monkeypatch, product({"20260101": {"items": items}})) == found
+
+
+async def test_names_are_those_of_the_newest_of_each_architecture(monkeypatch: pytest.MonkeyPatch) -> None:
+    def built(sha: str) -> dict[str, Any]:
+        return {"items": [item("incus_combined.tar.gz", sha256=sha)]}
+
+    old_and_new = {
+        "20260101_10:00": built("1"),
+        "20260101_11:00": built("2"),
+        "soon": built("3"),
+        "99999999": built("4"),
+    }
+    arm = {"20250101": built("5")}
+    assert await listed(monkeypatch, product(old_and_new), product(arm, arch="arm64", aliases="a")) == [
+        ("2", "container", NAMES), ("1", "container", []), ("5", "container", ["a", "a/arm64"])
+    ]  # fmt: skip
