@@ -1,18 +1,26 @@
-"""Storage pools, their volumes, and the volumes' snapshots."""
+"""Storage pools, their volumes, and what hangs below a volume."""
 
 from __future__ import annotations
 
+import asyncio
 import builtins
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Unpack
+from typing import Any, ClassVar, Unpack
 
 from .. import models, wire
 from ..exceptions import IncusInputError
+from ..filters import Filter
 from ..models.base import Json
 from ..operations import perform
 from ..scope import Scope
+from .backups import VolumeBackupsAPI, made, restore
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .buckets import BucketsAPI
+from .files import HasFiles
+from .operations import OperationsAPI
+from .streams import Content, OnProgress
 
 VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
 
@@ -45,27 +53,165 @@ class VolumeSnapshotsAPI(
         return super()._listed(item, all_projects, loaded, scope)
 
 
-class Volume(models.StorageVolume, Editable[models.StorageVolumePut], Renamable, Deletable):
+class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
+    """A record of which parts of a block volume were written to, of a virtual machine that runs."""
+
+    EXTENSION = "storage_volume_nbd"
+
+
+class VolumeBitmapsAPI(Deletes[VolumeBitmap]):
+    """``volume.bitmaps``, of a block volume on a running virtual machine."""
+
+    resource, segment = VolumeBitmap, "bitmaps"
+
+    async def create(
+        self, name: str, *, granularity: int | None = None, persistent: bool = False, disabled: bool = False
+    ) -> VolumeBitmap:
+        """Note from now on what is written; returns the bitmap, read. Extension ``storage_volume_nbd``.
+
+        ``granularity``: bytes that one bit stands for, a power of two; None for QEMU's own. ``persistent``: it outlives
+        the virtual machine's process. ``disabled``: it notes nothing yet.
+
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/bitmaps``.
+        """
+        body: Json = {"persistent": persistent, "disabled": disabled}
+        return await self._create(name, body | ({} if granularity is None else {"granularity": granularity}))
+
+
+class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], Renamable, Deletable):
     """A storage volume: a filesystem or a disk of its own, an instance's, or an image's.
 
     The server's ETag of it leaves out its description: of two writers at the very same moment, one of whom changes only
     that, the other may undo it.
+
+    Its files are reached as those of an instance, of a custom volume only (extensions ``custom_volume_sftp`` for `path`
+    and `sftp`, ``file_storage_volume`` for the single calls).
     """
+
+    FILES = "file_storage_volume"
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:
-        """Its snapshots."""
+        """Its snapshots. The list that came with it is ``full.snapshots``."""
         return VolumeSnapshotsAPI(self._scope, *self._path)
+
+    @property
+    def backups(self) -> VolumeBackupsAPI:
+        """Its backups, of a custom volume. The list that came with it is ``full.backups``."""
+        return VolumeBackupsAPI(self._scope, *self._path)
+
+    @property
+    def bitmaps(self) -> VolumeBitmapsAPI:
+        """Its bitmaps, of a block volume on a running virtual machine."""
+        return VolumeBitmapsAPI(self._scope, *self._path)
+
+    @property
+    def full(self) -> models.StorageVolumeFull:
+        """The same JSON as the API's StorageVolumeFull: with state, snapshots and backups where ``list(recursion=2)``
+        or ``get(recursion=1)`` filled them.
+        """
+        return models.StorageVolumeFull(self.raw)
 
     async def state(self) -> models.StorageVolumeState:
         """Its use of space in bytes. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/state``."""
         return models.StorageVolumeState((await self._request("GET", "state")).metadata)
+
+    async def move(
+        self,
+        pool: str | None = None,
+        *,
+        project: str | None = None,
+        target: str | None = None,
+        new_name: str | None = None,
+    ) -> None:
+        """Move a custom volume to another pool, project or cluster member, with its snapshots; this handle goes with
+        it.
+
+        ``pool``, ``project``, ``target`` (a member), ``new_name``: None keeps what it is. No running instance may use
+        it. Nothing but the name being new, it is a `rename`. On the way to another member servers lose its description
+        and configuration. Raises `IncusInputError` for another member and project at once.
+
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
+        """
+        if target is not None and project is not None:
+            raise IncusInputError("servers cannot move a volume to another member and project at once: one by one")
+        # Servers take no move without a pool, not even to another project.
+        body: Json = {"name": new_name or self._path[-1], "pool": pool or self._path[1]}
+        path = (self._path[0], body["pool"], *self._path[2:-1], body["name"])
+        wire.path(*path)
+        scope = self._scope.with_(project=project, target=target)
+        body |= {} if project is None else {"project": project}
+        if target is not None:
+            body |= {"migration": True, "source": {"location": (await self._fresh())[0]["location"]}}
+        await self._perform("POST", query={"target": scope.target}, body=body)
+        if target is not None:
+            # Done is only the beginning, of one operation on each member; the volume is not there yet.
+            moved = list(self._path), list(path)
+            for operation in await OperationsAPI(self._scope).list():
+                if any(wire.names(url) in moved for url in operation.resources.get("storage_volumes") or ()):
+                    await operation.wait()
+        self._path, self._scope = path, scope
+        self._json |= {key: body[key] for key in ("name", "project") if key in body}
+
+    async def rebuild(self) -> None:
+        """Empty a custom volume, which may have no snapshots; its configuration stays. Extension
+        ``storage_volumes_rebuild``. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/rebuild``.
+        """
+        await self._scope.require("storage_volumes_rebuild", "emptying a volume")
+        await self._perform("POST", "rebuild", body={})
+
+    @asynccontextmanager
+    async def nbd(self, *, writable: bool = False) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection that speaks NBD, to read or write a block volume's content, for the time of ``async with``.
+
+        ``writable``: only for a volume that no running virtual machine uses. Extension ``storage_volume_nbd``.
+        ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/nbd``, upgraded.
+        """
+        await self._scope.require("storage_volume_nbd", "NBD")
+        async with self._upgraded("GET", "nbd", protocol="nbd", query={"writable": writable or None}) as streams:
+            yield streams
 
 
 class VolumesAPI(Edits[Volume, models.StorageVolumePut], Renames[Volume], Deletes[Volume]):
     """``pool.volumes``; the key is type and name: ``"custom/data"``."""
 
     resource, segment = Volume, "volumes"
+    options: ClassVar = {"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"}
+
+    async def list(
+        self,
+        recursion: int = 1,
+        *,
+        type: str | None = None,
+        filter: str | Filter | None = None,
+        all_projects: bool = False,
+        project: str | None = None,
+        target: str | None = None,
+    ) -> builtins.list[Volume]:
+        """All of them, or those of one type: see `Collection.list`.
+
+        ``recursion``: 2 fills `Volume.full` with state, snapshots and backups (extension ``storage_volume_full``).
+        ``type``: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+
+        ``GET /1.0/storage-pools/{pool}/volumes``, or below it of the type.
+        """
+        if recursion > 1:
+            await self._full()
+        segments = () if type is None else (_checked_type(type),)
+        return await self._list(segments, recursion, filter, all_projects, project, target)
+
+    async def get(self, name: str, *, recursion: int = 0) -> Volume:
+        """One of them, read. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
+
+        ``recursion``: 1 fills `Volume.full` with state, snapshots and backups (extension ``storage_volume_full``).
+        Raises `IncusNotFoundError`.
+        """
+        if not recursion:
+            return await super().get(name)
+        handle = self[name]
+        await self._full()
+        handle._load((await handle._request("GET", query={"recursion": recursion})).metadata)
+        return handle
 
     async def create(
         self,
@@ -74,12 +220,47 @@ class VolumesAPI(Edits[Volume, models.StorageVolumePut], Renames[Volume], Delete
         source: models.StorageVolumeSource | None = None,
         **body: Unpack[models.StorageVolumePut],
     ) -> Volume:
-        """Create a volume, as ``"custom/data"``; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}``.
+        """Create a volume, as ``"custom/data"``; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes``.
 
         ``content_type``: ``filesystem`` or ``block``. With a ``source`` it is a copy of another volume.
         """
         extra: Json = {"content_type": content_type} | ({} if source is None else {"source": source})
-        return await self._create(name, {**body, **extra}, self._segments(name)[0])
+        return await self._create(name, {**body, **extra})
+
+    async def create_from_backup(
+        self, source: Content | str, name: str | None = None, *, progress: OnProgress | None = None
+    ) -> Volume:
+        """Create a custom volume from the file of a backup, with its snapshots; returns it, read.
+
+        ``source``: the path of the file, its bytes, or an async iterable of them; streamed. ``name``: as
+        ``"custom/data"``; None for the one it had. ``progress``: told how much was sent, in bytes, as stage ``upload``.
+
+        Raises `IncusConflictError` or `IncusOperationError` where there is one already, `IncusAPIError` for what is no
+        backup. ``POST /1.0/storage-pools/{pool}/volumes/{type}``.
+        """
+        return await self._upload(source, name, progress)
+
+    async def create_from_iso(self, source: Content | str, name: str, *, progress: OnProgress | None = None) -> Volume:
+        """Create a custom volume from an ISO image, to boot virtual machines from; returns it, read.
+
+        Parameters as of `create_from_backup`. Extension ``custom_volume_iso``.
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}``.
+        """
+        await self._scope.require("custom_volume_iso", "a volume from an ISO image")
+        return await self._upload(source, name, progress, type="iso")
+
+    async def _upload(
+        self, source: Content | str, name: str | None, progress: OnProgress | None, **headers: str
+    ) -> Volume:
+        type, *rest = ("custom",) if name is None else self._segments(name)
+        if type != "custom" or len(rest) > 1:
+            raise IncusInputError(f"only custom volumes are made from files, not {name!r}")
+        path = wire.path(*self._path, type)
+        operation = await restore(self._scope, path, source, progress, name="".join(rest), **headers)
+        return await self.get(_key(type, made(operation, "storage_volumes")))
+
+    async def _full(self) -> None:
+        await self._scope.require("storage_volume_full", "a volume with its state, snapshots and backups")
 
     def _segments(self, key: str) -> tuple[str, ...]:
         type, _, name = key.partition("/")
@@ -106,14 +287,18 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         """Its volumes."""
         return VolumesAPI(self._scope, *self._path)
 
+    @property
+    def buckets(self) -> BucketsAPI:
+        """Its buckets."""
+        return BucketsAPI(self._scope, *self._path)
+
     async def resources(self) -> models.ResourcesStoragePool:
         """Its space in bytes, and its inodes. ``GET /1.0/storage-pools/{name}/resources``."""
         return models.ResourcesStoragePool((await self._request("GET", "resources")).metadata)
 
     async def list_volumes(self, volume_type: str | None = None, recursion: int = 1) -> list[Volume]:
         """Its volumes, or those of one type. ``GET /1.0/storage-pools/{pool}/volumes``."""
-        volumes = await self.volumes.list(recursion)
-        return volumes if volume_type is None else [volume for volume in volumes if volume.type == volume_type]
+        return await self.volumes.list(recursion, type=volume_type)
 
     async def create_volume(
         self, name: str, volume_type: str = "custom", config: models.Config | None = None
@@ -126,6 +311,7 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
     """``client.storage_pools``."""
 
     resource, segment, urls_quoted = StoragePool, "storage-pools", False
+    options: ClassVar = {"filter": "api_filtering_extended"}
 
     async def create(
         self, name: str, driver: str, config: models.Config | None = None, description: str = ""
@@ -173,6 +359,12 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
         /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
         """
         return await self[pool_name].volumes.rename(_key(volume_type, volume_name), new_name)
+
+
+def _checked_type(type: str) -> str:
+    if type not in VOLUME_TYPES:
+        raise IncusInputError(f"the type of a volume is one of {', '.join(VOLUME_TYPES)}, not {type!r}")
+    return type
 
 
 def _key(type: str, name: str) -> str:

@@ -1,0 +1,239 @@
+"""Backups of instances, volumes and buckets: kept by the server, downloaded, streamed, and made into objects again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import Any, TypeVar, Unpack
+
+from .. import models, wire
+from ..exceptions import IncusInputError
+from ..models.base import Json
+from ..operations import Operation, operate
+from ..scope import Scope
+from ..transport import Stream
+from .base import Deletable, Deletes, Renamable, Renames, prepared
+from .streams import Content, OnProgress, checked_content, metered, pieces, size_of, whole_file
+
+
+class Download:
+    """A file that the server sends."""
+
+    def _opened(self) -> AbstractAsyncContextManager[Stream]:
+        raise NotImplementedError
+
+    @asynccontextmanager
+    async def stream(self) -> AsyncGenerator[AsyncIterator[bytes]]:
+        """The file piece by piece, for the time of ``async with``.
+
+            async with backup.stream() as pieces:
+                async for piece in pieces: ...
+
+        Raises `IncusConnectionError` where it is cut off.
+        """
+        async with self._opened() as stream:
+            yield stream.chunks()
+
+    async def export(self, target_path: str | os.PathLike[str], *, progress: OnProgress | None = None) -> None:
+        """Write the file to ``target_path``, where it appears once it is whole.
+
+        ``progress``: told how much has come, in bytes, as stage ``download``. Raises `IncusConnectionError` for one
+        that was cut off, `IncusInputError` for a file that cannot be written.
+        """
+        with whole_file(target_path) as file:
+            async with self._opened() as stream:
+                length = stream.headers.get("Content-Length")
+                async for piece in metered(stream.chunks(), "download", int(length) if length else None, progress):
+                    file.write(piece)
+
+
+class Backup(Download, Renamable, Deletable):
+    """What was backed up, in one file on the server. ``GET`` of its path and ``/export`` gets it."""
+
+    def _opened(self) -> AbstractAsyncContextManager[Stream]:
+        return self._scope.download("GET", wire.path(*self._path, "export"))
+
+
+class DirectBackup(Download):
+    """A backup that is made as it is read, and not kept on the server: each `stream` and `export` makes one.
+
+    It needs the extension ``direct_backup``. A server that fails on the way can only cut it off.
+    """
+
+    def __init__(self, scope: Scope, path: tuple[str, ...], options: Mapping[str, Any]) -> None:
+        self._scope = scope
+        self._path = path
+        self._options = _unkept(options)
+
+    @asynccontextmanager
+    async def _opened(self) -> AsyncGenerator[Stream]:
+        await self._scope.require("direct_backup", "a backup that is not kept on the server")
+        headers = {"Accept": "application/octet-stream"}
+        path = wire.path(*self._path)
+        async with self._scope.download("POST", path, body=self._options, headers=headers) as stream:
+            yield stream
+
+
+B_ = TypeVar("B_", bound=Backup)
+
+
+class Backups(Renames[B_], Deletes[B_]):
+    """All backups of one object."""
+
+    segment = "backups"
+
+    async def _made(self, name: str | None, options: Mapping[str, Any]) -> B_:
+        if "target" in options:
+            raise IncusInputError("what goes to a target is not kept on the server: upload() does that")
+        if name is not None:
+            wire.path(name)
+            options = {**options, "name": name}
+        operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(options))
+        return await self[made(operation, "backups")].refresh()
+
+    async def _uploaded(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
+        body = _unkept(options) | {"target": {"protocol": "s3", **target}}
+        await self._scope.require("backup_s3_upload", "a backup to S3")
+        await operate(self._scope, "POST", wire.path(*self._path), body=body)
+
+
+class InstanceBackup(models.InstanceBackup, Backup):
+    """A backup of an instance."""
+
+
+class InstanceBackupsAPI(Backups[InstanceBackup]):
+    """``instance.backups``."""
+
+    resource, urls_quoted = InstanceBackup, False
+
+    async def create(
+        self, backup_name: str | None = None, /, **options: Unpack[models.InstanceBackupsPost]
+    ) -> InstanceBackup:
+        """Make a backup and keep it on the server; returns it, read. ``POST /1.0/instances/{name}/backups``.
+
+        ``backup_name``: None has the server pick ``backup0``, ``backup1``, ... Options are those of
+        `InstanceBackupsPost`.
+        """
+        return await self._made(backup_name, options)
+
+    def direct(self, **options: Unpack[models.InstanceBackupsPost]) -> DirectBackup:
+        """A backup that is not kept on the server but read as it is made; makes no request by itself.
+
+            await instance.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
+
+        ``POST /1.0/instances/{name}/backups``.
+        """
+        return DirectBackup(self._scope, self._path, options)
+
+    async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.InstanceBackupsPost]) -> None:
+        """Have the server send a backup to an S3 bucket, keeping none. Extension ``backup_s3_upload``.
+
+        ``POST /1.0/instances/{name}/backups``.
+        """
+        await self._uploaded(target, options)
+
+
+class VolumeBackup(models.StorageVolumeBackup, Backup):
+    """A backup of a custom volume."""
+
+
+class VolumeBackupsAPI(Backups[VolumeBackup]):
+    """``volume.backups``, of a custom volume."""
+
+    resource = VolumeBackup
+
+    async def create(
+        self, backup_name: str | None = None, /, **options: Unpack[models.StorageVolumeBackupsPost]
+    ) -> VolumeBackup:
+        """Make a backup and keep it on the server; returns it, read. See `InstanceBackupsAPI.create`.
+
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
+        """
+        return await self._made(backup_name, options)
+
+    def direct(self, **options: Unpack[models.StorageVolumeBackupsPost]) -> DirectBackup:
+        """A backup that is not kept on the server but read as it is made; makes no request by itself.
+
+            await volume.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
+
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
+        """
+        return DirectBackup(self._scope, self._path, options)
+
+    async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.StorageVolumeBackupsPost]) -> None:
+        """Have the server send a backup to an S3 bucket, keeping none. Extension ``backup_s3_upload``.
+
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
+        """
+        await self._uploaded(target, options)
+
+
+class BucketBackup(models.StorageBucketBackup, Backup):
+    """A backup of a bucket."""
+
+
+class BucketBackupsAPI(Backups[BucketBackup]):
+    """``bucket.backups``."""
+
+    resource, urls_quoted = BucketBackup, False  # servers break when asked for the URLs
+
+    async def create(
+        self, backup_name: str | None = None, /, **options: Unpack[models.StorageBucketBackupsPost]
+    ) -> BucketBackup:
+        """Make a backup and keep it on the server; returns it, read. See `InstanceBackupsAPI.create`.
+
+        ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
+        """
+        return await self._made(backup_name, options)
+
+    def direct(self, **options: Unpack[models.StorageBucketBackupsPost]) -> DirectBackup:
+        """A backup that is not kept on the server but read as it is made; makes no request by itself.
+
+            await bucket.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
+
+        ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
+        """
+        return DirectBackup(self._scope, self._path, options)
+
+
+def made(operation: Operation, kind: str) -> str:
+    """The name of what an operation made, which the server may have picked."""
+    return wire.names(operation.resources[kind][0])[-1]
+
+
+async def restore(
+    scope: Scope, path: str, source: Content | str, progress: OnProgress | None, **about: str | None
+) -> Operation:
+    """Send a file of which the server makes an object, and wait for that; ``about``: headers without ``X-Incus-``."""
+    content = Path(source) if isinstance(source, str) else source
+    checked_content(content, "source")
+    body = metered(pieces(content), "upload", size_of(content), progress)
+    named = {f"X-Incus-{name}": value for name, value in about.items() if value}
+    return await operate(scope, "POST", path, body=body, headers={"Content-Type": "application/octet-stream", **named})
+
+
+def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:
+    """What a restored instance gets instead of its own, as the server reads it: a space ends each value."""
+    given = prepared({"config": config or {}, "devices": devices or {}})
+    pairs: list[tuple[str, tuple[str, ...], str | None]] = [
+        *(("config", (key,), value) for key, value in given["config"].items()),
+        *(
+            ("devices", (name, key), value)
+            for name, keys in given["devices"].items()
+            for key, value in (keys or {"": None}).items()
+        ),
+    ]
+    written: dict[str, list[str]] = {}
+    for kind, names, value in pairs:
+        if value is None or " " in value or any(character in name for name in names for character in " ,="):
+            raise IncusInputError(f"the server cannot be told {kind} {','.join(names)} = {value!r} with a backup")
+        written.setdefault(kind, []).append(f"{','.join(names)}={value}")
+    return {kind: " ".join(values) for kind, values in written.items()}
+
+
+def _unkept(options: Mapping[str, Any]) -> Json:
+    if kept := {"name", "expires_at", "target"} & options.keys():
+        raise IncusInputError(f"a backup that the server does not keep takes no {', '.join(sorted(kept))}")
+    return prepared(options)
