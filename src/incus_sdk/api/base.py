@@ -35,6 +35,7 @@ from ..operations import Operation, perform
 from ..scope import Scope
 from ..transport import Headers
 
+_CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
 
 
@@ -151,6 +152,24 @@ class Resource(Record):
         path = wire.path(*self._path, *segments)
         await self._supported()
         return await perform(self._scope, method, path, query=query, body=body, headers=headers, wait=wait)
+
+    @asynccontextmanager
+    async def _upgraded(
+        self, method: str, *segments: str, protocol: str, query: wire.Query | None = None, body: Any = None
+    ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A raw byte stream in ``protocol``, until the block ends; what was written is sent before."""
+        path = wire.path(*self._path, *segments)
+        await self._supported()
+        reader, writer = await self._scope.upgrade(method, path, protocol, query=query, body=body)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            try:
+                async with asyncio.timeout(_CLOSING):
+                    await writer.wait_closed()
+            except (OSError, TimeoutError):
+                writer.transport.abort()
 
     async def _supported(self) -> None:
         await _supported(self._scope, type(self))
@@ -315,7 +334,7 @@ class Collection(Generic[R]):
     urls_quoted: ClassVar[bool] = True
     """Whether the server quotes the names in the URLs that it lists. Where it does not, they can mean two things."""
     options: ClassVar[Mapping[str, str]] = {}
-    """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``."""
+    """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``, ``target``."""
 
     def __init__(self, scope: Scope, *parent: str) -> None:
         self._scope = scope
@@ -338,18 +357,32 @@ class Collection(Generic[R]):
 
         ``recursion``: 0 gives handles that know only their name, 1 their records, in one request. ``filter``: which of
         them, built as ``F("name") == "web"`` or as the server writes it, ``name eq web``. ``all_projects``: those of
-        every project. ``project``, ``target``: of this project or cluster member, instead of the client's.
+        every project. ``project``: those of this one, instead of the client's. ``target``: those on a cluster member, of
+        volumes; for instances it is ``F("location") == "node1"``.
 
         Raises `IncusInputError` for what this list does not take, `IncusUnsupportedError` for what the server does not
         know yet. ``GET`` of the collection's path.
         """
+        return await self._list((), recursion, filter, all_projects, project, target)
+
+    async def _list(
+        self,
+        segments: tuple[str, ...],
+        recursion: int,
+        filter: str | Filter | None,
+        all_projects: bool,
+        project: str | None,
+        target: str | None,
+    ) -> builtins.list[R]:
+        """`list` of what is below ``segments`` of the collection's path."""
         scope = self._scope.with_(project=project, target=target)
         query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
+        wire.target("", query)  # a filter that cannot be sent is refused before anything is
         await _supported(scope, self.resource)
-        for option in [option for option, value in query.items() if value is not None]:
+        for option in [option for option, value in {**query, "target": target}.items() if value is not None]:
             await self._require(option)
         asked = recursion if self.urls_quoted else max(recursion, 1)
-        answer = await scope.request("GET", wire.path(*self._path), query={"recursion": asked, **query})
+        answer = await scope.request("GET", wire.path(*self._path, *segments), query={"recursion": asked, **query})
         return [self._listed(item, all_projects, recursion > 0, scope) for item in answer.metadata or ()]
 
     async def _require(self, option: str) -> None:
@@ -404,6 +437,7 @@ class Collection(Generic[R]):
         handle = self[key]
         named = prepared({**handle._json, **body})
         named.pop("project", None)
+        await _supported(self._scope, self.resource)
         await perform(self._scope, "POST", wire.path(*self._path, *segments), body=named)
         return await handle.refresh()
 

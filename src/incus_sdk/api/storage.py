@@ -176,7 +176,10 @@ class VolumesAPI(Edits[Volume, models.StorageVolumePut], Renames[Volume], Delete
     """``pool.volumes``; the key is type and name: ``"custom/data"``."""
 
     resource, segment = Volume, "volumes"
-    options: ClassVar = {"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"}
+    options: ClassVar = {
+        **{"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"},
+        "target": "clustering",
+    }
 
     async def list(
         self,
