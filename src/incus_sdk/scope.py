@@ -64,10 +64,19 @@ class Scope:
 
     @contextlib.asynccontextmanager
     async def download(
-        self, method: str, path: str, *, query: wire.Query | None = None, headers: Headers | None = None
+        self,
+        method: str,
+        path: str,
+        *,
+        query: wire.Query | None = None,
+        body: Any = None,
+        headers: Headers | None = None,
     ) -> AsyncGenerator[Stream]:
-        """An answer that is read piece by piece; an error answer is raised before the first piece."""
-        async with self.transport.stream(method, self._target(path, query), headers=headers) as stream:
+        """An answer that is read piece by piece; an error answer is raised before the first piece. ``body``: as of
+        `request`.
+        """
+        data, headers = _body(body, headers)
+        async with self.transport.stream(method, self._target(path, query), body=data, headers=headers) as stream:
             if not 200 <= stream.status < 300:
                 self._decoded(method, path, Response(stream.status, stream.headers, await stream.read()))
             yield stream
@@ -131,7 +140,8 @@ class Scope:
             if self._server.get("auth") != "untrusted":
                 raise
             raise IncusPermissionError(
-                f"{error}: the server does not trust this client; give a certificate that it trusts as cert=",
+                f"{error}: the server does not trust this client; give a certificate that it trusts as cert=, or have "
+                "this one trusted by a token: Client.join",
                 status_code=error.status_code,
                 response=error.response,
             ) from None

@@ -10,13 +10,14 @@ client of the daemon.
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import errno
 import io
 import os
 import re
 import stat
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -40,8 +41,10 @@ _HTTPS = re.compile(
     r"https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?",
     re.ASCII | re.IGNORECASE,
 )
+_APART = 10.0  # seconds that one of several addresses may take
 _ATTACHING = 16  # commands whose websockets are being opened at a time
 _CLOSING = 1.0  # seconds for the other side to answer that a websocket is being closed
+_LOOPBACK = re.compile(r"localhost|::1|127\.[0-9.]+")
 _KEEPALIVE = 15.0  # seconds; the daemon closes an idle unix connection after 30
 
 
@@ -112,13 +115,33 @@ class Stream:
 class Transport:
     """Connections to one server, pooled. ``timeout``: seconds to connect, and to the first byte of an ordinary
     answer.
+
+    ``others``: further addresses of the server; the first that answers is `endpoint` from then on, until `close`.
+    ``pin``: makes the TLS settings of the certificate that the server shows (DER), or raises; nothing is sent before.
+    ``authorization``: the value of that header; ``renew``: gets the headers of a 401, and what was sent there, and says
+    whether to ask once more.
     """
 
     def __init__(
-        self, endpoint: Endpoint, tls: Callable[[], ssl.SSLContext] | None = None, timeout: float | None = 30
+        self,
+        endpoint: Endpoint,
+        tls: Callable[[], ssl.SSLContext] | None = None,
+        timeout: float | None = 30,
+        *,
+        others: Sequence[Endpoint] = (),
+        pin: Callable[[bytes], ssl.SSLContext] | None = None,
+        authorization: Callable[[], str | None] | None = None,
+        renew: Callable[[Headers, str | None], Awaitable[bool]] | None = None,
     ) -> None:
         self.endpoint = endpoint
+        self.shown: bytes | None = None  # the certificate (DER) that `pin` has taken
+        self._endpoints = (endpoint, *others)
         self._make_tls = tls
+        self._pin = pin
+        self._authorization = authorization
+        self._renew = renew
+        self._settled = False
+        self._settling = asyncio.Lock()
         self._timeout = timeout
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
@@ -141,7 +164,21 @@ class Transport:
 
         An upload that is streamed has no limit of time either.
         """
-        session, headers = self._open(), wire.sendable(headers)
+        used = self._authorized()
+        async with self._stream(method, target, body, headers, wait) as stream:
+            again = isinstance(body, bytes | None)  # what was streamed is gone
+            if not await self._renewed(stream, used) or not again:
+                yield stream
+                return
+        async with self._stream(method, target, body, headers, wait) as stream:
+            yield stream
+
+    @contextlib.asynccontextmanager
+    async def _stream(
+        self, method: str, target: str, body: Body, headers: Headers | None, wait: bool
+    ) -> AsyncGenerator[Stream]:
+        await self._settle()
+        session, headers = self._open(), self._headers(headers)
 
         def errors() -> contextlib.AbstractContextManager[None]:
             return self._errors(f"{method} {target}")
@@ -156,7 +193,12 @@ class Transport:
                         response = await stack.enter_async_context(
                             await self._asked(
                                 lambda: session.request(
-                                    method, self._url(target), data=data, headers=headers, allow_redirects=False
+                                    method,
+                                    self._url(target),
+                                    data=data,
+                                    headers=headers,
+                                    allow_redirects=False,
+                                    proxy=self._proxy(),
                                 ),
                                 again=method == "GET",
                             )
@@ -177,8 +219,18 @@ class Transport:
 
     async def websocket(self, target: str, *, pong: bool = True) -> WebSocket:
         """A websocket, open. Whoever asked for it closes it. ``pong``: see `WebSocket`."""
+        used = self._authorized()
+        try:
+            return await self._websocket(target, pong)
+        except Refused as refused:
+            if not await self._renewed(refused.response, used):
+                raise
+        return await self._websocket(target, pong)
+
+    async def _websocket(self, target: str, pong: bool) -> WebSocket:
         import aiohttp
 
+        await self._settle()
         # A session for the handshake alone: watching for redirects would make every request slower.
         watch = aiohttp.TraceConfig()
         watch.on_request_redirect.append(_redirected)
@@ -188,14 +240,19 @@ class Transport:
                 async with session, asyncio.timeout(self._timeout):
                     patience = aiohttp.ClientWSTimeout(ws_close=_CLOSING)  # pyright: ignore[reportCallIssue]
                     socket = await session.ws_connect(
-                        self._url(target), autoping=False, max_msg_size=0, timeout=patience
+                        self._url(target),
+                        autoping=False,
+                        headers=self._headers(None),
+                        max_msg_size=0,
+                        proxy=self._proxy(),
+                        timeout=patience,
                     )
             except aiohttp.WSServerHandshakeError as error:
                 # The library drops the body, and with it the server's reason: an ordinary request gets it.
                 if error.status == 101:
                     raise
-                answer = await self.request("GET", target)
-                raise Refused(answer) from None
+                async with self._stream("GET", target, None, None, False) as stream:
+                    raise Refused(Response(stream.status, stream.headers, await stream.read())) from None
         return WebSocket(socket, self._errors, pong)
 
     async def upgrade(
@@ -205,21 +262,29 @@ class Transport:
 
         Bytes that came right behind the server's answer are in the reader. Raises `Refused` for any answer but 101.
         """
+        used = self._authorized()
+        try:
+            return await self._upgrade(method, target, protocol, body, headers)
+        except Refused as refused:
+            if not await self._renewed(refused.response, used):
+                raise
+        return await self._upgrade(method, target, protocol, body, headers)
+
+    async def _upgrade(
+        self, method: str, target: str, protocol: str, body: bytes, headers: Headers | None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         self._here()
+        await self._settle()
         lines = {"Host": "incus", "Connection": "Upgrade", "Upgrade": protocol, "Content-Length": str(len(body))}
-        head = "".join(f"{key}: {value}\r\n" for key, value in wire.sendable({**lines, **(headers or {})}).items())
+        lines = self._headers({**lines, **(headers or {})})
         with self._errors(f"{method} {target}"):
             async with asyncio.timeout(self._timeout):
                 if self.endpoint.socket is not None:
                     reader, writer = await asyncio.open_unix_connection(self.endpoint.socket)
                 else:
-                    reader, writer = await asyncio.open_connection(
-                        self.endpoint.host, self.endpoint.port, ssl=self._context(), server_hostname=self.endpoint.host
-                    )
+                    reader, writer = await self._dial(self._context())
                 try:
-                    writer.write(f"{method} {target} HTTP/1.1\r\n{head}\r\n".encode() + body)
-                    await writer.drain()
-                    answer = await _read_head(reader)
+                    answer = await _ask(reader, writer, f"{method} {target}", lines, body)
                     if answer.status != 101:
                         length = int(answer.headers.get("Content-Length", "0"))
                         raise Refused(Response(answer.status, answer.headers, await reader.readexactly(length)))
@@ -232,9 +297,112 @@ class Transport:
 
     async def close(self) -> None:
         """Close every connection; the next request opens new ones."""
-        session, self._session = self._session, None
+        session, self._session, self._settled = self._session, None, False
         if session is not None:
             await session.close()
+
+    async def _settle(self) -> None:
+        """Choose the first address that answers, where there are several, and take the certificate that it shows, where
+        that is what counts.
+        """
+        if self._pin is None and len(self._endpoints) == 1:
+            return
+        async with self._settling:
+            if self._settled:
+                return
+            seconds = self._timeout if len(self._endpoints) == 1 else min(self._timeout or _APART, _APART)
+            failures: list[IncusError] = []
+            for endpoint in self._endpoints:
+                self.endpoint = endpoint
+                try:
+                    with self._errors("connecting", seconds):
+                        async with asyncio.timeout(seconds):
+                            await self._reach()
+                    self._settled = True
+                    return
+                except (IncusConnectionError, IncusTimeoutError) as error:
+                    failures.append(error)
+        if len(failures) == 1:
+            raise failures[0]
+        reasons = "; ".join(str(failure).removeprefix("connecting: ") for failure in failures)
+        raise IncusConnectionError(f"none of the server's addresses can be used: {reasons}", cause=failures[0])
+
+    async def _reach(self) -> None:
+        if self.endpoint.socket is not None:
+            # Not by connecting: a connection that sends nothing blocks the daemon.
+            os.stat(self.endpoint.socket)
+        elif self._pin is None:
+            _, writer = await self._dial(self._context())
+            writer.transport.abort()
+        else:
+            shown = await self.certificate()
+            self._tls, self.shown = self._pin(shown), shown
+
+    async def certificate(self) -> bytes:
+        """The certificate (DER) that the server shows, whoever it is; it gets nothing but half a handshake."""
+        import ssl
+
+        stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
+        _, writer = await self._dial(stranger)
+        writer.transport.abort()
+        shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return shown
+
+    async def _dial(self, tls: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection of its own to an HTTPS server, by way of a proxy where the environment names one."""
+        import ssl
+
+        from yarl import URL
+
+        host, port, proxy = self.endpoint.host, self.endpoint.port, self._proxy()
+        if proxy is None:
+            return await asyncio.open_connection(host, port, ssl=tls, server_hostname=host)
+        via = URL(proxy)
+        secure = ssl.create_default_context() if via.scheme == "https" else None
+        reader, writer = await asyncio.open_connection(via.host, via.port, ssl=secure)
+        try:
+            there = self.endpoint.url.removeprefix("https://")
+            lines = {"Host": there}
+            if via.user is not None:
+                login = base64.b64encode(f"{via.user}:{via.password or ''}".encode()).decode()
+                lines["Proxy-Authorization"] = f"Basic {login}"
+            answer = await _ask(reader, writer, f"CONNECT {there}", lines)
+            if answer.status != 200:
+                raise _ProxyError(f"HTTP {answer.status}")
+            await writer.start_tls(tls, server_hostname=host)
+        except BaseException:
+            writer.transport.abort()
+            raise
+        return reader, writer
+
+    def _proxy(self) -> str | None:
+        """The proxy that the environment names for this server, as the ``incus`` command reads it: never for the
+        machine itself.
+        """
+        if self.endpoint.socket is not None or _LOOPBACK.fullmatch(self.endpoint.host):
+            return None
+        from urllib.request import getproxies_environment, proxy_bypass
+
+        proxies, host = getproxies_environment(), self.endpoint.host
+        proxy = proxies.get("https")
+        if not proxy or proxy_bypass(f"{host}:{self.endpoint.port}") or _within(host, proxies.get("no", "")):
+            return None
+        proxy = proxy if "://" in proxy else f"http://{proxy}"
+        if not proxy.startswith(("http://", "https://")):
+            raise IncusInputError("the proxy in https_proxy must be http:// or https://, or be excepted by no_proxy")
+        return proxy
+
+    def _authorized(self) -> str | None:
+        return self._authorization() if self._authorization else None
+
+    async def _renewed(self, answer: Response | Stream, used: str | None) -> bool:
+        return answer.status == 401 and self._renew is not None and await self._renew(answer.headers, used)
+
+    def _headers(self, headers: Headers | None) -> dict[str, str]:
+        authorization = self._authorized()
+        known = {} if authorization is None else {"Authorization": authorization}
+        return wire.sendable({**known, **(headers or {})})
 
     def _here(self) -> None:
         loop = asyncio.get_running_loop()
@@ -295,7 +463,7 @@ class Transport:
         return URL(self.endpoint.url + target, encoded=True)
 
     @contextlib.contextmanager
-    def _errors(self, request: str) -> Any:
+    def _errors(self, request: str, seconds: float | None = None) -> Any:
         """The errors of the HTTP library and of the system, told as the SDK's own."""
         import http.client
 
@@ -307,8 +475,8 @@ class Transport:
             raise
         except TimeoutError as error:
             raise IncusTimeoutError(
-                f"{_shown(request)}: no answer from {self.endpoint} within {self._timeout} s; the server may still "
-                "carry it out"
+                f"{_shown(request)}: no answer from {self.endpoint} within {seconds or self._timeout} s; the server "
+                "may still carry it out"
             ) from _lower(error)
         except (
             *(aiohttp.ClientError, http.client.HTTPException, asyncio.LimitOverrunError, EOFError, OSError, ValueError),
@@ -326,8 +494,11 @@ class Transport:
             case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
                 return (
                     f"{self.endpoint} did not prove who it is, so nothing was sent: {cause}. Give its certificate as "
-                    "server_cert=, after checking its fingerprint"
+                    "server_cert=, or the fingerprint that its owner tells you"
                 )
+            case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError() | _ProxyError():
+                reason = f"HTTP {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else cause
+                return f"the proxy that https_proxy names does not lead to {self.endpoint}: {reason}"
             case aiohttp.ClientSSLError() | ssl.SSLError():
                 return f"{self.endpoint} speaks no TLS 1.3: {cause}"
             case aiohttp.ClientConnectorError():
@@ -356,7 +527,8 @@ class Transport:
             case errno.ECONNREFUSED:
                 return f"nobody listens on {self.endpoint.socket}: the daemon is not running; start it"
             case errno.EACCES | errno.EPERM:
-                return f"no permission to use {self.endpoint.socket}: become root or join the group incus-admin"
+                group = _group(self.endpoint.socket)
+                return f"no permission to use {self.endpoint.socket}: become root or join the group {group}"
             case _:
                 return f"{self.endpoint.socket} cannot be used: {error.strerror or error}"
 
@@ -455,6 +627,19 @@ class WebSocket:
         await self._socket.close()
 
 
+class _ProxyError(OSError):
+    """A proxy that leads nowhere."""
+
+
+async def _ask(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: str, headers: Headers, body: bytes = b""
+) -> Response:
+    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
+    writer.write(f"{request} HTTP/1.1\r\n{lines}\r\n".encode() + body)
+    await writer.drain()
+    return await _read_head(reader)
+
+
 async def _read_head(reader: asyncio.StreamReader) -> Response:
     import http.client
 
@@ -464,6 +649,28 @@ async def _read_head(reader: asyncio.StreamReader) -> Response:
         raise http.client.BadStatusLine(version)
     headers: Any = http.client.parse_headers(io.BytesIO(rest))  # reads like a mapping, whatever the case of the name
     return Response(int(status[:3]), headers, b"")
+
+
+def _within(host: str, networks: str) -> bool:
+    """Whether an address is in one of the networks of ``no_proxy``, which also holds names."""
+    import ipaddress
+
+    for network in networks.split(","):
+        with contextlib.suppress(ValueError):
+            if ipaddress.ip_address(host) in ipaddress.ip_network(network.strip(), strict=False):
+                return True
+    return False
+
+
+def _group(path: str) -> str:
+    """Who may use a socket, besides root: the group that it belongs to, or else the one that packages make."""
+    try:
+        import grp
+
+        found = os.stat(path).st_gid
+        return grp.getgrgid(found).gr_name if found else "incus-admin"
+    except (ImportError, OSError, KeyError):
+        return "incus-admin"
 
 
 def _mode(path: str) -> int:

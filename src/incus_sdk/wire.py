@@ -106,6 +106,10 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
     What counts is the body's ``type``, since servers send errors under HTTP 200 too.
     """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
+    if kind == "application/json" and request.startswith("HEAD "):  # whose body stays behind
+        if status >= 400:
+            raise BY_STATUS.get(status, IncusAPIError)(f"{request}: HTTP {status}", status_code=status)
+        return Answer("raw", b"", status, headers)
     if kind != "application/json":
         if status >= 400:
             raise _foreign(status, body, request)
@@ -200,6 +204,19 @@ def token(made: Mapping[str, Any], **named: str) -> str:
         "expires_at": made.get("expiresAt", "0001-01-01T00:00:00Z"),
     }
     return base64.b64encode(json.dumps(fields).encode()).decode()
+
+
+def read_token(text: str) -> dict[str, Any]:
+    """What a trust token says, or `IncusInputError`, without the token, which is a secret."""
+    try:
+        fields = json.loads(base64.b64decode("".join(text.split()), validate=True))
+    except (AttributeError, RecursionError, ValueError):
+        fields = None
+    match fields:
+        case {"client_name": str(), "fingerprint": str(), "addresses": [str(), *_], "secret": str()}:
+            return dict(fields)
+        case _:
+            raise IncusInputError("this is no trust token: `incus config trust add NAME` prints one, on the server")
 
 
 def checked(url_path: str) -> str:

@@ -80,6 +80,7 @@ async def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterat
     """A daemon that is the local one, and a working directory with the certificates."""
     async with Daemon() as daemon:
         monkeypatch.setenv("INCUS_SOCKET", str(daemon.socket))
+        monkeypatch.setenv("INCUS_CONF", str(tmp_path / "incus"))
         monkeypatch.chdir(tmp_path)
         for file in (*daemon.client_cert, daemon.certificate):
             shutil.copy(file, tmp_path)

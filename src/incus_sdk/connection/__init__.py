@@ -1,1 +1,1 @@
-"""Where the server is and as whom to talk to it: local discovery, certificates."""
+"""Where the server is and as whom to talk to it: discovery, the command's configuration, certificates, logins."""

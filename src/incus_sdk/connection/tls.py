@@ -59,8 +59,9 @@ def context(
     if cert is not None:
         certificate, key = cert
         _read(certificate, "cert")
+        secret = _read(key, "cert")
         try:
-            if "BEGIN OPENSSH PRIVATE KEY" in _read(key, "cert"):
+            if "-----BEGIN OPENSSH" in secret:
                 _load_openssh(settings, certificate, key, password)
             else:
                 # Without a password the library would ask on the terminal.

@@ -1,0 +1,75 @@
+"""``python -m incus_sdk [remote or endpoint]``: which server a client would use and why, whether it answers, as whom,
+and what to do where it does not.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import hashlib
+import platform
+from collections.abc import Sequence
+
+from . import Client, IncusConnectionError, IncusError, __version__
+from .connection.config import Config, Remote
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command: 0 if the server answers and trusts this client, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m incus_sdk", description="What is between this machine and Incus.")
+    parser.add_argument(
+        "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"
+    )
+    parser.add_argument("--version", action="version", version=__version__)
+    try:
+        return asyncio.run(_examine(parser.parse_args(arguments).server))
+    except IncusError as error:
+        _say("problem", str(error))
+        return 1
+
+
+async def _examine(server: str | None) -> int:
+    config = Config()
+    _say("incus-sdk", f"{__version__}, Python {platform.python_version()}")
+    _say("directory", f"{config.directory}, {'with' if config.file.exists() else 'without'} config.yml")
+    if server is not None and (server.startswith("/") or "://" in server):
+        remote = Remote("", (server,), why="given")
+    else:
+        remote = config.remote(server)
+        _say("remote", remote.name)
+    for address in remote.addresses:
+        _say("endpoint", f"{address} ({remote.why})")
+    client = Client(remote)
+    _say("project", f"{client.project or 'the default'}")
+    try:
+        return await _talk(client)
+    finally:
+        await client.disconnect()
+
+
+async def _talk(client: Client) -> int:
+    try:
+        info = await client.get_server_info()
+    except IncusConnectionError as error:
+        if "did not prove who it is" in str(error):
+            shown = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
+            _say("shows", f"a certificate with the fingerprint {shown}")
+        raise
+    extensions = f"API {info.api_version} with {len(info.api_extensions)} extensions"
+    _say("answers", f"{client._scope.transport.endpoint}: {extensions}")
+    if info.auth != "trusted":
+        _say("problem", "the server does not trust this client")
+        _say("remedy", "`incus config trust add NAME` on the server prints a token; give it to Client.join()")
+        return 1
+    server = info.environment
+    _say("server", f"{server.server_name}: {server.server} {server.server_version}")
+    _say("you are", f"{info.auth_user_name}, by {info.auth_user_method}; trusted")
+    return 0
+
+
+def _say(what: str, text: str) -> None:
+    print(f"{what:10} {text}")
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
