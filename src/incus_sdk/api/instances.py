@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
 import os
-import posixpath
 import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, Literal, Self, overload
+from typing import Any, ClassVar, Literal, Protocol, Self, Unpack, overload
 from urllib.parse import unquote
 
 from .. import models, wire
@@ -25,32 +23,51 @@ from ..exceptions import (
     IncusTimeoutError,
     ProcessError,
 )
-from ..files import RemotePath
+from ..migration import same_server
 from ..models.base import Json
 from ..operations import Operation, finish, operate, perform
 from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Writable, Writes, prepared
+from ..scope import Scope
+from .backups import InstanceBackupsAPI, made, overrides, restore
+from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, Writable, Writes, prepared
+from .copies import HowToMigrate, InstanceCopy, copy_instance, other_project
+from .files import HasFiles
 from .images import ImagesAPI
+from .logs import ExecOutputAPI, LogsAPI
+from .machine import MachineVerbs
+from .metadata import InstanceMetadata, TemplatesAPI
 from .operations import OperationsAPI
 from .readiness import Condition, wait_for
+from .streams import Content, OnProgress
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between attempts to delete what is still going down
+_TAKEN = "Failed creating instance record"  # of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that an error about its start carries
-_MAX_LINKS = 40  # links followed to a file, as the kernel does
 
 
 class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
     """An instance as it was at one time."""
 
-    async def restore(self, stateful: bool = False) -> None:
-        """Bring the instance back to it; ``stateful``: with the running state. ``PUT /1.0/instances/{name}``."""
+    async def restore(self, stateful: bool = False, *, disk_only: bool = False) -> None:
+        """Bring the instance back to it. ``PUT /1.0/instances/{name}``.
+
+        ``stateful``: with the running state. ``disk_only``: the disk, and not the configuration (extension
+        ``instance_snapshot_disk_only_restore``).
+        """
         body = {"restore": unquote(self._path[-1]), "stateful": stateful}
+        if disk_only:
+            await self._scope.require("instance_snapshot_disk_only_restore", "restoring the disk alone")
+            body["disk_only"] = True
         await perform(self._scope, "PUT", wire.path(*self._path[:-2]), body=body)
 
     async def rename(self, new_name: str) -> None:
         """Give it another name; this handle goes with it. ``POST`` of its path."""
         await super().rename(new_name)
         self._path = (*self._path[:-1], _twice(new_name))
+
+    async def copy(self, name: str, *, to: HasInstances | None = None, **options: Unpack[InstanceCopy]) -> Instance:
+        """Make an instance of it: see `Instance.copy`. ``POST /1.0/instances``."""
+        return await _copied(self, name, to, True, False, options)
 
 
 class SnapshotsAPI(Edits[Snapshot, models.InstanceSnapshotPut], Renames[Snapshot], Deletes[Snapshot]):
@@ -74,7 +91,7 @@ class SnapshotsAPI(Edits[Snapshot, models.InstanceSnapshotPut], Renames[Snapshot
         return super()._key(json).rpartition("/")[2]  # some servers name it instance/snapshot
 
 
-class Instance(models.Instance, Writable[models.InstancePut], Renamable):
+class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFiles, MachineVerbs):
     """An instance: the record, verbs, and what hangs below it.
 
     Each verb is that of `InstancesAPI` for this instance; see there for parameters and errors.
@@ -84,6 +101,31 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
     def snapshots(self) -> SnapshotsAPI:
         """Its snapshots. The list that came with ``recursion=2`` is ``full.snapshots``."""
         return SnapshotsAPI(self._scope, *self._path)
+
+    @property
+    def backups(self) -> InstanceBackupsAPI:
+        """Its backups. The list that came with ``recursion=2`` is ``full.backups``."""
+        return InstanceBackupsAPI(self._scope, *self._path)
+
+    @property
+    def logs(self) -> LogsAPI:
+        """Its log files."""
+        return LogsAPI(self._scope, *self._path)
+
+    @property
+    def exec_output(self) -> ExecOutputAPI:
+        """What its commands wrote, where that was recorded."""
+        return ExecOutputAPI(self._scope, *self._path)
+
+    @property
+    def metadata(self) -> InstanceMetadata:
+        """What its image says of itself, as its own copy; ``await instance.metadata.refresh()`` reads it."""
+        return InstanceMetadata(self._scope, (*self._path, "metadata"), {}, loaded=False)
+
+    @property
+    def templates(self) -> TemplatesAPI:
+        """Templates of the files that the server writes in it."""
+        return TemplatesAPI(self._scope, *self._path)
 
     @property
     def full(self) -> models.InstanceFull:
@@ -203,34 +245,10 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
     async def get_logs(self) -> dict[str, str]:
         """Its log files by name. ``GET /1.0/instances/{name}/logs`` and below."""
         logs: dict[str, str] = {}
-        for url in (await self._request("GET", "logs")).metadata or ():
-            name = wire.names(url)[-1]
+        for name in await self.logs.list():
             with contextlib.suppress(IncusNotFoundError):  # rotated away since it was listed
-                logs[name] = await self._log(name)
+                logs[name] = await self.logs.get(name)
         return logs
-
-    async def get_files(self, path: str) -> bytes:
-        """A file's content, or a tar of a directory. ``GET /1.0/instances/{name}/files``, and ``sftp`` for a tar."""
-        for _ in range(_MAX_LINKS):
-            answer = await self._request("GET", "files", query={"path": _checked(path)})
-            match answer.headers.get("X-Incus-type"):
-                case "symlink":
-                    path = answer.metadata.decode(errors="surrogateescape")  # absolute, as the server resolved it
-                case "directory":
-                    return await self._tar(path)
-                case _:
-                    content: bytes = answer.metadata
-                    return content
-        raise IncusInputError(f"{path}: more than {_MAX_LINKS} links lead on from there")
-
-    async def put_files(self, path: str, content: bytes) -> models.Envelope:
-        """Write a file. ``POST /1.0/instances/{name}/files``."""
-        if not isinstance(content, bytes | bytearray | memoryview):
-            raise IncusInputError(f"content must be bytes, not {type(content).__name__}")
-        answer = await self._request(
-            "POST", "files", query={"path": _checked(path)}, body=bytes(content), headers={"X-Incus-type": "file"}
-        )
-        return models.Envelope(answer.body)
 
     @overload
     async def run(
@@ -384,21 +402,6 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
             )
         return Console(self._scope, self._path, width, height, force)
 
-    def path(self, path: str) -> RemotePath:
-        """A path in the instance, absolute, with the verbs of ``pathlib``: see `RemotePath`. Makes no request."""
-        return RemotePath(self._scope, self._path, path)
-
-    def sftp(self) -> AbstractAsyncContextManager[RemotePath]:
-        """The root directory, with one connection for the verbs of all paths below it, opened by ``async with``.
-
-            async with instance.sftp() as root:
-                for name in names:
-                    await (root / "srv" / name).write_text("x")
-
-        ``GET /1.0/instances/{name}/sftp``, upgraded.
-        """
-        return self.path("/").connected()
-
     async def get_console_log(self) -> bytes:
         """What was written to the console; empty if nothing was. ``GET /1.0/instances/{name}/console``."""
         # Without a log the answer is empty, not even an envelope.
@@ -408,6 +411,121 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
     async def clear_console_log(self) -> None:
         """Forget what was written to the console. ``DELETE /1.0/instances/{name}/console``."""
         await self._request("DELETE", "console")
+
+    async def copy(
+        self,
+        name: str | None = None,
+        *,
+        to: HasInstances | None = None,
+        instance_only: bool = False,
+        refresh: bool = False,
+        **options: Unpack[InstanceCopy],
+    ) -> Instance:
+        """Make a copy of it, with its snapshots; returns the copy, read.
+
+            await client.instances["c1"].copy("c2")
+            await client.instances["c1"].copy(to=other_client)
+
+        ``to``: the client of another server, or the view of another project or member; there the copy may have the same
+        name. ``instance_only``: without the snapshots. ``refresh``: bring a copy that is there up to date, which sends
+        what has changed alone. ``options``: see `InstanceCopy`.
+
+        Raises `IncusOperationError` if it fails. Failed or cancelled, it leaves nothing: what a server cannot be
+        stopped from is waited for, and removed. ``POST /1.0/instances``, to another server ``POST
+        /1.0/instances/{name}`` too.
+        """
+        return await _copied(self, name, to, instance_only, refresh, options)
+
+    async def move(
+        self,
+        name: str | None = None,
+        *,
+        to: HasInstances | None = None,
+        pool: str | None = None,
+        project: str | None = None,
+        target: str | None = None,
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        profiles: Sequence[str] | None = None,
+        instance_only: bool = False,
+        live: bool = False,
+        refresh: bool = False,
+        allow_inconsistent: bool = False,
+        **how: Unpack[HowToMigrate],
+    ) -> None:
+        """Move it to another storage pool, project, cluster member or server; this handle goes with it.
+
+        ``name``: a new one; None keeps it. ``to``: the client of another server, to which it is copied (``how``: see
+        `HowToMigrate`) and here deleted; or a view of this one. ``target``: the member, or ``@group``. ``config`` and
+        ``devices`` are changed on the way, ``profiles`` replaced. ``instance_only``: its snapshots are not taken along,
+        but lost. ``live``: it runs on meanwhile; ``refresh``: to another member, in rounds, and stopped for the last
+        one only (extension ``instance_refresh_migration``); else it must be stopped. ``allow_inconsistent``: go on
+        where files change while they are copied.
+
+        ``POST /1.0/instances/{name}``.
+        """
+        if to is not None:
+            place = _group(to)._scope
+            if not await same_server(self._scope, place):
+                if not live and (await self.refresh()).status != "Stopped":
+                    raise IncusInputError(f"{self.name} is {self.status}: stop it first, or move it with live=True")
+                changed: Json = {"pool": pool, "config": config, "devices": devices, "profiles": profiles, "live": live}
+                changed |= {"allow_inconsistent": allow_inconsistent, **how}
+                moved = await self.copy(name, to=to, instance_only=instance_only, **changed)
+                await self.delete(wait=True)
+                self._path, self._scope = moved._path, moved._scope
+                self._load(moved.raw, moved.etag)
+                return
+            project, target = project or other_project(self._scope, place), target or place.target
+        if not (pool or project or target):
+            raise IncusInputError("say where to: a server, a pool, a project or a target; a name alone is for rename()")
+        scope = self._scope.with_(project=project)
+        path = (*self._path[:-1], self._path[-1] if name is None else name)
+        wire.path(*path)
+        if refresh:
+            await self._scope.require("instance_refresh_migration", "moving in rounds")
+        given = prepared({"config": config, "devices": devices})
+        optional = {
+            "name": name,
+            "pool": pool,
+            "project": project,
+            "Config": given["config"],
+            "Devices": given["devices"],
+            "Profiles": None if profiles is None else wire.texts(profiles, "profiles"),
+        }
+        body: Json = {"migration": True, "instance_only": instance_only, "live": live, "refresh": refresh}
+        body |= {"allow_inconsistent": allow_inconsistent}
+        body |= {key: value for key, value in optional.items() if value is not None}
+        await self._perform("POST", body=body, query={"target": target} if target else None)
+        self._path, self._scope, self._etag = path, scope, None
+        self._json |= {"name": path[-1], "project": scope.project or "default"}
+
+    async def rebuild(self, source: models.InstanceSource | Mapping[str, Any] | str) -> None:
+        """Replace the root disk of a stopped instance; its configuration stays. ``POST /1.0/instances/{name}/rebuild``.
+
+        ``source``: the name of an image, as of `ImagesAPI.resolve`; or ``{"type": "image", "alias": "busybox"}``, or
+        ``{"type": "none"}`` for an empty disk.
+        """
+        image = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else prepared(source)
+        await self._perform("POST", "rebuild", body={"source": image})
+
+    async def get_access(self) -> list[models.AccessEntry]:
+        """Who may use it. ``GET /1.0/instances/{name}/access``."""
+        return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).metadata or ()]
+
+    @asynccontextmanager
+    async def port_forward(
+        self, port: int, address: str = "127.0.0.1"
+    ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A TCP connection to a port inside, for the time of ``async with``; no network has to lead there.
+
+        ``address``: as seen from inside. Extension ``instance_port_forward``.
+        ``POST /1.0/instances/{name}/port-forward``, upgraded.
+        """
+        await self._scope.require("instance_port_forward", "a connection to a port inside")
+        body = {"address": address, "port": port}
+        async with self._upgraded("POST", "port-forward", protocol="tcp", body=body) as streams:
+            yield streams
 
     async def wait_for(self, condition: Condition, *, timeout: float | None = None) -> Self:
         """Wait until the instance is ready in the sense of ``condition``, and return it, read.
@@ -448,7 +566,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         """The error of a failed start with the end of the instance's log, where there is one to read."""
         for name in ("lxc.log", "qemu.log"):
             with contextlib.suppress(IncusError):
-                error.log = (await self._log(name))[-_LOG_TAIL:]
+                error.log = (await self.logs.get(name))[-_LOG_TAIL:]
                 # liblxc says the cause first and its consequences after it, QEMU the cause last. Of any other failure,
                 # as of the start of a box that runs, the log says nothing.
                 lines = error.log.strip().splitlines()
@@ -467,47 +585,12 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable):
         """Put the recorded output into the operation's metadata, and delete it on the server."""
         urls, texts = metadata.get("output") or {}, {}
         for stream, name in (("1", "stdout"), ("2", "stderr")):
-            segments = wire.names(urls[stream]) if stream in urls else []
-            if segments:
-                path = wire.path(*segments)
-                texts[name] = (await self._scope.request("GET", path)).metadata.decode(errors="replace")
-                await self._scope.request("DELETE", path)
-            else:
-                texts[name] = ""
+            texts[name] = ""
+            if stream in urls:
+                file = wire.names(urls[stream])[-1]
+                texts[name] = await self.exec_output.get(file)
+                await self.exec_output.delete(file)
         metadata["output"] = texts
-
-    async def _log(self, name: str) -> str:
-        content: bytes = (await self._request("GET", "logs", name)).metadata
-        return content.decode(errors="replace")
-
-    async def _tar(self, root: str) -> bytes:
-        """The directory in a tar, below its own name; sockets and devices, which a tar cannot carry, are left out."""
-        import tarfile
-
-        buffer = io.BytesIO()
-        async with self.path(posixpath.join("/", root)).connected() as top:
-            todo = [(top, top.name or ".")]
-            with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
-                while todo:
-                    path, name = todo.pop()
-                    found, content = await path.lstat(), b""
-                    member = tarfile.TarInfo(name)
-                    member.mode, member.mtime, member.uid, member.gid = found.mode, found.mtime, found.uid, found.gid
-                    match found.type:
-                        case "directory":
-                            member.type = tarfile.DIRTYPE
-                            todo += [(child, posixpath.join(name, child.name)) async for child in path.iterdir()]
-                        case "symlink":
-                            member.type, member.linkname = tarfile.SYMTYPE, await path.readlink()
-                        case "fifo":
-                            member.type = tarfile.FIFOTYPE
-                        case "file":
-                            content = await path.read_bytes()
-                            member.size = len(content)
-                        case _:
-                            continue
-                    tar.addfile(member, io.BytesIO(content))
-        return buffer.getvalue()
 
 
 class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
@@ -515,9 +598,12 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
 
     Where a verb takes ``wait``: False returns the `Operation` as soon as it has begun, True when it has ended, and
     raises `IncusOperationError` if it failed. Nothing is cut off for taking long.
+
+    `patch` is the server's own merge; that of 6.0.4 empties the description unless it is named.
     """
 
     resource, segment = Instance, "instances"
+    options: ClassVar[Mapping[str, str]] = {"filter": "api_filtering", "all-projects": "instance_all_projects"}
 
     async def get(self, name: str, *, recursion: int = 0) -> Instance:
         """One instance, read. ``GET /1.0/instances/{name}``.
@@ -528,14 +614,15 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         if not recursion:
             return await super().get(name)
         handle = self[name]
-        handle._load((await handle._request("GET", query={"recursion": recursion})).metadata)
+        answer = await handle._request("GET", query={"recursion": recursion})
+        handle._load(answer.metadata, answer.etag)
         return handle
 
     @overload
     async def create(
         self,
         name: str,
-        source: models.InstanceSource | Mapping[str, Any],
+        source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
@@ -545,12 +632,13 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         *,
         description: str = "",
         start: bool = False,
+        progress: OnProgress | None = None,
     ) -> Operation: ...
     @overload
     async def create(
         self,
         name: str,
-        source: models.InstanceSource | Mapping[str, Any],
+        source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
@@ -560,12 +648,13 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         wait: Literal[True],
         description: str = "",
         start: bool = False,
+        progress: OnProgress | None = None,
     ) -> Instance: ...
     @overload
     async def create(
         self,
         name: str,
-        source: models.InstanceSource | Mapping[str, Any],
+        source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
@@ -575,11 +664,12 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         *,
         description: str = "",
         start: bool = False,
+        progress: OnProgress | None = None,
     ) -> Instance | Operation: ...
     async def create(
         self,
         name: str,
-        source: models.InstanceSource | Mapping[str, Any],
+        source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
@@ -589,52 +679,89 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         *,
         description: str = "",
         start: bool = False,
+        progress: OnProgress | None = None,
     ) -> Instance | Operation:
         """Create an instance; with ``wait`` returns it, read. ``POST /1.0/instances``.
 
-        ``source``: ``{"type": "image", "alias": "busybox"}``, or of type ``none``, ``copy``, ``migration``.
+        ``source``: the name of an image, as of `ImagesAPI.resolve`; or ``{"type": "image", "alias": "busybox"}``, or of
+        type ``none``, ``copy``, ``migration``.
         ``profiles``: None for the server's default, an empty list for none. ``ephemeral``: deleted when it stops.
         ``instance_type``: ``container`` or ``virtual-machine``. ``start``: start it in the same operation.
+        ``progress``: told of the server's downloading and unpacking, with ``wait``.
 
         Raises `IncusOperationError` with the real cause if it could not be created.
         """
         handle = self[name]
-        if not isinstance(source, Mapping):
-            raise IncusInputError(f'source must be a mapping, as {{"type": "image", "alias": "x"}}, not {source!r}')
-        body: Json = {"name": name, "source": dict(source), "type": instance_type, "ephemeral": ephemeral}
+        if not isinstance(source, Mapping | str) or not source:
+            raise IncusInputError(f'source must be a name or {{"type": "image", "alias": "x"}}, not {source!r}')
+        body: Json = {"name": name, "type": instance_type, "ephemeral": ephemeral}
         names = None if profiles is None else wire.texts(profiles, "profiles")
         optional = {"config": config, "devices": devices, "profiles": names}
         body |= {key: value for key, value in optional.items() if value is not None}
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
+        body = prepared(body)
+        body["source"] = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else dict(source)
         try:
-            operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(body), wait=wait)
+            operation = await operate(
+                self._scope, "POST", wire.path(*self._path), body=body, wait=wait, progress=progress
+            )
         except IncusOperationError as error:
             if start:
                 raise await handle._with_log(error) from None
             raise
         return await handle.refresh() if wait else operation
 
+    async def create_from_backup(
+        self,
+        source: Content | str,
+        name: str | None = None,
+        *,
+        pool: str | None = None,
+        config: models.Config | None = None,
+        devices: models.Devices | None = None,
+        progress: OnProgress | None = None,
+    ) -> Instance:
+        """Create an instance from the file of a backup, with its snapshots; returns it, read.
+
+        ``source``: the path of the file, its bytes, or an async iterable of them; streamed. ``name``, ``pool``: None
+        for those that it had. ``config``, ``devices``: on top of its own, each key for itself, a profile's device being
+        named whole (extension ``backup_override_config``, which has no way to write a space). ``progress``: told how much was sent, in bytes,
+        as stage ``upload``, and then what the server says.
+
+        Raises `IncusAPIError` for what is no backup, `IncusOperationError` where there is such an instance already.
+        ``POST /1.0/instances``.
+        """
+        if name is not None:
+            wire.path(name)
+        about = {"name": name, "pool": pool, **overrides(config, devices)}
+        if config or devices:
+            await self._scope.require("backup_override_config", "another configuration than that of the backup")
+        operation = await restore(self._scope, wire.path(*self._path), source, progress, **about)
+        return await self.get(made(operation, "instances"))
+
     async def launch(
         self,
         image: str,
         name: str | None = None,
+        vm: bool = False,
         *,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
         ephemeral: bool = False,
-        instance_type: str = "container",
         description: str = "",
+        progress: OnProgress | None = None,
     ) -> Instance:
-        """Create an instance from an image, start it, and return it, read.
+        """Create an instance from an image and start it, in one operation, and return it, read.
 
-        ``image``: an alias or a fingerprint, or enough of its beginning, of this server. ``name``: None makes one up.
-        Parameters as of `create`. When this fails or is cancelled at any point, nothing remains.
+        ``image``: an alias or a fingerprint of this server, or ``images:debian/13``: see `ImagesAPI.resolve`. ``name``:
+        None makes one up. ``vm``: a virtual machine. ``progress``: told of the server's downloading and unpacking. The
+        others as of `create`. When this fails or is cancelled at any point, nothing remains.
 
-        ``POST /1.0/instances``, ``PUT /1.0/instances/{name}/state``.
+        ``POST /1.0/instances``.
         """
         handle = self[f"box-{secrets.token_hex(4)}" if name is None else name]
-        source = await self._source(image)
+        source = await ImagesAPI(self._scope).resolve(image)
         creation = asyncio.ensure_future(
             self.create(
                 handle.name,
@@ -643,21 +770,20 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
                 devices=devices,
                 profiles=profiles,
                 ephemeral=ephemeral,
-                instance_type=instance_type,
+                instance_type="virtual-machine" if vm else "container",
                 description=description,
+                start=True,
             )
         )
         try:
-            await (await asyncio.shield(creation)).wait()
-        except asyncio.CancelledError:
-            await finish(self._undo(creation, handle))
-            raise
-        # From here on it is this call's own, so that deleting it cannot hit another of that name.
-        try:
-            await handle.start(wait=True)
+            operation = await asyncio.shield(creation)
+            try:
+                await (operation.wait() if progress is None else operation._followed(progress))
+            except IncusOperationError as error:
+                raise await handle._with_log(error) from None
             return await handle.refresh()
         except BaseException:
-            await finish(handle._remove())
+            await finish(self._undo(creation, handle))
             raise
 
     @asynccontextmanager
@@ -665,43 +791,37 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         self,
         image: str,
         name: str | None = None,
+        vm: bool = False,
         *,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
-        instance_type: str = "container",
+        progress: OnProgress | None = None,
     ) -> AsyncGenerator[Instance]:
         """A running instance for the time of ``async with``, deleted at its end, however that comes. See `launch`.
 
         async with client.instances.temporary("busybox") as box:
             print((await box.run(["uname", "-a"], text=True)).stdout)
         """
-        box = await self.launch(
-            image, name, config=config, devices=devices, profiles=profiles, instance_type=instance_type
-        )
+        box = await self.launch(image, name, vm, config=config, devices=devices, profiles=profiles, progress=progress)
         try:
             yield box
         finally:
             await finish(box._remove())
 
     async def _undo(self, creation: asyncio.Future[Operation], handle: Instance) -> None:
-        """Wait for a creation that nobody wants any longer, and delete what it made; what failed made nothing."""
-        with contextlib.suppress(IncusError):
-            await (await creation).wait()
-            await handle._remove()
-
-    async def _source(self, image: str) -> models.InstanceSource:
-        if not isinstance(image, str) or not image:
-            raise IncusInputError(f"image must be an alias or a fingerprint, not {image!r}")
-        images = ImagesAPI(self._scope)
-        if await images.aliases.exists(image):
-            return {"type": "image", "alias": image}
+        """Wait for a creation that nobody wants any longer, and delete what it made."""
         try:
-            return {"type": "image", "fingerprint": (await images.get(image)).fingerprint}
-        except IncusAPIError as error:
-            raise IncusNotFoundError(
-                f"this server has no image {image!r}, neither by alias nor by fingerprint", status_code=404
-            ) from error
+            operation = await creation
+            with contextlib.suppress(IncusError):
+                await operation.wait()
+            await handle.refresh()
+        except IncusError:
+            return
+        # What has the name may be another's: older than the operation, or what this one failed for.
+        made, begun = handle.created_at, operation.created_at
+        if made and begun and made >= begun and _TAKEN not in operation.err:
+            await handle._remove()
 
     async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
         """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``.
@@ -722,6 +842,21 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         ``DELETE /1.0/instances/{name}``.
         """
         return await self[name].delete(wait, force=force)
+
+    async def change_state(
+        self,
+        action: Literal["start", "stop", "restart", "freeze", "unfreeze"],
+        force: bool = False,
+        stateful: bool = False,
+        timeout: int = 30,
+        wait: bool = False,
+    ) -> Operation:
+        """Start, stop, restart, freeze or unfreeze all instances of the project that this means something for.
+
+        Parameters as of `stop`. The `IncusOperationError` names those that it failed for. ``PUT /1.0/instances``.
+        """
+        state = {"action": action, "force": force, "stateful": stateful, "timeout": timeout}
+        return await operate(self._scope, "PUT", wire.path(*self._path), body={"state": state}, wait=wait)
 
     async def start(self, name: str, stateful: bool = False, wait: bool = False) -> Operation:
         """Start an instance; ``stateful``: from its saved running state. ``PUT /1.0/instances/{name}/state``.
@@ -813,12 +948,35 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         return await self[name].put_files(path, content)
 
 
+class HasInstances(Protocol):
+    """A client."""
+
+    _scope: Scope
+
+
+def _group(to: HasInstances) -> InstancesAPI:
+    group = getattr(to, "instances", None)
+    if not isinstance(group, InstancesAPI):
+        raise IncusInputError(f"to must be a client, not {type(to).__name__}")
+    return group
+
+
+async def _copied(
+    source: Resource,
+    name: str | None,
+    to: HasInstances | None,
+    instance_only: bool,
+    refresh: bool,
+    options: InstanceCopy,
+) -> Instance:
+    if name is None and to is None:
+        raise IncusInputError("give the copy a name, or say to which server")
+    group = InstancesAPI(source._scope) if to is None else _group(to)
+    target = group[source._path[1] if name is None else name]
+    await copy_instance(source, target, instance_only, refresh, options)
+    return await target.refresh()
+
+
 def _twice(name: str) -> str:
     """The name of a snapshot for its path: servers unquote it once more than any other, and a plus with it."""
     return name.replace("%", "%25").replace("+", "%2B")
-
-
-def _checked(path: str) -> str:
-    if not isinstance(path, str) or (not path.strip("/") and path != "/") or "\0" in path:
-        raise IncusInputError(f"no path in an instance: {path!r}")
-    return path

@@ -221,7 +221,7 @@ class BackupTarget(TypedDict, total=False):
     path: str
     """Name of the object in the bucket, such as backups/c1.tar."""
     protocol: str
-    """S3 is the only one."""
+    """``s3``, the only one."""
     secret_key: str
     url: str
     """HTTPS address of the S3 service, without the bucket."""

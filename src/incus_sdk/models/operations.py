@@ -26,7 +26,9 @@ class Operation(Record):
     metadata: dict[str, Any]
     """What the job itself reports: progress, websocket secrets, an exit code, a fingerprint."""
     resources: dict[str, list[str]]
-    """URLs of what it acts on, by kind: ``{"instances": ["/1.0/instances/c1"]}``."""
+    """URLs of what it acts on, by kind: ``{"instances": ["/1.0/instances/c1"]}``. Of a cluster it is None, by the kind
+    ``cluster``.
+    """
     status: str
     """Pending, Running, Cancelling, Success, Failure or Cancelled."""
     status_code: int
