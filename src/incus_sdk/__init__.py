@@ -34,6 +34,7 @@ from .exceptions import (
     ProcessError,
 )
 from .files import RemotePath
+from .filters import F, Filter
 from .models import Event, InstanceState
 from .operations import Operation, Progress
 from .process import Console, Process, ProcessResult
@@ -47,7 +48,9 @@ __all__ = [
     "Console",
     "Event",
     "EventStream",
+    "F",
     "FileStat",
+    "Filter",
     "Gap",
     "IncusAPIError",
     "IncusAuthenticationError",

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -12,18 +15,27 @@ from .api.certificates import CertificatesAPI
 from .api.cluster import ClusterAPI
 from .api.images import ImagesAPI
 from .api.instances import InstancesAPI
-from .api.networks import NetworksAPI
+from .api.networks import (
+    NetworkACLsAPI,
+    NetworkAddressSetsAPI,
+    NetworkIntegrationsAPI,
+    NetworksAPI,
+    NetworkZonesAPI,
+)
 from .api.operations import OperationsAPI
 from .api.profiles import ProfilesAPI
 from .api.projects import ProjectsAPI
+from .api.server import ServerAPI
 from .api.storage import StoragePoolsAPI
-from .connection.discovery import local_socket
+from .api.warnings import WarningsAPI
+from .connection.config import Config, Remote
+from .connection.dial import dialled
 from .events import EventsAPI
-from .exceptions import IncusInputError
+from .exceptions import IncusConnectionError, IncusInputError
 from .models.base import Record
 from .operations import Operation
 from .scope import Scope
-from .transport import Endpoint, Headers, Transport
+from .transport import Headers
 
 
 class _Enveloped(Record):
@@ -48,49 +60,136 @@ class Client:
             for instance in await client.instances.list():
                 print(instance.name, instance.status)
 
-    ``endpoint``: ``https://host:8443``, ``unix:///path/to/unix.socket`` or that path; None finds the local daemon as
-    the ``incus`` command does. ``cert``: the paths of the client's certificate and key (PEM). ``server_cert``: the
-    server's own certificate (PEM, text or path), which is then the only one accepted. ``verify=False`` accepts any
-    server when there is none. ``project``: the project that requests are for; None is the server's default.
-    ``timeout``: seconds to connect, and to the first byte of an ordinary answer; it never cuts off an operation, a
-    stream or a transfer.
+    ``endpoint``: ``https://host:8443``, ``unix:///path/to/unix.socket`` or that path; None takes the server that the
+    ``incus`` command would, by INCUS_REMOTE, INCUS_PROJECT and its ``config.yml``: the local daemon, if they name no
+    other. ``project``: the project that requests are for; None is the server's default. ``timeout``: seconds to
+    connect, and to the first byte of an ordinary answer; it never cuts off an operation, a stream or a transfer.
+
+    Who the client is, over HTTPS. ``cert``: the paths of its certificate and key (PEM); ``password``: what opens an
+    encrypted key. ``token``: a bearer token in their place, or what makes one: see `client_token`. ``login``: for
+    OpenID Connect, called with a URL and a code to be shown to the user, where one has to log in; may be a coroutine.
+
+    Who the server is, over HTTPS. ``server_cert``: its own certificate (PEM, text or path), or the fingerprint of it,
+    which is then the only one accepted. Else ``ca``: the one authority that vouches for it (PEM, text or path), or the
+    system's. ``verify=False`` accepts any server when neither is given.
 
     Belongs to the event loop that first used it. Nothing is sent before `connect`, ``async with`` or the first request.
     """
 
     def __init__(
         self,
-        endpoint: str | os.PathLike[str] | None = None,
+        endpoint: str | os.PathLike[str] | Remote | None = None,
         cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
         verify: bool = True,
         project: str | None = None,
         timeout: float | None = 30,
         *,
         server_cert: str | os.PathLike[str] | None = None,
+        ca: str | os.PathLike[str] | None = None,
+        password: str | None = None,
+        token: str | Callable[[], str] | None = None,
+        login: Callable[[str, str], object] | None = None,
     ) -> None:
         if endpoint is None:
-            found = local_socket()
-            endpoint, project = found.path, project or found.project
-        if not isinstance(endpoint, str | os.PathLike):
+            endpoint = Config().remote()
+        elif isinstance(endpoint, str | os.PathLike):
+            endpoint = Remote("", (os.fspath(endpoint),))
+        elif not isinstance(endpoint, Remote):
             raise IncusInputError(f"endpoint must be a str or a path, not {type(endpoint).__name__}")
-        parsed = Endpoint.parse(os.fspath(endpoint))
-        if parsed.socket is not None and (cert is not None or server_cert is not None):
-            raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")
-        if cert is not None and not (
-            isinstance(cert, tuple | list)
-            and len(cert) == 2
-            and all(isinstance(file, str | os.PathLike) for file in cert)
-        ):
-            raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
-        if server_cert is not None and not isinstance(server_cert, str | os.PathLike):
-            raise IncusInputError("server_cert must be a certificate in PEM, or the path of one")
+        transport = dialled(
+            endpoint,
+            cert,
+            verify,
+            timeout,
+            server_cert=server_cert,
+            ca=ca,
+            password=password,
+            token=token,
+            login=login,
+        )
+        self._scope = Scope(transport).with_(project=project or endpoint.project)
 
-        def tls() -> Any:
-            from .connection.tls import context
+    @classmethod
+    def from_remote(
+        cls,
+        name: str | None = None,
+        *,
+        project: str | None = None,
+        timeout: float | None = 30,
+        password: str | None = None,
+        login: Callable[[str, str], object] | None = None,
+    ) -> Self:
+        """A client of a remote of the ``incus`` command's configuration; None is the default remote.
 
-            return context(cert, verify, server_cert)
+        Takes the remote's addresses, of which the first that answers is used, its project, and the certificates beside
+        it. ``project``: another than the remote's. ``timeout``, ``password``, ``login``: as of `Client`.
+        Raises `IncusInputError` where there is no such remote, or it is a server of images.
+        """
+        return cls(Config().remote(name), project=project, timeout=timeout, password=password, login=login)
 
-        self._scope = Scope(Transport(parsed, tls, timeout)).with_(project=project)
+    @classmethod
+    async def join(
+        cls,
+        token: str,
+        name: str | None = None,
+        *,
+        endpoint: str | None = None,
+        project: str | None = None,
+        timeout: float | None = 30,
+        password: str | None = None,
+    ) -> Self:
+        """Become a trusted client of a server, by the one token that its owner issued; returns a client of it,
+        connected. ``POST /1.0/certificates``.
+
+        Makes a certificate and a key, where the ``incus`` command's configuration has none, and writes the server there
+        as a remote, for `from_remote` and for the command; with its certificate, which is pinned, unless an authority
+        vouches for it. Nothing is sent to a server whose certificate is another than the token says. A client that is
+        trusted already does not use the token up.
+
+        ``name``: of the remote; by default the server's own. ``endpoint``: where the server is, if the addresses in the
+        token do not lead there. ``project``: what requests are for; by default the only one that the token allows, if
+        it is one. ``timeout``, ``password``: as of `Client`. Raises `IncusInputError` for a token that is none or has
+        expired, or a name that is taken.
+        """
+        invitation = models.CertificateAddToken(wire.read_token(token))
+        if (end := invitation.expires_at) is not None and end < datetime.now(UTC):
+            raise IncusInputError(f"this trust token has expired, at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
+        config = Config()
+        if name is not None:
+            config.check_new(name)
+        addresses = [f"https://{address}" for address in invitation.addresses] if endpoint is None else [endpoint]
+        server = replace(config.new(name or ""), addresses=tuple(addresses), server_cert=None)
+        client = cls(server, server_cert=invitation.fingerprint, project=project, timeout=timeout, password=password)
+        try:
+            await client.connect()
+            if (await client._scope.server()).get("auth") != "trusted":
+                body = {"trust_token": token, "type": "client"}
+                await client._scope.request("POST", wire.path("certificates"), body=body)
+                await client.connect()
+            if project is None:
+                allowed = (await client._scope.request("GET", wire.path("projects"))).metadata
+                only = wire.names(allowed[0])[-1] if len(allowed) == 1 else "default"
+                project = None if only == "default" else only
+            transport, info = client._scope.transport, await client._scope.server()
+            # The address that works, alone: older versions of the command read no more than one.
+            server = replace(server, addresses=(str(transport.endpoint),), project=project)
+            vouched = await cls(server, timeout=timeout, password=password)._connects()
+            own_name = (info.get("environment") or {}).get("server_name")
+            config.add(server, by_name=own_name, server_cert=None if vouched else transport.shown)
+        except BaseException:
+            await client.disconnect()
+            raise
+        client._scope = client._scope.with_(project=project)
+        return client
+
+    async def _connects(self) -> bool:
+        """Whether authorities vouch for the server, so that it may renew its certificate."""
+        try:
+            await self.connect()
+        except IncusConnectionError:
+            return False
+        await self.disconnect()
+        return True
 
     @classmethod
     def _view(cls, scope: Scope) -> Self:
@@ -148,6 +247,26 @@ class Client:
         return NetworksAPI(self._scope)
 
     @cached_property
+    def network_acls(self) -> NetworkACLsAPI:
+        """Rules for the traffic of networks and NICs."""
+        return NetworkACLsAPI(self._scope)
+
+    @cached_property
+    def network_address_sets(self) -> NetworkAddressSetsAPI:
+        """Addresses that rules name together."""
+        return NetworkAddressSetsAPI(self._scope)
+
+    @cached_property
+    def network_zones(self) -> NetworkZonesAPI:
+        """DNS zones and their records."""
+        return NetworkZonesAPI(self._scope)
+
+    @cached_property
+    def network_integrations(self) -> NetworkIntegrationsAPI:
+        """Ties to the networks of other servers and clusters."""
+        return NetworkIntegrationsAPI(self._scope)
+
+    @cached_property
     def profiles(self) -> ProfilesAPI:
         """Profiles."""
         return ProfilesAPI(self._scope)
@@ -178,6 +297,16 @@ class Client:
         return ClusterAPI(self._scope)
 
     @cached_property
+    def server(self) -> ServerAPI:
+        """The server itself: configuration, hardware, metrics, preseeds."""
+        return ServerAPI(self._scope)
+
+    @cached_property
+    def warnings(self) -> WarningsAPI:
+        """What the server warns of."""
+        return WarningsAPI(self._scope)
+
+    @cached_property
     def events(self) -> EventsAPI:
         """The stream of events."""
         return EventsAPI(self._scope)
@@ -188,7 +317,7 @@ class Client:
 
     async def get_resources(self) -> ResourcesInfo:
         """The server's hardware. ``GET /1.0/resources``."""
-        return ResourcesInfo((await self._scope.request("GET", wire.path("resources"))).metadata)
+        return ResourcesInfo((await self.server.get_resources()).raw)
 
     async def has_extension(self, name: str) -> bool:
         """Whether the server has an API extension; asks the server once. ``GET /1.0``."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
@@ -26,11 +26,13 @@ from .scope import Scope
 from .transport import Headers, WebSocket
 
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
+_CANCELLED = 401
 _PAUSES = (0.1, 0.3, 1.0, 2.0, 3.0, 3.0)
 # Seconds between attempts to reach a server that was lost while waiting; shorter than it remembers what has ended.
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
 _BROKEN = IncusAPIError, IncusConnectionError, IncusTimeoutError
 _PERCENT = re.compile(r"\b(\d+)%")
+_SIZE = re.compile(r"\b(\d+(?:\.\d+)?)(B|kB|MB|GB|TB|PB|EB)(/s)?\b")
 _POLL = 2.0  # seconds without an event after which progress() looks for itself
 
 T = TypeVar("T")
@@ -82,7 +84,7 @@ class Operation(models.Operation):
         """
         try:
             async with asyncio.timeout(timeout):
-                await self._end()
+                return await self._ended()
         except IncusTimeoutError:
             raise
         except TimeoutError:
@@ -92,10 +94,6 @@ class Operation(models.Operation):
         except asyncio.CancelledError:
             await self._abandon()
             raise
-        if self.status_code != _FINAL:
-            reason = self.err or self.status
-            raise IncusOperationError(f"{self._named()}: {reason}", operation_id=self.id, response=self.raw)
-        return self
 
     async def cancel(self) -> None:
         """Cancel it. Raises `IncusAPIError` (400) where the server cannot (``may_cancel``). ``DELETE
@@ -123,6 +121,16 @@ class Operation(models.Operation):
                 if self.status_code >= _FINAL:
                     return
                 known = await self._next(events)
+
+    async def _followed(self, progress: Callable[[Progress], None]) -> Self:
+        """`wait`, with ``progress`` told each time that changes."""
+        try:
+            async for update in self.progress():
+                progress(update)
+        except BaseException:
+            await self._abandon()
+            raise
+        return await self.wait()
 
     async def _next(self, events: EventStream) -> bool:
         """Take over the next event of this operation; False if none came, or some may be missing."""
@@ -162,7 +170,8 @@ class Operation(models.Operation):
                 async with asyncio.timeout(_GRACE):
                     await self.cancel()
 
-    async def _end(self) -> None:
+    async def _ended(self) -> Self:
+        """`wait`, without limit; cancelled, it leaves the operation alone."""
         failed = unseen = 0
         while self.status_code < _FINAL:
             try:
@@ -174,6 +183,10 @@ class Operation(models.Operation):
                     raise
                 if self.status_code < _FINAL:
                     await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES)) - 1])
+        if self.status_code != _FINAL:
+            reason = self.err or self.status
+            raise IncusOperationError(f"{self._named()}: {reason}", operation_id=self.id, response=self.raw)
+        return self
 
     async def _seen(self, error: Exception) -> bool:
         """Look at the operation itself after its wait failed; False if the server cannot be asked.
@@ -206,8 +219,11 @@ async def perform(
     body: Any = None,
     headers: Headers | None = None,
     wait: bool = True,
+    progress: Callable[[Progress], None] | None = None,
 ) -> Operation | None:
     """Send a request and wait until what it asks for is done; None where the server did it at once.
+
+    ``progress``: told how far it is, while it waits.
 
     Raises as `Scope.request` and `Operation.wait` do. A caller cancelled while it waits cancels the operation.
     """
@@ -226,7 +242,9 @@ async def perform(
                 if (begun := _operation(scope, await sent)) is not None:
                     await begun._abandon()
         raise
-    return None if operation is None else await operation.wait()
+    if operation is None:
+        return None
+    return await (operation.wait() if progress is None else operation._followed(progress))
 
 
 async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
@@ -235,6 +253,75 @@ async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation
     if operation is None:
         raise IncusConnectionError(f"{method} {path}: the server answered at once where an operation was expected")
     return operation
+
+
+async def make(
+    scope: Scope,
+    path: str,
+    body: Any,
+    undo: Callable[[bool], Awaitable[Any]],
+    progress: Callable[[Progress], None] | None = None,
+    headers: Headers | None = None,
+) -> Operation | None:
+    """``POST`` of what makes something, to its end. Cancelled meanwhile, also by an error of ``progress``, it leaves
+    nothing: an upload is cut off, and what the server cannot be stopped from is waited for, and removed by ``undo``.
+
+    ``undo`` is told whether it is there for sure: a server may yet make what it let itself be stopped from.
+    """
+    upload = _Upload(body) if hasattr(body, "__aiter__") else None
+    begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
+
+    async def end() -> None:
+        if upload is not None and not upload.whole:
+            begun.cancel()  # it starts nothing
+        with contextlib.suppress(IncusError, asyncio.CancelledError):
+            made = True
+            if (operation := await begun) is not None:
+                await operation._abandon()
+                try:
+                    await operation.wait()
+                except IncusOperationError:
+                    if operation.status_code != _CANCELLED:
+                        raise
+                    made = False
+            await undo(made)
+
+    try:
+        operation = await asyncio.shield(begun)
+        return operation and await (operation.wait() if progress is None else operation._followed(progress))
+    except BaseException:
+        await finish(end())  # which undoes nothing where the server has failed: it did that itself
+        raise
+
+
+@dataclass
+class _Upload:
+    """Content that is sent, and whether all of it was."""
+
+    content: AsyncIterable[bytes]
+    whole: bool = False
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        async for piece in self.content:
+            yield piece
+        self.whole = True
+
+
+@contextlib.asynccontextmanager
+async def held(scope: Scope, path: str, body: Any = None) -> AsyncGenerator[Operation]:
+    """An operation that only waits to be made use of, for the time of ``async with``: begun by a ``POST``, then
+    cancelled.
+    """
+    begun = asyncio.ensure_future(operate(scope, "POST", path, body=body, wait=False))
+
+    async def end() -> None:
+        with contextlib.suppress(IncusError):
+            await (await begun)._abandon()
+
+    try:
+        yield await asyncio.shield(begun)
+    finally:
+        await finish(end())
 
 
 async def finish(work: Coroutine[Any, Any, T]) -> T:
@@ -259,8 +346,13 @@ def _progress(metadata: Any) -> Progress:
     text = next((str(value) for key, value in metadata.items() if key.endswith("_progress")), "")
     parts = metadata.get("progress")
     if not isinstance(parts, Mapping):
-        found = _PERCENT.search(text)  # all that downloads tell
-        return Progress(text, percent=int(found[1]) if found else None)
+        # All that downloads and migrations tell.
+        found = _PERCENT.search(text)
+        sizes = {
+            per: int(float(number) * 1000 ** ("B", "kB", "MB", "GB", "TB", "PB", "EB").index(unit))
+            for number, unit, per in _SIZE.findall(text)
+        }
+        return Progress(text, "", int(found[1]) if found else None, sizes.get(""), sizes.get("/s"))
     return Progress(
         text, str(parts.get("stage", "")), *(_number(parts.get(key)) for key in ("percent", "processed", "speed"))
     )

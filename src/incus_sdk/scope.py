@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from . import wire
 from .exceptions import (
@@ -154,6 +154,20 @@ class Scope:
         return IncusConnectionError(
             f"{self._named(method, path)}: the server answered {refused.response.status} instead of upgrading"
         )
+
+
+class Scoped(Protocol):
+    """A client."""
+
+    _scope: Scope
+
+
+def scope_of(to: Scoped) -> Scope:
+    """The scope of a client that a caller gave, or `IncusInputError`."""
+    scope = getattr(to, "_scope", None)
+    if not isinstance(scope, Scope):
+        raise IncusInputError(f"to must be a client, not {type(to).__name__}")
+    return scope
 
 
 def _body(body: Any, headers: Headers | None) -> tuple[Body, Headers | None]:

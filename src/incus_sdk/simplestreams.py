@@ -1,23 +1,28 @@
-"""Servers that give out images by simplestreams, as images.linuxcontainers.org does: what they have, and by which name.
+"""Servers that give out images by simplestreams, as images.linuxcontainers.org does: what they have, and the files.
 
-An Incus server downloads from them by itself: ``client.instances.launch("images:debian/13")``. This is for looking.
+An Incus server downloads from them by itself: ``client.instances.launch("images:debian/13")``. This is for looking, and
+for an Incus that cannot reach them.
 """
 
 from __future__ import annotations
 
 import builtins
+import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from contextlib import ExitStack, asynccontextmanager
 from datetime import datetime
+from pathlib import Path
 from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
 
 from . import models
+from .api.streams import OnProgress, metered, whole_file
 from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .models.base import Json
-from .transport import Endpoint, Response, Transport
+from .transport import Endpoint, Stream, Transport
 
 _INDEX = "streams/v1/index.json"
 _REDIRECTS = 5
@@ -71,25 +76,40 @@ class SimpleStreams:
         self._max_age = max_age
         self._read_at = float("-inf")
         self._images: builtins.list[models.Image] = []
+        self._files: dict[str, builtins.list[str]] = {}  # of each fingerprint, their paths
 
     def __repr__(self) -> str:
         return f"<SimpleStreams {self.url}>"
 
-    async def list(self, *, fresh: bool = False) -> builtins.list[models.Image]:
-        """All images of the server, the newest first. ``aliases`` are on the newest image that has them.
+    async def list(
+        self,
+        *words: str,
+        architecture: str | None = None,
+        type: Literal["container", "virtual-machine"] | None = None,
+        fresh: bool = False,
+    ) -> builtins.list[models.Image]:
+        """The images of the server, the newest first. ``aliases`` are on the newest image that has them.
 
-        ``fresh``: ask the server, however new what is known is. Raises `IncusConnectionError` for a server that cannot
-        be reached, or is none of simplestreams.
+        ``words``: each in an alias, a property or the beginning of the fingerprint, in whichever case.
+        ``architecture``: as of `resolve`. ``fresh``: ask the server, however new what is known is. Raises
+        `IncusConnectionError` for a server that cannot be reached, or is none of simplestreams.
         """
         if fresh or time.monotonic() - self._read_at > self._max_age:
             try:
-                found = await self._read()
+                await self._read()
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise IncusConnectionError(
                     f"{self.url} is no server of simplestreams: what it sent has another form ({error!r})", cause=error
                 ) from error
-            self._images, self._read_at = found, time.monotonic()
-        return [*self._images]
+            self._read_at = time.monotonic()
+        wanted = None if architecture is None else _ARCHITECTURES.get(architecture, architecture)
+        return [
+            image
+            for image in self._images
+            if wanted in (None, image.architecture)
+            and type in (None, image.type)
+            and all(_has(image, word.casefold()) for word in words)
+        ]
 
     async def resolve(
         self,
@@ -103,22 +123,66 @@ class SimpleStreams:
         ``architecture``: as Incus calls it, ``x86_64`` or ``aarch64``; None is this machine's. Raises
         `IncusNotFoundError`.
         """
-        wanted = os.uname().machine if architecture is None else _ARCHITECTURES.get(architecture, architecture)
-        images = await self.list()
-        for image in images:
-            if image.type == type and image.architecture == wanted and name in [each.name for each in image.aliases]:
+        architecture = os.uname().machine if architecture is None else architecture
+        for image in await self.list(architecture=architecture, type=type):
+            if name in [each.name for each in image.aliases]:
                 return image
-        alike = [image for image in images if len(name) >= 12 and image.fingerprint.startswith(name)]
+        alike = [image for image in self._images if len(name) >= 12 and image.fingerprint.startswith(name)]
         if len(alike) == 1:
             return alike[0]
-        raise IncusNotFoundError(f"{self.url} has no {type} image {name!r} for {wanted}", status_code=404)
+        raise IncusNotFoundError(f"{self.url} has no {type} image {name!r} for {architecture}", status_code=404)
 
-    async def _read(self) -> builtins.list[models.Image]:
+    async def download(
+        self,
+        image: models.Image,
+        target_path: str | os.PathLike[str],
+        rootfs_path: str | os.PathLike[str] | None = None,
+        *,
+        progress: OnProgress | None = None,
+    ) -> builtins.list[Path]:
+        """Write an image to a file, or to two, streamed, its hash checked; returns the files that were written.
+
+        They are what `ImagesAPI.create` uploads. ``image``: of `list` or `resolve`. ``rootfs_path``: for the root
+        filesystem or disk of an image in two files, the first being its metadata then; not written for an image in one.
+        ``progress``: told how much has come, in bytes, as stage ``download``.
+
+        The files are there only when they are whole. Raises `IncusConnectionError` for an image that came damaged or
+        cut off, `IncusInputError` for a file that cannot be written, or an image in two files where one was named;
+        `IncusNotFoundError` for one that the server does not have.
+        """
+        await self.list()
+        sources = self._files.get(image.fingerprint)
+        if sources is None:
+            raise IncusNotFoundError(f"{self.url} has no image {image.fingerprint}", status_code=404)
+        targets = [path for path in (target_path, rootfs_path) if path is not None][: len(sources)]
+        if len(targets) < len(sources):
+            raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
+        with ExitStack() as stack:
+            files, hash = [stack.enter_context(whole_file(target)) for target in targets], hashlib.sha256()
+
+            async def written() -> AsyncIterator[bytes]:
+                for source, file in zip(sources, files, strict=True):
+                    async with self._opened(source) as stream:
+                        async for piece in stream.chunks():
+                            hash.update(piece)
+                            file.write(piece)
+                            yield piece
+
+            async for _ in metered(written(), "download", image.size, progress):
+                pass
+            if hash.hexdigest() != image.fingerprint:
+                raise IncusConnectionError(f"image {image.fingerprint} came with another hash: {hash.hexdigest()}")
+        return [Path(target) for target in targets]
+
+    async def _read(self) -> None:
         found: builtins.list[Json] = []
+        files: dict[str, builtins.list[str]] = {}
         for entry in (await self._json(_INDEX))["index"].values():
             if entry.get("datatype") == "image-downloads" and entry.get("products"):
                 for product in (await self._json(entry["path"]))["products"].values():
-                    found += _images(product)
+                    for image, paths in _images(product):
+                        found.append(image)
+                        files[image["fingerprint"]] = paths
         found.sort(key=_preference)
         found.sort(key=lambda image: str(image["properties"]["serial"]), reverse=True)
         known: set[tuple[str, str, str]] = set()
@@ -127,30 +191,34 @@ class SimpleStreams:
             names = [name for name in image["aliases"] if (*kind, name) not in known]
             known |= {(*kind, name) for name in names}
             image["aliases"] = [{"name": name, "description": ""} for name in names]
-        return [models.Image(image) for image in found]
+        self._images, self._files = [models.Image(image) for image in found], files
 
     async def _json(self, path: str) -> Json:
-        url = self.url + quote(path.lstrip("/"))
-        answer = await self._get(url)
-        for _ in range(_REDIRECTS):
-            if answer.status not in (301, 302, 303, 307, 308):
-                break
-            url = urljoin(url, answer.headers.get("Location", ""))
-            answer = await self._get(url)
-        if answer.status != 200:
-            raise IncusConnectionError(f"GET {url}: HTTP {answer.status}: this is no server of simplestreams")
-        document: Json = json.loads(answer.body)
+        async with self._opened(path) as stream:
+            document: Json = json.loads(await stream.read())
         return document
 
-    async def _get(self, url: str) -> Response:
+    @asynccontextmanager
+    async def _opened(self, path: str) -> AsyncGenerator[Stream]:
+        """A file of the server, redirects followed."""
         from .connection.tls import context
 
-        parts = urlsplit(url)
-        transport = Transport(_endpoint(url), lambda: context(server_cert=self._server_cert), self._timeout)
-        try:
-            return await transport.request("GET", parts.path + (f"?{parts.query}" if parts.query else ""))
-        finally:
-            await transport.close()
+        url, status = self.url + quote(path.lstrip("/")), 0
+        for _ in range(1 + _REDIRECTS):
+            parts = urlsplit(url)
+            transport = Transport(_endpoint(url), lambda: context(server_cert=self._server_cert), self._timeout)
+            try:
+                target = parts.path + (f"?{parts.query}" if parts.query else "")
+                async with transport.stream("GET", target) as stream:
+                    if (status := stream.status) == 200:
+                        yield stream
+                        return
+                    if status not in (301, 302, 303, 307, 308):
+                        break
+                    url = urljoin(url, stream.headers.get("Location", ""))
+            finally:
+                await transport.close()
+        raise IncusConnectionError(f"GET {url}: HTTP {status}: this is no server of simplestreams")
 
 
 def _endpoint(url: str) -> Endpoint:
@@ -163,8 +231,15 @@ def _endpoint(url: str) -> Endpoint:
     raise IncusInputError(f"{url!r} is no URL of a server of images: write https://host")
 
 
-def _images(product: Json) -> Iterator[Json]:
-    """The images of one product, in the form of Incus; ``aliases`` are mere names still."""
+def _has(image: models.Image, word: str) -> bool:
+    texts = [*(alias.name for alias in image.aliases), *image.properties.values()]
+    return image.fingerprint.startswith(word) or any(word in text.casefold() for text in texts)
+
+
+def _images(product: Json) -> Iterator[tuple[Json, list[str]]]:
+    """The images of one product, in the form of Incus, with the paths of their files; ``aliases`` are mere names
+    still.
+    """
     for serial, version in product["versions"].items():
         try:
             created = datetime.strptime(serial[:8], "%Y%m%d")
@@ -182,7 +257,8 @@ def _images(product: Json) -> Iterator[Json]:
         ]
         for item, root in pairs:
             if item.get("path") and _fingerprint(item, root):
-                yield _image(product, serial, version, created, item, root)
+                paths = [str(each["path"]) for each in (item, root) if each is not None]
+                yield _image(product, serial, version, created, item, root), paths
 
 
 def _image(product: Json, serial: str, version: Json, created: datetime, item: Json, root: Json | None) -> Json:

@@ -234,7 +234,7 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
     ),
     "source": (
         lambda c, bad: c.instances.create("c1", bad),
-        ["busybox", 5, None, [BUSYBOX], b"x", {"type": {1, 2}}, {"type": b"image"}],
+        ["", 5, None, [BUSYBOX], b"x", {"type": {1, 2}}, {"type": b"image"}],
         "source|JSON",
     ),
     "command": (

@@ -714,7 +714,8 @@ async def test_an_untrusted_client_is_told_so_and_a_missing_socket_is_named(daem
     [
         *(("get", (name,), {}) for name in ("", ".", "..", 5, None, b"c1", "\ud800")),
         ("create", ("", BUSYBOX), {}),
-        ("create", ("c1", "busybox"), {}),
+        ("create", ("c1", ["busybox"]), {}),
+        ("create", ("c1", ""), {}),
         ("create", ("c1", BUSYBOX), {"config": {"limits.cpu": 1.5}}),
         ("create", ("c1", BUSYBOX), {"config": ["limits.cpu"]}),
         ("create", ("c1", BUSYBOX), {"devices": {"root": "disk"}}),

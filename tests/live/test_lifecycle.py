@@ -15,6 +15,7 @@ from incus_sdk import (
     IncusOperationError,
     IncusTimeoutError,
     Instance,
+    Progress,
 )
 
 
@@ -33,6 +34,42 @@ async def test_launch_takes_an_alias_or_a_fingerprint_and_returns_a_running_inst
     box = await client.instances.launch(given, name, config={"user.a": 1}, description="mine")
     assert (box.name, box.status, box.config["user.a"], box.description) == (name, "Running", "1", "mine")
     await box.delete(force=True, wait=True)
+
+
+async def test_a_launch_is_one_operation_and_tells_how_far_it_is(client: Client, name: str) -> None:
+    async def operations() -> set[str]:
+        return {url for urls in (await client.query("GET", "/1.0/operations")).values() for url in urls}
+
+    before, told = await operations(), list[Progress]()
+    box = await client.instances.launch("busybox", name, progress=told.append)
+    assert len(await operations() - before) == 1
+    assert {update.stage for update in told} == {"create_instance_from_image_unpack"}
+    assert max(update.percent or 0 for update in told) > 50
+    assert all(update.text and update.speed for update in told)
+    await box.delete(force=True, wait=True)
+
+    told.clear()
+    async with client.instances.temporary("busybox", progress=told.append):
+        assert told
+    told.clear()
+    stopped = await client.instances.create(name, "busybox", wait=True, progress=told.append)
+    assert (bool(told), stopped.status) == (True, "Stopped")
+    await stopped.delete(wait=True)
+
+
+async def test_a_launch_whose_progress_is_not_wanted_leaves_nothing(client: Client) -> None:
+    def progress(update: Progress) -> None:
+        raise LookupError(update.text)
+
+    with pytest.raises(LookupError, match="Unpacking"):
+        await client.instances.launch("busybox", progress=progress)
+    assert await names(client) == []
+
+
+async def test_a_virtual_machine_is_not_launched_from_a_containers_image(client: Client) -> None:
+    with pytest.raises((IncusOperationError, IncusAPIError, IncusNotFoundError), match=r"(?i)type|virtual|not found"):
+        await client.instances.launch("busybox", vm=True)
+    assert await names(client) == []
 
 
 async def test_a_temporary_instance_is_made_up_a_name_and_gone_after_the_block(client: Client) -> None:

@@ -11,6 +11,8 @@ from typing import Any, assert_type
 from incus_sdk import (
     Client,
     Event,
+    F,
+    Filter,
     Gap,
     Instance,
     InstanceState,
@@ -46,6 +48,11 @@ async def clients() -> None:
 
 
 async def profiles(client: Client) -> None:
+    assert_type((F("a") == "b") & ~F("c").isin(["d"]) | (F("e") != 1), Filter)
+    assert_type((await client.server.get()).config, dict[str, str])
+    assert_type([warning.severity for warning in await client.warnings.list()], list[str])
+    async with client.server.editing() as draft:
+        assert_type(draft.environment.server_version, str)
     assert_type(client.profiles, ProfilesAPI)
     assert_type(client.profiles["x"], Profile)
     assert_type(await client.profiles.list(), list[Profile])

@@ -60,6 +60,8 @@ BEGUN = http(202, {"type": "async", "metadata": operation(103)})
 DROPPED = b""
 GATEWAY = b"HTTP/1.1 504 X\r\nContent-Type: text/html\r\nContent-Length: 6\r\n\r\n<html>"
 DONE = sync({})
+UNREAD = asyncio.Event()
+"""In the place of a reply: an upload is not read, and never answered."""
 
 
 class Server:
@@ -82,6 +84,8 @@ class Server:
                     self.requests.append(request := f"{method} {target.partition('?')[0]}")
                     self.got.notify_all()
                 reply = self._next(request)
+                if "chunked" in head and reply is not UNREAD:
+                    await reader.readuntil(b"0\r\n\r\n")
                 while isinstance(reply, asyncio.Event):
                     await reply.wait()
                     reply = self._next(request)
@@ -252,6 +256,69 @@ async def test_an_upload_that_is_cancelled_stops_at_once(server: Server, client:
     assert stopped.is_set()
 
 
+UPLOADS: dict[str, tuple[list[Reply], bytes, list[bool]]] = {
+    "not whole, so that it starts nothing": ([UNREAD], SUCCESS, []),
+    "and made before it could be stopped": ([BEGUN], SUCCESS, [True]),
+    "and stopped, or made a moment later": ([BEGUN], CANCELLED, [False]),
+    "and failed": ([BEGUN], FAILURE, []),
+}
+
+
+@pytest.mark.parametrize(("replies", "end", "told"), UPLOADS.values(), ids=UPLOADS)
+async def test_what_an_upload_made_that_was_given_up_is_undone(
+    server: Server, client: Client, replies: list[Reply], end: bytes, told: list[bool]
+) -> None:
+    post, answer, undone, sent = "POST /1.0/images", asyncio.Event(), list[bool](), asyncio.Event()
+
+    async def content() -> AsyncIterator[bytes]:
+        yield b"x"
+        if replies == [UNREAD]:
+            await asyncio.Event().wait()
+        sent.set()
+
+    async def undo(made: bool) -> None:
+        undone.append(made)
+
+    server.replies = {post: replies if replies == [UNREAD] else [answer, *replies], WAIT: [end], DELETE: [DONE]}
+    making = asyncio.create_task(incus_sdk.operations.make(client._scope, "/1.0/images", content(), undo))
+    await server.asked(post)
+    if replies != [UNREAD]:
+        await sent.wait()
+        await asyncio.sleep(0.01)
+    making.cancel()
+    await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert undone == told
+    assert server.requests == ([post] if replies == [UNREAD] else [post, DELETE, WAIT])
+
+
+async def test_what_is_held_is_let_go_however_that_comes(server: Server, client: Client) -> None:
+    post, answer, seen = "POST /1.0/images", asyncio.Event(), list[str]()
+
+    async def hold() -> None:
+        async with incus_sdk.operations.held(client._scope, "/1.0/images") as operation:
+            seen.append(operation.id)
+            raise LookupError
+
+    server.replies = {post: [BEGUN], DELETE: [DONE]}
+    with pytest.raises(LookupError):
+        await hold()
+    assert (seen, server.requests) == ([ID], [post, DELETE])
+
+    server.requests.clear()
+    server.replies[post] = [answer, BEGUN]
+    holding = asyncio.create_task(hold())
+    await server.asked(post)
+    holding.cancel()
+    await asyncio.sleep(0)
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await holding
+    assert (seen, server.requests) == ([ID], [post, DELETE])
+
+
 async def test_a_timeout_cancels_nothing(server: Server, client: Client) -> None:
     server.replies = {WAIT: [asyncio.Event()]}
     with pytest.raises(IncusTimeoutError, match=f"{ID}.*0.05 s and goes on"):
@@ -268,8 +335,9 @@ async def test_an_answer_at_once_where_an_operation_was_expected_is_an_error(ser
 PROGRESS: list[tuple[Any, Progress]] = [
     (None, Progress("")),
     ({"fds": {}}, Progress("")),
-    ({"download_progress": "rootfs: 45% (3.31MB/s)"}, Progress("rootfs: 45% (3.31MB/s)", percent=45)),
-    ({"create_backup_progress": "17.85MB (3.31MB/s)"}, Progress("17.85MB (3.31MB/s)")),
+    ({"download_progress": "rootfs: 45% (3.31MB/s)"}, Progress("rootfs: 45% (3.31MB/s)", "", 45, None, 3_310_000)),
+    ({"create_backup_progress": "17.85MB (3.31MB/s)"}, Progress("17.85MB (3.31MB/s)", "", None, 17_850_000, 3_310_000)),
+    ({"fs_progress": "c1: 512B (1kB/s)"}, Progress("c1: 512B (1kB/s)", "", None, 512, 1000)),
     (
         {
             "create_image_from_container_pack_progress": "Image pack: 12MB",

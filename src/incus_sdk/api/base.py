@@ -357,8 +357,8 @@ class Collection(Generic[R]):
 
         ``recursion``: 0 gives handles that know only their name, 1 their records, in one request. ``filter``: which of
         them, built as ``F("name") == "web"`` or as the server writes it, ``name eq web``. ``all_projects``: those of
-        every project. ``project``: those of this one, instead of the client's. ``target``: those on a cluster member, of
-        volumes; for instances it is ``F("location") == "node1"``.
+        every project. ``project``: those of this one, instead of the client's. ``target``: those on a cluster member,
+        of volumes; for instances it is ``F("location") == "node1"``.
 
         Raises `IncusInputError` for what this list does not take, `IncusUnsupportedError` for what the server does not
         know yet. ``GET`` of the collection's path.

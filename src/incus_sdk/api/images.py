@@ -2,21 +2,33 @@
 
 from __future__ import annotations
 
+import asyncio
 import builtins
 import hashlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import ExitStack
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, suppress
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, ClassVar, Literal, TypedDict, Unpack, overload
+from typing import IO, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 from .. import models, wire
 from ..connection.config import Config, Remote
-from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
+from ..connection.dial import dialled
+from ..exceptions import (
+    IncusAPIError,
+    IncusConnectionError,
+    IncusInputError,
+    IncusNotFoundError,
+    IncusOperationError,
+)
+from ..migration import Mode, addresses_of, same_server
 from ..models.base import Json
-from ..operations import Operation, operate, perform
+from ..operations import Operation, finish, held, make, operate, perform
+from ..scope import Scope, Scoped, scope_of
 from ..transport import Endpoint, Stream
 from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, prepared
 from .streams import Content, OnProgress, checked_content, form, metered, parts, pieces, size_of, whole_file
@@ -25,6 +37,10 @@ _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
 """What the second part of an image in two files is called."""
 _BUILT_IN = {"docker": Remote("docker", ("https://docker.io",), protocol="oci", public=True)}
 """Remotes on top of those of the ``incus`` command, which may mean another by the name."""
+_PAUSES = (0.05, 0.1, 0.2, 0.4)
+# Seconds between looks for an image of a download that was cancelled too late.
+_UNREACHABLE = re.compile(r"\b(dial|x509|tls|connection refused|no route to host|i/o timeout)\b", re.IGNORECASE)
+"""What a server says of another one that it cannot connect to."""
 
 
 class ImageUpload(TypedDict, total=False):
@@ -113,6 +129,78 @@ class Image(models.Image, Editable[models.ImagePut]):
             if hash.hexdigest() != image["fingerprint"] and stream.headers.get("X-Incus-Type") != "oci":
                 raise IncusConnectionError(f"image {image['fingerprint']} came with another hash: {hash.hexdigest()}")
         return [Path(targets[name]) for name in files]
+
+    async def copy(
+        self,
+        to: Scoped,
+        *,
+        aliases: Sequence[str] = (),
+        copy_aliases: bool = False,
+        mode: Mode = "pull",
+        addresses: Sequence[str] | None = None,
+        public: bool = False,
+        auto_update: bool = False,
+        progress: OnProgress | None = None,
+    ) -> Image:
+        """Copy it to another server, or to another project; returns the copy, read.
+
+            await client.images["8a5b"].copy(other_client, aliases=["debian/13"])
+
+        ``aliases``: names for it there; ``copy_aliases``: those that it has here as well. ``mode``: ``pull``, the other
+        server connects to this one; ``push``, the other way round; ``relay``, neither can, and all goes through this
+        program, as it does between projects of one server. ``addresses``: of the server that is connected to, as
+        ``https://host:8443``, tried in turn; None: as it says itself. ``public``: anybody who reaches the other server
+        may get it. ``auto_update``: it follows its first alias here; for a public image, pulled. ``progress``: told how
+        far it is, of a relay in bytes, as stage ``relay``.
+
+        An image that is there already stays as it is, but for the aliases. Raises `IncusOperationError` if it fails,
+        `IncusConflictError` for an alias that is taken. Failed or cancelled, it leaves nothing: what a server cannot be
+        stopped from is waited for, and removed.
+
+        ``POST /1.0/images``; here ``POST /1.0/images/{fingerprint}/secret``, ``POST /1.0/images/{fingerprint}/export``
+        or ``GET /1.0/images/{fingerprint}/export``.
+        """
+        group, names = ImagesAPI(scope_of(to)), [{"name": name} for name in wire.texts(aliases, "aliases")]
+        if mode not in get_args(Mode):
+            raise IncusInputError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
+        if await same_server(self._scope, group._scope):
+            mode = "relay"
+        original = models.Image((await self._fresh())[0])
+        if auto_update and (mode != "pull" or not original.public or not original.aliases):
+            raise IncusInputError("auto_update is for an image that is public, has an alias, and is pulled by a server")
+        if copy_aliases:
+            names = [*(alias.raw for alias in original.aliases), *names]
+        target = group[original.fingerprint]
+        async with AsyncExitStack() as undo:
+            if not await target.exists():
+                copying = _Copying(self, original, target, progress)
+                if mode == "relay":
+                    operation = await copying.relayed()
+                elif mode == "push":
+                    operation = await copying.pushed(await addresses_of(group._scope, mode, addresses))
+                else:
+                    operation = await copying.pulled(await addresses_of(self._scope, mode, addresses), auto_update)
+                # An OCI image that was relayed is named by the hash of its content from then on.
+                metadata = operation.metadata if operation else None
+                target = group[(metadata or {}).get("fingerprint") or original.fingerprint]
+                undo.push_async_callback(_gone, target)
+                await target._become(original, public, auto_update)
+            for alias in names:
+                made = await group.aliases.create(
+                    alias["name"], target=target.fingerprint, description=alias.get("description") or ""
+                )
+                undo.push_async_callback(_gone, made)
+            await target.refresh()
+            undo.pop_all()
+        return target
+
+    async def _become(self, original: models.Image, public: bool, auto_update: bool) -> None:
+        """Take over what does not come with the content, or not in each way."""
+        await self.refresh()
+        body = {key: original.raw.get(key) for key in ("expires_at", "properties")}
+        body |= {"public": public, "auto_update": auto_update}
+        if body != {key: self.raw.get(key) for key in body}:
+            await self.replace({**body, "profiles": self.profiles}, self.etag)
 
     async def push(
         self,
@@ -307,20 +395,20 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
 
         ``body``: what the image gets here, none of which comes with it; properties neither. ``POST /1.0/images``.
         """
-        source = {"mode": "push", "type": "image", "fingerprint": fingerprint}
-        body_ = prepared(body) | {"source": source}
-        return _secret(await operate(self._scope, "POST", wire.path(*self._path), body=body_, wait=False))
+        expected = prepared(body) | _pushed(fingerprint)
+        return _secret(await operate(self._scope, "POST", wire.path(*self._path), body=expected, wait=False))
 
     async def resolve(self, name: str) -> models.InstanceSource:
         """What the name of an image means, as the source of an instance.
 
         ``name``: an alias of this server, or a fingerprint or enough of its beginning; or as the ``incus`` command
-        writes it ``images:debian/13``, with a remote of its configuration: a server of simplestreams, a public server
-        of Incus, or a registry of OCI images as ``docker:nginx`` (extension ``instance_oci``). It is this server that
-        downloads from there, once something is made of it; nobody asks the other before.
+        writes it ``images:debian/13``, with a remote of its configuration: a server of simplestreams, a server of
+        Incus, or a registry of OCI images as ``docker:nginx`` (extension ``instance_oci``). It is this server that
+        downloads from there, once something is made of it. Only a server of Incus that is not public is asked before,
+        as the client that the configuration says, for a secret that opens the image, once.
 
-        Raises `IncusNotFoundError` for a name that is neither, `IncusInputError` for a remote that gives out no images
-        in public. ``GET /1.0/images/aliases/{name}``, ``GET /1.0/images/{fingerprint}``.
+        Raises `IncusNotFoundError` for a name that is neither. ``GET /1.0/images/aliases/{name}``,
+        ``GET /1.0/images/{fingerprint}``; there ``POST /1.0/images/{fingerprint}/secret`` too.
         """
         if not isinstance(name, str) or not name:
             raise IncusInputError(f"image must be an alias or a fingerprint, not {name!r}")
@@ -329,6 +417,8 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         if remote is not None and image and not self._is_here(remote):
             if remote.protocol == "oci":
                 await self._scope.require("instance_oci", f"the OCI image {name!r}")
+            if remote.protocol == "incus" and not remote.public:
+                return await _private_source(Config().remote(prefix), image)
             return _remote_source(remote, image)
         here = image if remote is not None and image else name
         if await self.aliases.exists(here):
@@ -396,11 +486,6 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
 
 
 def _remote_source(remote: Remote, image: str) -> models.InstanceSource:
-    if remote.protocol == "incus" and not remote.public:
-        raise IncusInputError(
-            f"the remote {remote.name} is no public server of images: create_from() copies from it, by a secret of its "
-            "Image.create_secret()"
-        )
     source: models.InstanceSource = {
         "type": "image",
         "mode": "pull",
@@ -413,6 +498,117 @@ def _remote_source(remote: Remote, image: str) -> models.InstanceSource:
     return source
 
 
+async def _private_source(remote: Remote, name: str) -> models.InstanceSource:
+    scope = Scope(dialled(remote)).with_(project=remote.project)
+    try:
+        there = ImagesAPI(scope)
+        try:
+            key = (await there.aliases.get(name)).target
+        except IncusNotFoundError:
+            key = name
+        image = await there.get(key)
+        source: models.InstanceSource = {
+            "type": "image",
+            "mode": "pull",
+            "protocol": "incus",
+            "server": (await addresses_of(scope, "pull", None))[0],
+            "certificate": (await scope.server())["environment"]["certificate"],
+            "fingerprint": image.fingerprint,
+        }
+        if scope.project:
+            source["project"] = scope.project
+        if not image.public:
+            source["secret"] = await image.create_secret()
+        return source
+    finally:
+        await scope.transport.close()
+
+
+@dataclass(frozen=True)
+class _Copying:
+    """An image on its way to another server, where ``target`` is to be it."""
+
+    source: Image
+    original: models.Image
+    target: Image
+    progress: OnProgress | None
+
+    async def pulled(self, addresses: Sequence[str], by_alias: bool) -> Operation | None:
+        """The other server connects to this one."""
+        scope, fingerprint = self.source._scope, self.original.fingerprint
+        source: Json = {"type": "image", "mode": "pull", "protocol": "incus", "image_type": self.original.type}
+        source["certificate"] = (await scope.server())["environment"]["certificate"]
+        if scope.project:
+            source["project"] = scope.project
+        source |= {"alias": self.original.aliases[0].name} if by_alias else {"fingerprint": fingerprint}
+        async with AsyncExitStack() as stack:
+            if not self.original.public:
+                opened = held(scope, wire.path("images", fingerprint, "secret"))
+                source["secret"] = _secret(await stack.enter_async_context(opened))
+            return await self._tried(
+                addresses, lambda address: self._make(self.target._scope, (), {"source": {**source, "server": address}})
+            )
+
+    async def pushed(self, addresses: Sequence[str]) -> Operation | None:
+        """This server connects to the other."""
+        scope, fingerprint = self.target._scope, self.original.fingerprint
+        body = {"certificate": (await scope.server())["environment"]["certificate"], "project": scope.project or ""}
+        async with held(scope, wire.path("images"), _pushed(fingerprint)) as expecting:
+            body["secret"] = _secret(expecting)
+            return await self._tried(
+                addresses,
+                lambda address: self._make(self.source._scope, (fingerprint, "export"), {**body, "target": address}),
+            )
+
+    async def relayed(self) -> Operation | None:
+        """Both are connected to this program, which hands on what comes."""
+        fingerprint, headers = self.original.fingerprint, {"Content-Type": "application/octet-stream"}
+        async with self.source._scope.download("GET", wire.path("images", fingerprint, "export")) as stream:
+            content_type = stream.headers.get("Content-Type", "")
+            if content_type.startswith("multipart/"):
+                headers["Content-Type"] = content_type  # two files, in the form that an upload has
+            elif self.original.filename:
+                headers["X-Incus-filename"] = self.original.filename
+            if stream.headers.get("X-Incus-Type") != "oci":
+                headers["X-Incus-fingerprint"] = fingerprint
+            content = metered(stream.chunks(), "relay", self.original.size, self.progress)
+            return await make(self.target._scope, wire.path("images"), content, self._undo, headers=headers)
+
+    async def _make(self, scope: Scope, segments: tuple[str, ...], body: Json) -> Operation | None:
+        return await make(scope, wire.path("images", *segments), body, self._undo, self.progress)
+
+    async def _undo(self, made: bool) -> None:
+        for pause in () if made else _PAUSES:
+            if await self.target.exists():
+                break
+            await asyncio.sleep(pause)
+        await _gone(self.target)
+
+    async def _tried(
+        self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[Operation | None]]
+    ) -> Operation | None:
+        """``attempt`` with one address after the other."""
+        for address in addresses:
+            try:
+                return await attempt(address)
+            except (IncusAPIError, IncusOperationError) as error:
+                if not _UNREACHABLE.search(str(error)):
+                    raise
+                if address == addresses[-1]:
+                    raise IncusOperationError(
+                        f"{error}; none of {', '.join(addresses)} can be reached from there: give others as "
+                        "addresses=, or use mode='relay', which needs none",
+                        response=error.response,
+                    ) from error
+        raise AssertionError("unreachable")
+
+
+async def _gone(made: Image | ImageAlias) -> None:
+    """Delete what is not wanted any longer."""
+    with suppress(IncusNotFoundError):
+        await finish(made.delete(wait=True) if isinstance(made, Image) else made.delete())
+
+
 async def _received(stream: Stream, total: int | None, progress: OnProgress | None) -> AsyncIterator[tuple[str, bytes]]:
     """The pieces of an export, each with what its file is called in a form, also where it is one alone."""
     body = metered(stream.chunks(), "download", total, progress)
@@ -423,6 +619,11 @@ async def _received(stream: Stream, total: int | None, progress: OnProgress | No
     else:
         async for piece in body:
             yield "metadata", piece
+
+
+def _pushed(fingerprint: str) -> Json:
+    """What announces to a server that this image will be pushed there."""
+    return {"source": {"mode": "push", "type": "image", "fingerprint": fingerprint}}
 
 
 def _secret(operation: Operation) -> str:

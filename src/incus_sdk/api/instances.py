@@ -9,7 +9,7 @@ import secrets
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Protocol, Self, Unpack, overload
+from typing import Any, ClassVar, Literal, Self, Unpack, overload
 from urllib.parse import unquote
 
 from .. import models, wire
@@ -27,7 +27,7 @@ from ..migration import same_server
 from ..models.base import Json
 from ..operations import Operation, finish, operate, perform
 from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
-from ..scope import Scope
+from ..scope import Scoped, scope_of
 from .backups import InstanceBackupsAPI, made, overrides, restore
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, Writable, Writes, prepared
 from .copies import HowToMigrate, InstanceCopy, copy_instance, other_project
@@ -65,7 +65,7 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
         await super().rename(new_name)
         self._path = (*self._path[:-1], _twice(new_name))
 
-    async def copy(self, name: str, *, to: HasInstances | None = None, **options: Unpack[InstanceCopy]) -> Instance:
+    async def copy(self, name: str, *, to: Scoped | None = None, **options: Unpack[InstanceCopy]) -> Instance:
         """Make an instance of it: see `Instance.copy`. ``POST /1.0/instances``."""
         return await _copied(self, name, to, True, False, options)
 
@@ -416,7 +416,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFile
         self,
         name: str | None = None,
         *,
-        to: HasInstances | None = None,
+        to: Scoped | None = None,
         instance_only: bool = False,
         refresh: bool = False,
         **options: Unpack[InstanceCopy],
@@ -440,7 +440,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFile
         self,
         name: str | None = None,
         *,
-        to: HasInstances | None = None,
+        to: Scoped | None = None,
         pool: str | None = None,
         project: str | None = None,
         target: str | None = None,
@@ -465,7 +465,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFile
         ``POST /1.0/instances/{name}``.
         """
         if to is not None:
-            place = _group(to)._scope
+            place = scope_of(to)
             if not await same_server(self._scope, place):
                 if not live and (await self.refresh()).status != "Stopped":
                     raise IncusInputError(f"{self.name} is {self.status}: stop it first, or move it with live=True")
@@ -725,8 +725,8 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
 
         ``source``: the path of the file, its bytes, or an async iterable of them; streamed. ``name``, ``pool``: None
         for those that it had. ``config``, ``devices``: on top of its own, each key for itself, a profile's device being
-        named whole (extension ``backup_override_config``, which has no way to write a space). ``progress``: told how much was sent, in bytes,
-        as stage ``upload``, and then what the server says.
+        named whole (extension ``backup_override_config``, which has no way to write a space). ``progress``: told how
+        much was sent, in bytes, as stage ``upload``, and then what the server says.
 
         Raises `IncusAPIError` for what is no backup, `IncusOperationError` where there is such an instance already.
         ``POST /1.0/instances``.
@@ -948,30 +948,17 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         return await self[name].put_files(path, content)
 
 
-class HasInstances(Protocol):
-    """A client."""
-
-    _scope: Scope
-
-
-def _group(to: HasInstances) -> InstancesAPI:
-    group = getattr(to, "instances", None)
-    if not isinstance(group, InstancesAPI):
-        raise IncusInputError(f"to must be a client, not {type(to).__name__}")
-    return group
-
-
 async def _copied(
     source: Resource,
     name: str | None,
-    to: HasInstances | None,
+    to: Scoped | None,
     instance_only: bool,
     refresh: bool,
     options: InstanceCopy,
 ) -> Instance:
     if name is None and to is None:
         raise IncusInputError("give the copy a name, or say to which server")
-    group = InstancesAPI(source._scope) if to is None else _group(to)
+    group = InstancesAPI(source._scope if to is None else scope_of(to))
     target = group[source._path[1] if name is None else name]
     await copy_instance(source, target, instance_only, refresh, options)
     return await target.refresh()

@@ -12,12 +12,14 @@ from typing import Any, ClassVar, Unpack
 from .. import models, wire
 from ..exceptions import IncusInputError
 from ..filters import Filter
+from ..migration import same_server
 from ..models.base import Json
 from ..operations import perform
 from ..scope import Scope
 from .backups import VolumeBackupsAPI, made, restore
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
 from .buckets import BucketsAPI
+from .copies import HowToMigrate, copy_volume, other_project
 from .files import HasFiles
 from .operations import OperationsAPI
 from .streams import Content, OnProgress
@@ -31,6 +33,17 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
     async def restore(self) -> None:
         """Bring the volume back to it. ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
         await perform(self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self._path[-1]})
+
+    async def copy(
+        self,
+        name: str,
+        *,
+        to: StoragePool | None = None,
+        config: models.Config | None = None,
+        **how: Unpack[HowToMigrate],
+    ) -> Volume:
+        """Make a volume of it: see `Volume.copy`. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
+        return await _copied(self, name, to, True, False, config, how)
 
 
 class VolumeSnapshotsAPI(
@@ -116,6 +129,32 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         """Its use of space in bytes. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/state``."""
         return models.StorageVolumeState((await self._request("GET", "state")).metadata)
 
+    async def copy(
+        self,
+        name: str | None = None,
+        *,
+        to: StoragePool | None = None,
+        volume_only: bool = False,
+        refresh: bool = False,
+        config: models.Config | None = None,
+        **how: Unpack[HowToMigrate],
+    ) -> Volume:
+        """Make a copy of a custom volume, with its snapshots; returns the copy, read.
+
+            await volume.copy("again")
+            await volume.copy(to=other_client.storage_pools["default"])
+
+        ``to``: another pool, of this server or another, or as a view of another project or member sees it; there the
+        copy may have the same name. ``volume_only``: without the snapshots. ``refresh``: bring a copy that is there up
+        to date, which sends what has changed alone. ``config``: changed keys; None removes one. ``how``: see
+        `HowToMigrate`.
+
+        Raises `IncusOperationError` if it fails. Failed or cancelled, it leaves nothing: what a server cannot be
+        stopped from is waited for, and removed. ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
+        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}`` too.
+        """
+        return await _copied(self, name, to, volume_only, refresh, config, how)
+
     async def move(
         self,
         pool: str | None = None,
@@ -123,16 +162,32 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         project: str | None = None,
         target: str | None = None,
         new_name: str | None = None,
+        to: StoragePool | None = None,
+        **how: Unpack[HowToMigrate],
     ) -> None:
-        """Move a custom volume to another pool, project or cluster member, with its snapshots; this handle goes with
-        it.
+        """Move a custom volume to another pool, project, cluster member or server, with its snapshots; this handle goes
+        with it.
 
-        ``pool``, ``project``, ``target`` (a member), ``new_name``: None keeps what it is. No running instance may use
-        it. Nothing but the name being new, it is a `rename`. On the way to another member servers lose its description
-        and configuration. Raises `IncusInputError` for another member and project at once.
+        ``pool``, ``project``, ``target`` (a member), ``new_name``: None keeps what it is. ``to``: a pool of another
+        server, to which it is copied (``how``: see `HowToMigrate`) and here deleted; or one of any view of this server.
+        No running instance may use it, and to another server none at all. Nothing but the name being new, it is a
+        `rename`. On the way to another member servers lose its description and configuration. Raises `IncusInputError`
+        for another member and project at once.
 
         ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
         """
+        if to is not None:
+            place = _pool(to)._scope
+            if not await same_server(self._scope, place):
+                if users := (await self.refresh()).used_by:
+                    raise IncusInputError(f"{self.name} is used by {', '.join(users)}: detach it first")
+                copy = await self.copy(new_name, to=to, **how)
+                await self.delete()
+                self._path, self._scope = copy._path, copy._scope
+                self._load(copy.raw, copy.etag)
+                return
+            pool, target = pool or to._path[-1], target or place.target
+            project = project or other_project(self._scope, place)
         if target is not None and project is not None:
             raise IncusInputError("servers cannot move a volume to another member and project at once: one by one")
         # Servers take no move without a pool, not even to another project.
@@ -362,6 +417,29 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
         /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
         """
         return await self[pool_name].volumes.rename(_key(volume_type, volume_name), new_name)
+
+
+def _pool(to: StoragePool) -> StoragePool:
+    if not isinstance(to, StoragePool):
+        raise IncusInputError(f"to must be a storage pool, not {type(to).__name__}")
+    return to
+
+
+async def _copied(
+    source: Volume | VolumeSnapshot,
+    name: str | None,
+    to: StoragePool | None,
+    volume_only: bool,
+    refresh: bool,
+    config: models.Config | None,
+    how: HowToMigrate,
+) -> Volume:
+    if name is None and to is None:
+        raise IncusInputError("give the copy a name, or say to which pool")
+    volumes = VolumesAPI(source._scope, *source._path[:2]) if to is None else _pool(to).volumes
+    target = volumes[_key("custom", source._path[4] if name is None else name)]
+    await copy_volume(source, target, volume_only, refresh, config, how)
+    return await target.refresh()
 
 
 def _checked_type(type: str) -> str:

@@ -21,7 +21,15 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from incus_sdk import Client, IncusConnectionError, IncusInputError, IncusNotFoundError, IncusUnsupportedError
+from incus_sdk import (
+    Client,
+    IncusConnectionError,
+    IncusInputError,
+    IncusNotFoundError,
+    IncusUnsupportedError,
+    Progress,
+    models,
+)
 from incus_sdk.simplestreams import SimpleStreams
 from incus_sdk.testing import Daemon
 from tests.live.inside import serving
@@ -175,6 +183,53 @@ async def test_a_name_leads_to_the_newest_image_of_its_kind(there: SimpleStreams
             await there.resolve(name, **how)  # type: ignore[arg-type]
 
 
+async def test_images_are_found_by_words_architecture_and_type(there: SimpleStreams) -> None:
+    whole = await there.list()
+    for words, how, count in (
+        (["BUSY"], {}, 8),
+        (["busybox/1", "arm64"], {}, 2),
+        (["20260101", "busybox"], {"architecture": "amd64"}, 2),
+        ([], {"architecture": "x86_64", "type": VIRTUAL}, 2),
+        (["busybox/1"], {"type": "container", "architecture": "arm64"}, 1),
+        ([whole[0].fingerprint[:10]], {}, len([1 for image in whole if image.fingerprint == whole[0].fingerprint])),
+        (["busybox", "nothing"], {}, 0),
+    ):
+        assert len(await there.list(*words, **how)) == count, words  # type: ignore[arg-type]
+
+
+async def test_an_image_is_downloaded_whole_and_uploaded_where_the_server_is_out_of_reach(
+    client: Client, there: SimpleStreams, streams: Streams, tmp_path: Path
+) -> None:
+    image, told = await there.resolve("busybox"), list[Progress]()
+    files = await there.download(image, tmp_path / "meta", tmp_path / "root", progress=told.append)
+    assert files == [tmp_path / "meta", tmp_path / "root"]
+    assert sha256(*(file.read_bytes() for file in files)) == image.fingerprint
+    assert (told[-1].stage, told[-1].percent, told[-1].processed) == ("download", 100, image.size)
+    here = await client.images.create(files[0], rootfs=files[1], fingerprint=image.fingerprint, wait=True)
+    async with client.instances.temporary(here.fingerprint) as box:
+        assert await box.path("/mark").read_text() == "20260202_00:00 amd64"
+    await here.delete(wait=True)
+
+
+async def test_what_comes_damaged_or_not_at_all_leaves_no_file(streams: Streams, pair: Pair, tmp_path: Path) -> None:
+    own = Streams(dict(streams.files))
+    async with serving(None, own.answer, pair.tls) as url:
+        server = SimpleStreams(f"{url}/moved", server_cert=pair.certificate)
+        image = await server.resolve("busybox")
+        path = "/images/amd64/20260202_00:00/root.tar.xz"
+        with pytest.raises(IncusInputError, match="two files"):
+            await server.download(image, tmp_path / "meta")
+        own.files[path] = own.files[path][:-1] + b"X"
+        with pytest.raises(IncusConnectionError, match=f"{image.fingerprint} came with another hash"):
+            await server.download(image, tmp_path / "meta", tmp_path / "root")
+        del own.files[path]
+        with pytest.raises(IncusConnectionError, match="HTTP 404"):
+            await server.download(image, tmp_path / "meta", tmp_path / "root")
+        with pytest.raises(IncusNotFoundError, match="has no image"):
+            await server.download(models.Image({"fingerprint": "0" * 64}), tmp_path / "meta")
+    assert list(tmp_path.iterdir()) == []
+
+
 async def test_a_server_is_asked_again_when_what_is_known_is_old(streams: Streams, pair: Pair) -> None:
     async with serving(None, streams.answer, pair.tls) as url:
         kept, forgetful = (SimpleStreams(url, server_cert=pair.certificate, max_age=age) for age in (3600, 0))
@@ -254,7 +309,7 @@ async def test_names_mean_what_the_command_means_by_them(
         assert await client.images.resolve(given) == source
     await client.images.delete_alias(f"{name}:x")
     for given, error, word in (
-        ("private:x", IncusInputError, "no public server"),
+        ("private:x", IncusInputError, "needs a client certificate"),
         ("nowhere:x", IncusNotFoundError, "no remote 'nowhere'"),
         ("self:nothing", IncusNotFoundError, "no image 'nothing'"),
         ("mine:", IncusNotFoundError, "no image 'mine:'"),
