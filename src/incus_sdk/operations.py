@@ -45,6 +45,7 @@ class Progress:
     text: str
     """The server's own words, as ``Unpacking image: 64% (17.85MB/s)``; empty if it said nothing."""
     stage: str = ""
+    """What it is about, in the server's terms: ``download``, ``create_backup``, ``fs`` of a migration."""
     percent: int | None = None
     processed: int | None = None
     """Bytes."""
@@ -343,19 +344,19 @@ def _operation(scope: Scope, answer: wire.Answer) -> Operation | None:
 def _progress(metadata: Any) -> Progress:
     if not isinstance(metadata, Mapping):
         return Progress("")
-    text = next((str(value) for key, value in metadata.items() if key.endswith("_progress")), "")
-    parts = metadata.get("progress")
-    if not isinstance(parts, Mapping):
-        # All that downloads and migrations tell.
-        found = _PERCENT.search(text)
-        sizes = {
-            per: int(float(number) * 1000 ** ("B", "kB", "MB", "GB", "TB", "PB", "EB").index(unit))
-            for number, unit, per in _SIZE.findall(text)
-        }
-        return Progress(text, "", int(found[1]) if found else None, sizes.get(""), sizes.get("/s"))
-    return Progress(
-        text, str(parts.get("stage", "")), *(_number(parts.get(key)) for key in ("percent", "processed", "speed"))
-    )
+    key = next((key for key in metadata if key.endswith("_progress")), "")
+    text, parts = str(metadata.get(key, "")), metadata.get("progress")
+    if isinstance(parts, Mapping):
+        numbers = (_number(parts.get(name)) for name in ("percent", "processed", "speed"))
+        return Progress(text, str(parts.get("stage", "")), *numbers)
+    # All that downloads and migrations tell.
+    percent = _PERCENT.search(text)
+    sizes = {
+        per: int(float(number) * 1000 ** ("B", "kB", "MB", "GB", "TB", "PB", "EB").index(unit))
+        for number, unit, per in _SIZE.findall(text)
+    }
+    stage = key.removesuffix("_progress")
+    return Progress(text, stage, int(percent[1]) if percent else None, sizes.get(""), sizes.get("/s"))
 
 
 def _number(value: Any) -> int | None:

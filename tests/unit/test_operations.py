@@ -335,9 +335,15 @@ async def test_an_answer_at_once_where_an_operation_was_expected_is_an_error(ser
 PROGRESS: list[tuple[Any, Progress]] = [
     (None, Progress("")),
     ({"fds": {}}, Progress("")),
-    ({"download_progress": "rootfs: 45% (3.31MB/s)"}, Progress("rootfs: 45% (3.31MB/s)", "", 45, None, 3_310_000)),
-    ({"create_backup_progress": "17.85MB (3.31MB/s)"}, Progress("17.85MB (3.31MB/s)", "", None, 17_850_000, 3_310_000)),
-    ({"fs_progress": "c1: 512B (1kB/s)"}, Progress("c1: 512B (1kB/s)", "", None, 512, 1000)),
+    (
+        {"download_progress": "rootfs: 45% (3.31MB/s)"},
+        Progress("rootfs: 45% (3.31MB/s)", "download", 45, None, 3_310_000),
+    ),
+    (
+        {"create_backup_progress": "17.85MB (3.31MB/s)"},
+        Progress("17.85MB (3.31MB/s)", "create_backup", None, 17_850_000, 3_310_000),
+    ),
+    ({"fs_progress": "c1: 512B (1kB/s)"}, Progress("c1: 512B (1kB/s)", "fs", None, 512, 1000)),
     (
         {
             "create_image_from_container_pack_progress": "Image pack: 12MB",
@@ -345,7 +351,7 @@ PROGRESS: list[tuple[Any, Progress]] = [
         },
         Progress("Image pack: 12MB", "pack", None, 12000000, 9),
     ),
-    ({"x_progress": "1%", "progress": "odd"}, Progress("1%", percent=1)),
+    ({"x_progress": "1%", "progress": "odd"}, Progress("1%", "x", 1)),
 ]
 
 

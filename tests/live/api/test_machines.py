@@ -14,6 +14,8 @@ from incus_sdk import (
     IncusPreconditionError,
     Instance,
 )
+from incus_sdk.migration import Mode
+from incus_sdk.models import Config
 from tests.live.api.conftest import ROOTS
 from tests.live.machines import MachineDaemon
 
@@ -27,8 +29,14 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.fixture(scope="module")
-async def client() -> AsyncIterator[Client]:
-    async with MachineDaemon(root=ROOT, image=False) as daemon, daemon.client("https") as client:
+async def daemon() -> AsyncIterator[MachineDaemon]:
+    async with MachineDaemon(root=ROOT, image=False) as daemon:
+        yield daemon
+
+
+@pytest.fixture(scope="module")
+async def client(daemon: MachineDaemon) -> AsyncIterator[Client]:
+    async with daemon.client("https") as client:
         yield client
 
 
@@ -134,3 +142,24 @@ async def test_variables_of_a_running_machine_are_only_read(running: Instance) -
         await running.nvram[GUID]["BootOrder"].write_bytes(b"")
     with pytest.raises(IncusAPIError, match="running"):
         await running.nvram.patch({})
+
+
+async def test_a_machine_is_launched_from_an_image_of_one(client: Client, machine: Instance) -> None:
+    image = await client.images.create_from(source={"type": "instance", "name": machine.name})
+    assert image.type == "virtual-machine"
+    config: Config = {"security.secureboot": False, "limits.memory": "128MiB"}
+    async with client.instances.temporary(image.fingerprint, vm=True, config=config) as box:
+        assert (box.type, box.status) == ("virtual-machine", "Running")
+    await image.delete(wait=True)
+
+
+@pytest.mark.parametrize("mode", ["pull", "relay"])
+async def test_a_machine_is_copied_to_another_server_and_runs_there(
+    daemon: MachineDaemon, machine: Instance, mode: Mode
+) -> None:
+    async with MachineDaemon(root=ROOT, image=False, beside=daemon) as other, other.client() as client:
+        copy = await machine.copy(to=client, mode=mode, addresses=[daemon.address])
+        assert (copy.type, copy.config["limits.memory"]) == ("virtual-machine", "128MiB")
+        await copy.start(wait=True)
+        assert (await copy.get_screenshot()).startswith(b"\x89PNG")
+        await copy.stop(force=True, wait=True)
