@@ -20,16 +20,14 @@ from .exceptions import IncusInputError
 
 _PLAIN = re.compile(r"[\w/:@=-]", re.ASCII)
 
-# The parts of a regular expression that mean the same to Python's re and to the server's RE2.
-_TOKEN = re.compile(
-    r"""(?xs)
+# The parts of a regular expression that mean the same to Python's re and to the server's RE2; compiled when needed.
+_TOKEN = r"""(?xs)
     \\x[0-9a-fA-F]{2} | \\[dDwWsSbBAnrtfva] | \\[^0-9A-Za-z\x80-\U0010ffff]
     | \[ \^? \]? (?: \\[^0-9A-Za-z\x80-\U0010ffff] | \\[dDwWsSnrtfva] | \\x[0-9a-fA-F]{2} | [^]\\[] )* \]
     | \( (?! \? ) | \(\?:  | \(\?[ims]*(?:-[ims]+)?[:)] | \(\?P<\w+> | \)
     | (?: [*+?] | \{\d{1,3}\} ) \?? (?! [*+?{] )
     | [^][(){}*+?\\]
-    """
-)
+"""
 
 
 @dataclass(frozen=True)
@@ -159,10 +157,11 @@ def _pattern(pattern: str) -> str:
     Servers silently take what is none for a plain text, so that must not reach them.
     """
     tokens: list[str] = []
+    known = re.compile(_TOKEN)
     try:
         end = 0
         while end < len(pattern):
-            token = _TOKEN.match(pattern, end)
+            token = known.match(pattern, end)
             if token is None:
                 raise IncusInputError(f"servers do not know this part of a regular expression: {pattern[end:]!r}")
             tokens.append(token[0])
