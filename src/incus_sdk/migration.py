@@ -14,15 +14,16 @@ import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, TypeVar, get_args
 
 from . import wire
-from .exceptions import IncusError, IncusInputError, IncusOperationError
+from .exceptions import IncusAPIError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
 from .operations import Operation, Progress, finish, operate
 from .scope import Scope
 from .transport import WebSocket
 
+T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
 OnProgress = Callable[[Progress], None]
 Undo = Callable[[bool], Awaitable[Any]]
@@ -82,22 +83,31 @@ async def migrate(
     listening = (sender if mode == "pull" else receiver).scope
     addresses = await addresses_of(listening, mode, addresses)
     certificate = (await listening.server())["environment"]["certificate"]
+
+    async def attempt(address: str) -> None:
+        # Both sides anew for each, as none waits for the other for longer than half a minute.
+        async with _Migration(sender, receiver, undo, progress) as migration:
+            await migration.connect(mode, address, certificate)
+
+    await in_turn(addresses, attempt, _UNREACHABLE)
+
+
+async def in_turn(addresses: Sequence[str], attempt: Callable[[str], Awaitable[T]], unreachable: re.Pattern[str]) -> T:
+    """``attempt`` with one address after the other, as long as its error is one of those of ``unreachable``."""
     for address in addresses:
         try:
-            # Both sides anew for each, as none waits for the other for longer than half a minute.
-            async with _Migration(sender, receiver, undo, progress) as migration:
-                await migration.connect(mode, address, certificate)
-            return
-        except IncusOperationError as error:
-            if not _UNREACHABLE.search(str(error)):
+            return await attempt(address)
+        except (IncusAPIError, IncusOperationError) as error:
+            if not unreachable.search(str(error)):
                 raise
             if address == addresses[-1]:
                 raise IncusOperationError(
                     f"{error}; none of {', '.join(addresses)} can be reached from there: give others as addresses=, or "
                     "use mode='relay', which needs none",
-                    operation_id=error.operation_id,
+                    operation_id=getattr(error, "operation_id", ""),
                     response=error.response,
                 ) from error
+    raise AssertionError("unreachable")
 
 
 @dataclass

@@ -161,13 +161,16 @@ class Scoped(Protocol):
 
     _scope: Scope
 
+    def use_project(self, project: str) -> Any:
+        """A view for another project."""
+        ...
+
 
 def scope_of(to: Scoped) -> Scope:
     """The scope of a client that a caller gave, or `IncusInputError`."""
-    scope = getattr(to, "_scope", None)
-    if not isinstance(scope, Scope):
+    if not hasattr(to, "use_project"):  # groups have a scope too
         raise IncusInputError(f"to must be a client, not {type(to).__name__}")
-    return scope
+    return to._scope
 
 
 def _body(body: Any, headers: Headers | None) -> tuple[Body, Headers | None]:

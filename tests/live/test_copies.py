@@ -372,7 +372,7 @@ async def test_what_cannot_be_copied_says_so_before_anything_is_sent(
     for work, what in (
         (box.copy(), "give the copy a name"),
         (volume.copy(), "give the copy a name"),
-        (box.copy(to=other.instances), "must be a client"),
+        (box.copy(to=other.instances), "must be a client"),  # type: ignore[arg-type]
         (volume.copy(to=other), "must be a storage pool"),  # type: ignore[arg-type]
         (source.client.storage_pools["default"].volumes[f"container/{name}"].copy("x"), "goes with its instance"),
     ):

@@ -407,8 +407,9 @@ async def test_a_process_is_opened_by_its_block_alone(client: Client) -> None:
 
 
 SHELL = """
-import asyncio, sys
+import asyncio, signal, sys
 from incus_sdk import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background of a shell
 async def main():
     async with Client(sys.argv[1]) as client:
         print("code", await client.instances[sys.argv[2]].shell(["sh"], env={"PS1": "box> "}))

@@ -75,6 +75,7 @@ def watching() -> Generator[Seen]:
 
     original_download = Scope.download
 
+    @functools.wraps(original_download)
     @contextlib.asynccontextmanager
     async def download(scope: Scope, method: str, path: str, **named: Any) -> AsyncGenerator[Any]:
         async with original_download(scope, method, path, **named) as stream:
@@ -89,6 +90,7 @@ def watching() -> Generator[Seen]:
     }
     original_query = Client.query
 
+    @functools.wraps(original_query)
     async def query(client: Client, *arguments: Any, **named: Any) -> Any:
         token = _by_hand.set(True)
         try:

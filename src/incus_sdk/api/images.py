@@ -7,7 +7,7 @@ import builtins
 import hashlib
 import os
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,9 +23,8 @@ from ..exceptions import (
     IncusConnectionError,
     IncusInputError,
     IncusNotFoundError,
-    IncusOperationError,
 )
-from ..migration import Mode, addresses_of, same_server
+from ..migration import Mode, addresses_of, in_turn, same_server
 from ..models.base import Json
 from ..operations import Operation, finish, held, make, operate, perform
 from ..scope import Scope, Scoped, scope_of
@@ -545,8 +544,10 @@ class _Copying:
             if not self.original.public:
                 opened = held(scope, wire.path("images", fingerprint, "secret"))
                 source["secret"] = _secret(await stack.enter_async_context(opened))
-            return await self._tried(
-                addresses, lambda address: self._make(self.target._scope, (), {"source": {**source, "server": address}})
+            return await in_turn(
+                addresses,
+                lambda address: self._make(self.target._scope, (), {"source": {**source, "server": address}}),
+                _UNREACHABLE,
             )
 
     async def pushed(self, addresses: Sequence[str]) -> Operation | None:
@@ -555,9 +556,10 @@ class _Copying:
         body = {"certificate": (await scope.server())["environment"]["certificate"], "project": scope.project or ""}
         async with held(scope, wire.path("images"), _pushed(fingerprint)) as expecting:
             body["secret"] = _secret(expecting)
-            return await self._tried(
+            return await in_turn(
                 addresses,
                 lambda address: self._make(self.source._scope, (fingerprint, "export"), {**body, "target": address}),
+                _UNREACHABLE,
             )
 
     async def relayed(self) -> Operation | None:
@@ -583,24 +585,6 @@ class _Copying:
                 break
             await asyncio.sleep(pause)
         await _gone(self.target)
-
-    async def _tried(
-        self, addresses: Sequence[str], attempt: Callable[[str], Awaitable[Operation | None]]
-    ) -> Operation | None:
-        """``attempt`` with one address after the other."""
-        for address in addresses:
-            try:
-                return await attempt(address)
-            except (IncusAPIError, IncusOperationError) as error:
-                if not _UNREACHABLE.search(str(error)):
-                    raise
-                if address == addresses[-1]:
-                    raise IncusOperationError(
-                        f"{error}; none of {', '.join(addresses)} can be reached from there: give others as "
-                        "addresses=, or use mode='relay', which needs none",
-                        response=error.response,
-                    ) from error
-        raise AssertionError("unreachable")
 
 
 async def _gone(made: Image | ImageAlias) -> None:
