@@ -217,7 +217,8 @@ async def _relay(name: str, *operations: Operation) -> None:
         async with contextlib.AsyncExitStack() as stack:
             ends: list[WebSocket] = []
             for operation in operations:
-                ends.append(await operation.websocket(name))
+                # An answer to a ping could meet a side that is closing, and lose the last that it said.
+                ends.append(await operation.websocket(name, pong=False))
                 stack.push_async_callback(ends[-1].close)
             await asyncio.gather(pump(*ends), pump(*reversed(ends)))
 
