@@ -19,13 +19,12 @@ from typing import Any, Literal, Self, TypeVar, get_args
 from . import wire
 from .exceptions import IncusAPIError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
-from .operations import Operation, Progress, finish, operate
+from .operations import OnProgress, Operation, finish, operate
 from .scope import Scope
 from .transport import WebSocket
 
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
-OnProgress = Callable[[Progress], None]
 Undo = Callable[[bool], Awaitable[Any]]
 """Removes what was made; called with False where the server may be doing that itself."""
 

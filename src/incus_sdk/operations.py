@@ -211,6 +211,10 @@ class Operation(models.Operation):
         return True
 
 
+OnProgress = Callable[[Progress], None]
+"""Called with how far something is, each time that changes."""
+
+
 async def perform(
     scope: Scope,
     method: str,
@@ -220,7 +224,7 @@ async def perform(
     body: Any = None,
     headers: Headers | None = None,
     wait: bool = True,
-    progress: Callable[[Progress], None] | None = None,
+    progress: OnProgress | None = None,
 ) -> Operation | None:
     """Send a request and wait until what it asks for is done; None where the server did it at once.
 
@@ -261,7 +265,7 @@ async def make(
     path: str,
     body: Any,
     undo: Callable[[bool], Awaitable[Any]],
-    progress: Callable[[Progress], None] | None = None,
+    progress: OnProgress | None = None,
     headers: Headers | None = None,
 ) -> Operation | None:
     """``POST`` of what makes something, to its end. Cancelled meanwhile, also by an error of ``progress``, it leaves

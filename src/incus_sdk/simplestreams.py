@@ -19,9 +19,10 @@ from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
 
 from . import models
-from .api.streams import OnProgress, metered, whole_file
+from .api.streams import metered, whole_file
 from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .models.base import Json
+from .operations import OnProgress
 from .transport import Endpoint, Stream, Transport
 
 _INDEX = "streams/v1/index.json"

@@ -11,11 +11,11 @@ from typing import Any, TypeVar, Unpack
 from .. import models, wire
 from ..exceptions import IncusInputError
 from ..models.base import Json
-from ..operations import Operation, operate
+from ..operations import OnProgress, Operation, operate
 from ..scope import Scope
 from ..transport import Stream
 from .base import Deletable, Deletes, Renamable, Renames, prepared
-from .streams import Content, OnProgress, checked_content, metered, pieces, size_of, whole_file
+from .streams import Content, checked_content, metered, pieces, size_of, whole_file
 
 
 class Download:

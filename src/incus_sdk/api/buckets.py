@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Unpack
 from .. import models, wire
 from ..exceptions import IncusInputError
 from ..filters import Filter
+from ..operations import OnProgress
 from .backups import BucketBackupsAPI, made, restore
 from .base import Deletable, Deletes, Editable, Edits
-from .streams import Content, OnProgress
+from .streams import Content
 
 
 class BucketKey(models.StorageBucketKey, Editable[models.StorageBucketKeyPut], Deletable):

@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from .. import models, wire
 from ..exceptions import IncusInputError
-from ..migration import Mode, OnProgress, Side, migrate, same_server
+from ..migration import Mode, Side, migrate, same_server
 from ..models.base import Json
-from ..operations import make, perform
+from ..operations import OnProgress, make, perform
 from ..scope import Scope
 from .base import Resource, prepared
 

@@ -26,11 +26,11 @@ from ..exceptions import (
 )
 from ..migration import Mode, addresses_of, in_turn, same_server
 from ..models.base import Json
-from ..operations import Operation, finish, held, make, operate, perform
+from ..operations import OnProgress, Operation, finish, held, make, operate, perform
 from ..scope import Scope, Scoped, scope_of
 from ..transport import Endpoint, Stream
 from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, prepared
-from .streams import Content, OnProgress, checked_content, form, metered, parts, pieces, size_of, whole_file
+from .streams import Content, checked_content, form, metered, parts, pieces, size_of, whole_file
 
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
 """What the second part of an image in two files is called."""

@@ -25,7 +25,7 @@ from ..exceptions import (
 )
 from ..migration import same_server
 from ..models.base import Json
-from ..operations import Operation, finish, operate, perform
+from ..operations import OnProgress, Operation, finish, operate, perform
 from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
 from ..scope import Scoped, scope_of
 from .backups import InstanceBackupsAPI, made, overrides, restore
@@ -38,7 +38,7 @@ from .machine import MachineVerbs
 from .metadata import InstanceMetadata, TemplatesAPI
 from .operations import OperationsAPI
 from .readiness import Condition, wait_for
-from .streams import Content, OnProgress
+from .streams import Content
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between attempts to delete what is still going down
 _TAKEN = "Failed creating instance record"  # of a creation whose name is taken

@@ -14,7 +14,7 @@ from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..migration import same_server
 from ..models.base import Json
-from ..operations import perform
+from ..operations import OnProgress, perform
 from ..scope import Scope
 from .backups import VolumeBackupsAPI, made, restore
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
@@ -22,7 +22,7 @@ from .buckets import BucketsAPI
 from .copies import HowToMigrate, copy_volume, other_project
 from .files import HasFiles
 from .operations import OperationsAPI
-from .streams import Content, OnProgress
+from .streams import Content
 
 VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
 

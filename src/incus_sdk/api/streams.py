@@ -9,22 +9,19 @@ import os
 import secrets
 import tempfile
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Generator, Sequence
 from contextlib import contextmanager
 from email.parser import BytesHeaderParser
 from pathlib import Path
 from typing import IO
 
 from ..exceptions import IncusConnectionError, IncusInputError
-from ..operations import Progress
+from ..operations import OnProgress, Progress
 from ..transfer import in_thread
 from ..transport import CHUNK
 
 Content = bytes | os.PathLike[str] | AsyncIterable[bytes]
 """What is uploaded: bytes, a `Path` of a file, or an async iterable of bytes."""
-
-OnProgress = Callable[[Progress], None]
-"""Called with how far something is, each time that changes."""
 
 _HEAD = 16 * 1024  # bytes that the headers of one part may take
 
