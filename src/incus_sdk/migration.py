@@ -30,6 +30,8 @@ Undo = Callable[[bool], Awaitable[Any]]
 
 _UNREACHABLE = re.compile(r"waiting for migration \S* ?connection", re.IGNORECASE)
 """What a side says of itself that has not met the other."""
+_SAME_MOMENT = 10.0
+"""Seconds within which both sides end where all went well."""
 
 
 @dataclass(frozen=True)
@@ -157,14 +159,29 @@ class _Migration:
         return await asyncio.shield(operation)
 
     async def _ended(self, sending: Operation, receiving: Operation, relayed: Iterable[str] = ()) -> None:
-        """Wait until both have ended, or the first fails, while ``relayed`` is handed on and ``progress`` is told."""
+        """Wait until both have ended, or one fails, while ``relayed`` is handed on and ``progress`` is told.
+
+        It is the receiver that knows: before 6.0.5, one that took a volume for longer than half a minute can no longer
+        tell the sender, which then fails, or waits for ever.
+        """
         try:
             async with asyncio.TaskGroup() as group:
                 helping = [group.create_task(_relay(name, sending, receiving)) for name in relayed]
                 if self.progress is not None:
                     helping.append(group.create_task(_tell(receiving, self.progress)))
-                await asyncio.wait([group.create_task(operation._ended()) for operation in (sending, receiving)])
-                for task in helping:
+                sent, received = (group.create_task(_failure(operation)) for operation in (sending, receiving))
+                await asyncio.wait([sent, received], return_when=asyncio.FIRST_COMPLETED)
+                failure = sent.result() if sent.done() else None
+                if failure is not None and not _UNREACHABLE.search(str(failure)):
+                    await asyncio.wait([received], timeout=_SAME_MOMENT)
+                if failure is None or (received.done() and received.result() is None):
+                    failure = await received
+                if failure is not None:
+                    raise failure
+                await asyncio.wait([sent], timeout=_SAME_MOMENT)
+                if not sent.done():
+                    await sending._abandon()
+                for task in (sent, *helping):
                     task.cancel()
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
@@ -183,6 +200,14 @@ class _Migration:
                     await operation._ended()
                 if side is self.receiver:
                     await self.undo(operation.status == "Success")
+
+
+async def _failure(operation: Operation) -> IncusOperationError | None:
+    try:
+        await operation._ended()
+    except IncusOperationError as error:
+        return error
+    return None
 
 
 async def _left(operation: Operation) -> bool:

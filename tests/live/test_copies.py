@@ -6,7 +6,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import filecmp
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
@@ -313,6 +315,77 @@ async def test_within_a_server_copies_go_to_other_projects_and_pools(
         await together(*map(copied, KINDS))
     finally:
         await gone(project, pool)
+
+
+async def test_a_volume_arrives_that_takes_longer_than_the_receiver_can_tell_the_sender_of(
+    servers: dict[str, Server], nothing_left: None, name: str
+) -> None:
+    """A receiver of 6.0.4 has half a minute for all that it tells the sender of a volume, which then fails."""
+    pair = Pair("", servers["c"], servers["a"])
+    pool = pair.source.client.storage_pools["default"]
+
+    async def arrived(mode: Mode) -> None:
+        own = f"{name}-{mode}"
+        source = await pair.source.make("volume", own)
+        pair.source.file("volume", own).write_bytes(os.urandom(34 * MB))
+        copy = await source.copy(**pair.how("volume", mode))
+        sent = [each for each in await pair.source.client.operations.list() if own in str(each.resources)]
+        assert [each.status for each in sent] == ["Failure"]
+        assert filecmp.cmp(pair.source.file("volume", own), pair.target.file("volume", own), shallow=False)
+        await gone(copy, source)
+
+    await pool.patch({"config": {"rsync.bwlimit": "1MB"}})
+    try:
+        await together(*map(arrived, MODES))
+    finally:
+        await pool.patch({"config": {"rsync.bwlimit": ""}})
+
+
+RELAYED = """
+import asyncio, resource, sys
+from incus_sdk import Client
+
+async def main():
+    async with Client(sys.argv[1]) as source, Client(sys.argv[2]) as target:
+        seen = []
+        pool = target.storage_pools["default"]
+        small, large = (source.storage_pools["default"].volumes["custom/" + name] for name in sys.argv[3:5])
+        await small.copy(sys.argv[5] + "-small", to=pool, mode="relay")
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        await large.copy(sys.argv[5], to=pool, mode="relay", progress=seen.append)
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(grown // 1024, max(each.processed for each in seen), max(each.speed for each in seen))
+
+asyncio.run(main())
+"""
+
+
+async def test_a_gigabyte_goes_there_and_back_between_servers_that_do_not_see_each_other_in_flat_memory(
+    servers: dict[str, Server], nothing_left: None, name: str
+) -> None:
+    near, size = servers["a"], 1000 * MB
+    async with Daemon(root=ROOTS["7.0.2"], image=False) as daemon, daemon.client("https") as client:
+        far = Server(daemon, client)
+        volumes = [await near.make("volume", f"{name}-small"), await near.make("volume", name)]
+        original = near.file("volume", name)
+        with original.open("wb") as file:
+            for _ in range(size // MB):
+                file.write(os.urandom(MB))
+        with pytest.raises(IncusOperationError, match="none of"):
+            await volumes[1].copy(to=there(client, "volume"), addresses=[near.daemon.address])
+        for source, target, new in ((near, far, f"{name}-there"), (far, near, f"{name}-back")):
+            sockets = (str(source.daemon.socket), str(target.daemon.socket))
+            names = [volume.name for volume in volumes]
+            child = await asyncio.create_subprocess_exec(
+                sys.executable, "-c", RELAYED, *sockets, *names, new, stdout=asyncio.subprocess.PIPE
+            )
+            printed, _ = await child.communicate()
+            grown, most, speed = map(int, printed.split())
+            assert grown < 50, f"memory grew by {grown} MiB for 1 GB"
+            assert (size / 10 < most <= size * 1.1, speed > MB) == (True, True)
+            assert filecmp.cmp(original, target.file("volume", new), shallow=False)
+            volumes = [target.of("volume", f"{new}-small"), target.of("volume", new)]
+        await gone(*volumes, near.of("volume", f"{name}-small"), near.of("volume", name))
 
 
 async def test_what_cannot_be_copied_says_so_before_anything_is_sent(
