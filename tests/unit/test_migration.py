@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 import incus_sdk.api.copies
+import incus_sdk.migration
 from incus_sdk import Client, IncusInputError, IncusOperationError
 from incus_sdk.migration import Mode, Side, migrate, same_server
 from incus_sdk.scope import Scope
@@ -47,7 +48,8 @@ class Two:
 
 
 @pytest.fixture
-async def two(tmp_path: Path) -> AsyncIterator[Two]:
+async def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
+    monkeypatch.setattr(incus_sdk.migration, "_SAME_MOMENT", 0.1)
     servers = Server(), Server()
     async with AsyncExitStack() as stack:
         scopes = []
@@ -69,6 +71,15 @@ async def test_the_side_that_fails_first_says_why(two: Two) -> None:
     with pytest.raises(IncusOperationError, match="boom"):
         await two.migrate()
     assert two.undone == [False], "the receiver failed, and removes what there was itself"
+
+
+@pytest.mark.parametrize("sent", [FAILURE, asyncio.Event()], ids=["fails", "waits for ever"])
+async def test_what_the_receiver_has_is_there_even_where_the_sender(two: Two, sent: Any) -> None:
+    two.sender.replies |= {SENDER: [WAITING], WAIT: [sent]}
+    two.receiver.replies |= {RECEIVER: [ACTING], WAIT: [SUCCESS]}
+    await two.migrate()
+    assert two.undone == []
+    assert (DELETE in two.sender.requests) == (sent is not FAILURE)
 
 
 async def test_a_receiver_that_finished_before_it_could_be_ended_is_undone(two: Two) -> None:
