@@ -335,11 +335,16 @@ class Transport:
             _, writer = await self._dial(self._context())
             writer.transport.abort()
         else:
-            shown = await self.certificate()
+            shown = await self._shown()
             self._tls, self.shown = self._pin(shown), shown
 
     async def certificate(self) -> bytes:
         """The certificate (DER) that the server shows, whoever it is; it gets nothing but half a handshake."""
+        with self._errors("connecting"):
+            async with asyncio.timeout(self._timeout):
+                return await self._shown()
+
+    async def _shown(self) -> bytes:
         import ssl
 
         stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)

@@ -5,18 +5,22 @@ from __future__ import annotations
 import base64
 import builtins
 import json
+import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
 from .. import models, wire
-from ..connection.tls import fingerprint, shown_certificate
-from ..exceptions import IncusConnectionError, IncusInputError
+from ..connection.tls import fingerprint
+from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from ..operations import Operation, operate, perform
 from ..scope import Scope
-from ..transport import Endpoint
+from ..transport import Endpoint, Transport
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, prepared
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
+
+_WAITING = 10.0
+"""Seconds for a member to show its certificate, before the next one is asked."""
 
 
 class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Renamable):
@@ -302,10 +306,10 @@ async def _find_member(addresses: Sequence[str], expected: str) -> tuple[str, st
     """The first of these members that answers, and the certificate that it shows, which must be the expected one."""
     failures: builtins.list[str] = []
     for address in addresses:
-        endpoint = Endpoint.parse(f"https://{address}")
+        transport = Transport(Endpoint.parse(f"https://{address}"), timeout=_WAITING)
         try:
-            certificate = await shown_certificate(endpoint.host, endpoint.port)
-        except IncusConnectionError as error:
+            certificate = ssl.DER_cert_to_PEM_cert(await transport.certificate())
+        except (IncusConnectionError, IncusTimeoutError) as error:
             failures.append(str(error))
             continue
         if fingerprint(certificate) != expected:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 import json
@@ -15,7 +14,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..exceptions import IncusConnectionError, IncusInputError
+from ..exceptions import IncusInputError
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -204,23 +203,6 @@ def fingerprint(certificate: str) -> str:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
     except (AttributeError, ValueError):
         raise IncusInputError("a certificate must be one in PEM, as text") from None
-
-
-async def shown_certificate(host: str, port: int, timeout: float = 10) -> str:
-    """The certificate (PEM) that a server shows, whoever it is: nothing is sent to it but the TLS handshake.
-
-    ``timeout``: seconds. Raises `IncusConnectionError` if it cannot be reached in that time, or speaks no TLS.
-    """
-    try:
-        async with asyncio.timeout(timeout):
-            _, writer = await asyncio.open_connection(host, port, ssl=context(verify=False))
-    except OSError as error:  # of which TimeoutError and ssl.SSLError are kinds
-        reason = str(error) or f"no answer within {timeout} s"
-        raise IncusConnectionError(f"https://{host}:{port}: {reason}", cause=error) from error
-    try:
-        return ssl.DER_cert_to_PEM_cert(writer.get_extra_info("ssl_object").getpeercert(binary_form=True))
-    finally:
-        writer.transport.abort()
 
 
 def _read(file: str | os.PathLike[str], parameter: str) -> str:
