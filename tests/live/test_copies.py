@@ -27,6 +27,7 @@ from incus_sdk import (
     Instance,
     Progress,
 )
+from incus_sdk.api.base import Resource
 from incus_sdk.testing import Daemon
 from tests.live.api.conftest import ROOTS
 from tests.live.api.test_cluster import empty, where
@@ -225,6 +226,29 @@ async def test_a_copy_that_is_cancelled_leaves_nothing(pair: Pair, name: str, wh
                 return await gone(source)
 
     await together(*(cancelled(kind, mode) for kind in KINDS for mode in MODES))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_copy_that_is_cancelled_as_it_is_read_leaves_nothing(
+    servers: dict[str, Server], nothing_left: None, name: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source, target = await servers["a"].make(kind, name), servers["b"].of(kind, name)
+    made = asyncio.Event()
+
+    async def reading(self: Any) -> None:
+        made.set()
+        await asyncio.sleep(60)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Resource, "refresh", reading)
+        copying = asyncio.ensure_future(source.copy(to=there(servers["b"].client, kind), mode="relay"))
+        await made.wait()
+        assert await target.exists()
+        copying.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await copying
+    assert not await target.exists()
+    await gone(source)
 
 
 async def test_an_error_of_the_callback_ends_a_copy(pair: Pair, name: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import shutil
 import tracemalloc
@@ -21,7 +22,9 @@ from incus_sdk import (
     IncusNotFoundError,
     IncusOperationError,
     Progress,
+    operations,
 )
+from incus_sdk.api import images
 from incus_sdk.api.images import ImageUpload
 from incus_sdk.testing import Daemon
 from tests.live.api.conftest import ROOTS
@@ -172,6 +175,32 @@ async def test_a_copy_that_is_cancelled_leaves_nothing(way: tuple[Side, Side], m
             await copying
         assert not await there.images.exists(image.fingerprint)
         assert not await there.images.aliases.exists(name)
+    await image.delete(wait=True)
+
+
+@pytest.mark.parametrize("mode", ["pull", "push"])
+async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothing(
+    way: tuple[Side, Side], mode: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = asyncio.Event()
+
+    @contextlib.asynccontextmanager
+    async def slowly(*arguments: Any) -> AsyncIterator[Any]:
+        async with operations.held(*arguments) as operation:
+            yield operation
+            made.set()
+            await asyncio.sleep(60)
+
+    monkeypatch.setattr(images, "held", slowly)
+    here, there = (side.client for side in way)
+    image = await here.images.create(unified(name), wait=True)
+    copying = asyncio.create_task(image.copy(there, mode=mode, addresses=reachable(mode, way)))
+    await made.wait()
+    assert await there.images.exists(image.fingerprint)
+    copying.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await copying
+    assert not await there.images.exists(image.fingerprint)
     await image.delete(wait=True)
 
 

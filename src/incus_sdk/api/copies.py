@@ -10,9 +10,9 @@ from urllib.parse import unquote
 
 from .. import models, wire
 from ..exceptions import IncusInputError
-from ..migration import Mode, Side, migrate, same_server
+from ..migration import Mode, Side, Undo, migrate, same_server
 from ..models.base import Json
-from ..operations import OnProgress, make, perform
+from ..operations import OnProgress, finish, make, perform
 from ..scope import Scope
 from .base import Resource, prepared
 
@@ -35,12 +35,20 @@ class _Copy:
     """What is posted to the path of the source where they are not."""
 
     async def make(self, how: HowToMigrate, new: bool) -> None:
-        """Make it. Failed or cancelled, it leaves nothing: ``new`` says that there was no target before."""
+        """Make it, and read it. Failed or cancelled, it leaves nothing: ``new`` says that there was no target."""
 
         async def undo(made: bool) -> None:
             if new:
                 await _removed(self.target, made)
 
+        await self._make(how, undo)
+        try:
+            await self.target.refresh()
+        except BaseException:
+            await finish(undo(True))
+            raise
+
+    async def _make(self, how: HowToMigrate, undo: Undo) -> None:
         if await same_server(self.source._scope, self.target._scope):
             body = {**self.body, "source": {**self.body["source"], "type": "copy", **self.local}}
             await make(self.target._scope, self.path, body, undo, how.get("progress"))
@@ -129,6 +137,7 @@ async def _refreshed(target: Resource, body: Json) -> None:
         if device.get("path") == "/" and name in (body.get("devices") or {}):
             body["devices"][name]["pool"] = device["pool"]
     await target._put(body, etag)
+    await target.refresh()
 
 
 def other_project(of: Scope, place: Scope) -> str | None:

@@ -12,7 +12,7 @@ from contextlib import AsyncExitStack, ExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import IO, ClassVar, Literal, TypedDict, Unpack, get_args, overload
+from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 from .. import models, wire
@@ -172,17 +172,13 @@ class Image(models.Image, Editable[models.ImagePut]):
         target = group[original.fingerprint]
         async with AsyncExitStack() as undo:
             if not await target.exists():
-                copying = _Copying(self, original, target, progress)
+                copying = _Copying(self, original, target, undo, progress)
                 if mode == "relay":
-                    operation = await copying.relayed()
+                    target = await copying.relayed()
                 elif mode == "push":
-                    operation = await copying.pushed(await addresses_of(group._scope, mode, addresses))
+                    target = await copying.pushed(await addresses_of(group._scope, mode, addresses))
                 else:
-                    operation = await copying.pulled(await addresses_of(self._scope, mode, addresses), auto_update)
-                # An OCI image that was relayed is named by the hash of its content from then on.
-                metadata = operation.metadata if operation else None
-                target = group[(metadata or {}).get("fingerprint") or original.fingerprint]
-                undo.push_async_callback(_gone, target)
+                    target = await copying.pulled(await addresses_of(self._scope, mode, addresses), auto_update)
                 await target._become(original, public, auto_update)
             for alias in names:
                 made = await group.aliases.create(
@@ -525,14 +521,15 @@ async def _private_source(remote: Remote, name: str) -> models.InstanceSource:
 
 @dataclass(frozen=True)
 class _Copying:
-    """An image on its way to another server, where ``target`` is to be it."""
+    """An image on its way to another server, where ``target`` is to be it; ``undo`` removes it once it is there."""
 
     source: Image
     original: models.Image
     target: Image
+    undo: AsyncExitStack
     progress: OnProgress | None
 
-    async def pulled(self, addresses: Sequence[str], by_alias: bool) -> Operation | None:
+    async def pulled(self, addresses: Sequence[str], by_alias: bool) -> Image:
         """The other server connects to this one."""
         scope, fingerprint = self.source._scope, self.original.fingerprint
         source: Json = {"type": "image", "mode": "pull", "protocol": "incus", "image_type": self.original.type}
@@ -550,7 +547,7 @@ class _Copying:
                 _UNREACHABLE,
             )
 
-    async def pushed(self, addresses: Sequence[str]) -> Operation | None:
+    async def pushed(self, addresses: Sequence[str]) -> Image:
         """This server connects to the other."""
         scope, fingerprint = self.target._scope, self.original.fingerprint
         body = {"certificate": (await scope.server())["environment"]["certificate"], "project": scope.project or ""}
@@ -562,7 +559,7 @@ class _Copying:
                 _UNREACHABLE,
             )
 
-    async def relayed(self) -> Operation | None:
+    async def relayed(self) -> Image:
         """Both are connected to this program, which hands on what comes."""
         fingerprint, headers = self.original.fingerprint, {"Content-Type": "application/octet-stream"}
         async with self.source._scope.download("GET", wire.path("images", fingerprint, "export")) as stream:
@@ -574,10 +571,19 @@ class _Copying:
             if stream.headers.get("X-Incus-Type") != "oci":
                 headers["X-Incus-fingerprint"] = fingerprint
             content = metered(stream.chunks(), "relay", self.original.size, self.progress)
-            return await make(self.target._scope, wire.path("images"), content, self._undo, headers=headers)
+            return await self._make(self.target._scope, (), content, headers)
 
-    async def _make(self, scope: Scope, segments: tuple[str, ...], body: Json) -> Operation | None:
-        return await make(scope, wire.path("images", *segments), body, self._undo, self.progress)
+    async def _make(
+        self, scope: Scope, segments: tuple[str, ...], body: Any, headers: dict[str, str] | None = None
+    ) -> Image:
+        progress = self.progress if headers is None else None  # content that is sent tells of itself
+        operation = await make(scope, wire.path("images", *segments), body, self._undo, progress, headers)
+        # An OCI image that was relayed is named by the hash of its content from then on.
+        metadata = operation.metadata if operation else None
+        made = ImagesAPI(self.target._scope)[(metadata or {}).get("fingerprint") or self.original.fingerprint]
+        # Before anything else can be cancelled, as to take back a secret.
+        self.undo.push_async_callback(_gone, made)
+        return made
 
     async def _undo(self, made: bool) -> None:
         for pause in () if made else _PAUSES:

@@ -961,7 +961,7 @@ async def _copied(
     group = InstancesAPI(source._scope if to is None else scope_of(to))
     target = group[source._path[1] if name is None else name]
     await copy_instance(source, target, instance_only, refresh, options)
-    return await target.refresh()
+    return target
 
 
 def _twice(name: str) -> str:

@@ -439,7 +439,7 @@ async def _copied(
     volumes = VolumesAPI(source._scope, *source._path[:2]) if to is None else _pool(to).volumes
     target = volumes[_key("custom", source._path[4] if name is None else name)]
     await copy_volume(source, target, volume_only, refresh, config, how)
-    return await target.refresh()
+    return target
 
 
 def _checked_type(type: str) -> str:
