@@ -91,7 +91,11 @@ class NVRAMVariablesAPI:
 
 
 class NVRAMAPI:
-    """``instance.nvram``: the UEFI variables of a virtual machine, ``nvram[guid][name]``."""
+    """``instance.nvram``: the UEFI variables of a virtual machine, ``nvram[guid][name]``.
+
+    Read in the moment in which the firmware writes them, as it boots, they are an `IncusAPIError` (500), ``Unexpected
+    data``; a machine that was stopped by force in that moment keeps them so until it boots again.
+    """
 
     def __init__(self, scope: Scope, *instance: str) -> None:
         self._scope = scope

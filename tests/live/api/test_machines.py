@@ -51,19 +51,24 @@ async def machine(client: Client) -> Instance:
         instance_type="virtual-machine",
         wait=True,
     )
-    await machine.start(wait=True)
-
-    async def booted(machine: Instance) -> bool:
-        return b"No bootable option" in await machine.get_console_log()
-
-    await machine.wait_for(booted, timeout=60)
+    await booted(machine)
     await machine.stop(force=True, wait=True)
     return machine
 
 
+async def booted(machine: Instance) -> None:
+    """Start it, and wait until its firmware is at its end: whoever stops it as it writes its variables spoils them."""
+    await machine.start(wait=True)
+
+    async def at_its_end(machine: Instance) -> bool:
+        return b"No bootable option" in await machine.get_console_log()
+
+    await machine.wait_for(at_its_end, timeout=60)
+
+
 @pytest.fixture
 async def running(machine: Instance) -> AsyncIterator[Instance]:
-    await machine.start(wait=True)
+    await booted(machine)
     yield machine
     await machine.stop(force=True, wait=True)
 
