@@ -7,7 +7,7 @@ import contextlib
 import itertools
 import shutil
 import tracemalloc
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -185,7 +185,7 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
     made = asyncio.Event()
 
     @contextlib.asynccontextmanager
-    async def slowly(*arguments: Any) -> AsyncIterator[Any]:
+    async def slowly(*arguments: Any) -> AsyncGenerator[Any]:
         async with operations.held(*arguments) as operation:
             yield operation
             made.set()
