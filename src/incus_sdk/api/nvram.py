@@ -93,8 +93,8 @@ class NVRAMVariablesAPI:
 class NVRAMAPI:
     """``instance.nvram``: the UEFI variables of a virtual machine, ``nvram[guid][name]``.
 
-    Read in the moment in which the firmware writes them, as it boots, they are an `IncusAPIError` (500), ``Unexpected
-    data``; a machine that was stopped by force in that moment keeps them so until it boots again.
+    A read while the firmware writes them, as it boots, raises `IncusAPIError` (500, ``Unexpected data``). A machine
+    that was stopped by force in that moment answers so until it boots again.
     """
 
     def __init__(self, scope: Scope, *instance: str) -> None:
