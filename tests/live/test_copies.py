@@ -9,7 +9,6 @@ import contextlib
 import filecmp
 import os
 import sys
-import time
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
@@ -195,10 +194,8 @@ async def test_addresses_are_tried_in_turn(pair: Pair, name: str) -> None:
     async def reached(kind: str, mode: Mode) -> None:
         source = await pair.source.make(kind, f"{name}-{mode}")
         how = pair.how(kind, mode)
-        started = time.monotonic()
         with pytest.raises(IncusOperationError, match=r"refused.*none of .*127.0.0.9.* or use mode='relay'"):
             await source.copy(**how | {"addresses": [DEAD, DEAD.replace(".9", ".10")]})
-        assert time.monotonic() - started < 10
         target = pair.target.of(kind, source.name)
         assert not await target.exists()
         copy = await source.copy(**how | {"addresses": [DEAD, *how["addresses"]]})

@@ -116,6 +116,20 @@ async def test_both_begin_anew_for_each_address_and_only_where_that_was_the_reas
     assert (two.sender.requests.count(SENDER), two.receiver.requests.count(RECEIVER)) == (2, 2)
 
 
+@pytest.mark.parametrize("mode", ["pull", "push"])
+async def test_a_side_that_cannot_reach_the_other_is_taken_at_its_word(
+    two: Two, mode: Mode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incus_sdk.migration, "_SAME_MOMENT", None)  # the other waits for ever, and so would this
+    unreachable = sync(operation(400, 'Failed waiting for migration "control" connection on source: refused'))
+    pulls = mode == "pull"
+    acting, waiting = (two.receiver, two.sender) if pulls else (two.sender, two.receiver)
+    acting.replies |= {RECEIVER if pulls else SENDER: [ACTING], WAIT: [unreachable]}
+    waiting.replies |= {SENDER if pulls else RECEIVER: [WAITING], WAIT: [asyncio.Event(), FAILURE]}
+    with pytest.raises(IncusOperationError, match="none of https://a:1 can be reached"):
+        await two.migrate(mode)
+
+
 async def test_a_server_without_an_address_is_no_side_to_connect_to(two: Two) -> None:
     two.receiver.replies["GET /1.0"] = [told(certificate="PEM", addresses=[])]
     with pytest.raises(IncusInputError, match=r"set its core.https_address, or use mode='relay'"):
