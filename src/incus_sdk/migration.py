@@ -172,10 +172,12 @@ class _Migration:
                 sent, received = (group.create_task(_failure(operation)) for operation in (sending, receiving))
                 await asyncio.wait([sent, received], return_when=asyncio.FIRST_COMPLETED)
                 failure = sent.result() if sent.done() else None
-                if failure is not None and not _UNREACHABLE.search(str(failure)):
-                    await asyncio.wait([received], timeout=_SAME_MOMENT)
-                if failure is None or (received.done() and received.result() is None):
+                if failure is None:
                     failure = await received
+                elif not _UNREACHABLE.search(str(failure)):
+                    done, _ = await asyncio.wait([received], timeout=_SAME_MOMENT)
+                    if done and received.result() is None:
+                        failure = None
                 if failure is not None:
                     raise failure
                 await asyncio.wait([sent], timeout=_SAME_MOMENT)
@@ -241,8 +243,7 @@ async def _relay(name: str, *operations: Operation) -> None:
         async with contextlib.AsyncExitStack() as stack:
             ends: list[WebSocket] = []
             for operation in operations:
-                # An answer to a ping could meet a side that is closing, and lose the last that it said.
-                ends.append(await operation.websocket(name, pong=False))
+                ends.append(await operation.websocket(name))
                 stack.push_async_callback(ends[-1].close)
             await asyncio.gather(pump(*ends), pump(*reversed(ends)))
 

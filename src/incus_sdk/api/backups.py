@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -18,11 +19,12 @@ from .base import Deletable, Deletes, Renamable, Renames, prepared
 from .streams import Content, checked_content, metered, pieces, size_of, whole_file
 
 
-class Download:
+class Download(ABC):
     """A file that the server sends."""
 
+    @abstractmethod
     def _opened(self) -> AbstractAsyncContextManager[Stream]:
-        raise NotImplementedError
+        """The answer that it is the body of."""
 
     @asynccontextmanager
     async def stream(self) -> AsyncGenerator[AsyncIterator[bytes]]:

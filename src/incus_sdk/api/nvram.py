@@ -94,7 +94,7 @@ class NVRAMAPI:
     """``instance.nvram``: the UEFI variables of a virtual machine, ``nvram[guid][name]``.
 
     A read while the firmware writes them, as it boots, raises `IncusAPIError` (500, ``Unexpected data``). A machine
-    that was stopped by force in that moment answers so until it boots again.
+    that was stopped by force in that moment may go on answering so.
     """
 
     def __init__(self, scope: Scope, *instance: str) -> None:
