@@ -20,7 +20,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-from incus_sdk import Instance, wire
+from incus_sdk import Instance
+from incus_sdk._connection import wire
 from incus_sdk.files import RemotePath
 from incus_sdk.testing import Daemon
 

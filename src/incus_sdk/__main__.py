@@ -11,7 +11,7 @@ import platform
 from collections.abc import Sequence
 
 from . import Client, IncusConnectionError, IncusError, __version__
-from .connection.config import Config, Remote
+from ._connection.config import ClientConfig, Remote
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _examine(server: str | None) -> int:
-    config = Config()
+    config = ClientConfig()
     _say("incus-sdk", f"{__version__}, Python {platform.python_version()}")
     _say("directory", f"{config.directory}, {'with' if config.file.exists() else 'without'} config.yml")
     if server is not None and (server.startswith("/") or "://" in server):

@@ -10,32 +10,25 @@ from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
 
-from . import models, wire
+from . import models
+from ._connection import wire
+from ._connection.config import ClientConfig, Remote
+from ._connection.dial import make_transport
+from ._connection.scope import Scope
+from ._connection.transport import Headers
+from .api.activity import EventsAPI, OperationsAPI, WarningsAPI
 from .api.certificates import CertificatesAPI
 from .api.cluster import ClusterAPI
 from .api.images import ImagesAPI
 from .api.instances import InstancesAPI
-from .api.networks import (
-    NetworkACLsAPI,
-    NetworkAddressSetsAPI,
-    NetworkIntegrationsAPI,
-    NetworksAPI,
-    NetworkZonesAPI,
-)
-from .api.operations import OperationsAPI
+from .api.networks import NetworkACLsAPI, NetworkAddressSetsAPI, NetworkIntegrationsAPI, NetworksAPI, NetworkZonesAPI
 from .api.profiles import ProfilesAPI
 from .api.projects import ProjectsAPI
 from .api.server import ServerAPI
 from .api.storage import StoragePoolsAPI
-from .api.warnings import WarningsAPI
-from .connection.config import Config, Remote
-from .connection.dial import dialled
-from .events import EventsAPI
 from .exceptions import IncusConnectionError, IncusInputError
 from .models.base import Record
 from .operations import Operation
-from .scope import Scope
-from .transport import Headers
 
 
 class _Enveloped(Record):
@@ -91,12 +84,12 @@ class Client:
         login: Callable[[str, str], object] | None = None,
     ) -> None:
         if endpoint is None:
-            endpoint = Config().remote()
+            endpoint = ClientConfig().remote()
         elif isinstance(endpoint, str | os.PathLike):
             endpoint = Remote("", (os.fspath(endpoint),))
         elif not isinstance(endpoint, Remote):
             raise IncusInputError(f"endpoint must be a str or a path, not {type(endpoint).__name__}")
-        transport = dialled(
+        transport = make_transport(
             endpoint,
             cert,
             verify,
@@ -107,7 +100,7 @@ class Client:
             token=token,
             login=login,
         )
-        self._scope = Scope(transport).with_(project=project or endpoint.project)
+        self._scope = Scope(transport).view(project=project or endpoint.project)
 
     @classmethod
     def from_remote(
@@ -125,7 +118,7 @@ class Client:
         it. ``project``: another than the remote's. ``timeout``, ``password``, ``login``: as of `Client`.
         Raises `IncusInputError` where there is no such remote, or it is a server of images.
         """
-        return cls(Config().remote(name), project=project, timeout=timeout, password=password, login=login)
+        return cls(ClientConfig().remote(name), project=project, timeout=timeout, password=password, login=login)
 
     @classmethod
     async def join(
@@ -154,7 +147,7 @@ class Client:
         invitation = models.CertificateAddToken(wire.read_token(token))
         if (end := invitation.expires_at) is not None and end < datetime.now(UTC):
             raise IncusInputError(f"this trust token has expired, at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
-        config = Config()
+        config = ClientConfig()
         if name is not None:
             config.check_new(name)
         addresses = [f"https://{address}" for address in invitation.addresses] if endpoint is None else [endpoint]
@@ -179,7 +172,7 @@ class Client:
         except BaseException:
             await client.disconnect()
             raise
-        client._scope = client._scope.with_(project=project)
+        client._scope = client._scope.view(project=project)
         return client
 
     async def _connects(self) -> bool:
@@ -220,11 +213,11 @@ class Client:
 
     def use_project(self, project: str) -> Self:
         """A view of this client for another project, on the same connections."""
-        return self._view(self._scope.with_(project=project))
+        return self._view(self._scope.view(project=project))
 
     def use_target(self, target: str) -> Self:
         """A view of this client for one cluster member, or ``@group``, on the same connections."""
-        return self._view(self._scope.with_(target=target))
+        return self._view(self._scope.view(target=target))
 
     @property
     def project(self) -> str | None:

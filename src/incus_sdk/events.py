@@ -10,11 +10,12 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
-from . import models, wire
+from . import models
+from ._connection import wire
+from ._connection.scope import Scope
+from ._connection.transport import WebSocket
 from .exceptions import IncusAPIError, IncusConnectionError, IncusInputError
 from .models.base import Json, Record
-from .scope import Scope
-from .transport import WebSocket
 
 TYPES = ("lifecycle", "logging", "network-acl", "operation")
 
@@ -182,24 +183,6 @@ class EventStream:
                     raise
             await asyncio.sleep(pause)
             pause = min(pause * 2, 5.0)
-
-
-class EventsAPI:
-    """``client.events``."""
-
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-
-    def listen(self, types: Iterable[str] | None = None, *, all_projects: bool = False) -> EventStream:
-        """A stream of events, opened by ``async with``.
-
-        ``types``: any of ``lifecycle``, ``operation``, ``logging``, ``network-acl``; None means all that this client
-        may see. The project is the client's, or with ``all_projects`` every one. Yields `LifecycleEvent`,
-        `OperationEvent`, `LoggingEvent`, a plain `Event` for a type unknown to this SDK, and `Gap` after a reconnect.
-
-        ``GET /1.0/events`` (websocket).
-        """
-        return EventStream(self._scope, types, all_projects)
 
 
 def _event(message: Any) -> models.Event:

@@ -5,11 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar
 
-from . import models, wire
+from . import models
+from ._concurrency import shielded
+from ._connection import wire
+from ._connection.scope import Scope
+from ._connection.transport import Headers, WebSocket
 from .events import EventStream, Gap, OperationEvent
 from .exceptions import (
     IncusAPIError,
@@ -22,8 +26,6 @@ from .exceptions import (
     IncusTimeoutError,
 )
 from .models.base import Json
-from .scope import Scope
-from .transport import Headers, WebSocket
 
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
 _CANCELLED = 401
@@ -85,15 +87,15 @@ class Operation(models.Operation):
         """
         try:
             async with asyncio.timeout(timeout):
-                return await self._ended()
+                return await self._wait_final()
         except IncusTimeoutError:
             raise
         except TimeoutError:
             raise IncusTimeoutError(
-                f"{self._named()} has not ended after {timeout} s and goes on: wait() again, or cancel() it"
+                f"{self._describe()} has not ended after {timeout} s and goes on: wait() again, or cancel() it"
             ) from None
         except asyncio.CancelledError:
-            await self._abandon()
+            await self._try_cancel()
             raise
 
     async def cancel(self) -> None:
@@ -123,13 +125,13 @@ class Operation(models.Operation):
                     return
                 known = await self._next(events)
 
-    async def _followed(self, progress: Callable[[Progress], None]) -> Self:
+    async def _wait_reporting(self, progress: Callable[[Progress], None]) -> Self:
         """`wait`, with ``progress`` told each time that changes."""
         try:
             async for update in self.progress():
                 progress(update)
         except BaseException:
-            await self._abandon()
+            await self._try_cancel()
             raise
         return await self.wait()
 
@@ -153,7 +155,7 @@ class Operation(models.Operation):
         """
         secrets = {**self.metadata, **(self.metadata.get("fds") or {})}
         if not isinstance(secrets.get(name), str):
-            raise IncusInputError(f"{self._named()} has no websocket {name!r}")
+            raise IncusInputError(f"{self._describe()} has no websocket {name!r}")
         return await self._scope.websocket(
             wire.path("operations", self.id, "websocket"), {"secret": secrets[name]}, pong=pong
         )
@@ -161,17 +163,17 @@ class Operation(models.Operation):
     def _path(self, *more: str) -> str:
         return wire.path("operations", self.id, *more)
 
-    def _named(self) -> str:
+    def _describe(self) -> str:
         return f"operation {self.id} ({self.description})"
 
-    async def _abandon(self) -> None:
+    async def _try_cancel(self) -> None:
         """Cancel it where the server can: asked whatever ``may_cancel`` was, which changes as the operation goes on."""
         if self.status_code < _FINAL:
             with contextlib.suppress(IncusError, TimeoutError):
                 async with asyncio.timeout(_GRACE):
                     await self.cancel()
 
-    async def _ended(self) -> Self:
+    async def _wait_final(self) -> Self:
         """`wait`, without limit; cancelled, it leaves the operation alone."""
         failed = unseen = 0
         while self.status_code < _FINAL:
@@ -179,17 +181,17 @@ class Operation(models.Operation):
                 answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
                 self._json = answer.metadata
             except _BROKEN as error:
-                failed, unseen = failed + 1, 0 if await self._seen(error) else unseen + 1
+                failed, unseen = failed + 1, 0 if await self._recheck(error) else unseen + 1
                 if unseen > len(_PAUSES):
                     raise
                 if self.status_code < _FINAL:
                     await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES)) - 1])
         if self.status_code != _FINAL:
             reason = self.err or self.status
-            raise IncusOperationError(f"{self._named()}: {reason}", operation_id=self.id, response=self.raw)
+            raise IncusOperationError(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
         return self
 
-    async def _seen(self, error: Exception) -> bool:
+    async def _recheck(self, error: Exception) -> bool:
         """Look at the operation itself after its wait failed; False if the server cannot be asked.
 
         Servers up to 6.0.4 tell a failure by an error instead of the operation, which itself knows more. And a wait
@@ -199,8 +201,8 @@ class Operation(models.Operation):
             await self.refresh()
         except IncusNotFoundError:
             raise IncusOperationLostError(
-                f"{self._named()}: its outcome is not known, since the server forgot it (five seconds after its end, "
-                "or by a restart): look at the object itself",
+                f"{self._describe()}: its outcome is not known, since the server forgot it (five seconds after its "
+                "end, or by a restart): look at the object itself",
                 operation_id=self.id,
                 response=self.raw,
             ) from error
@@ -245,11 +247,11 @@ async def perform(
         with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_GRACE):
                 if (begun := _operation(scope, await sent)) is not None:
-                    await begun._abandon()
+                    await begun._try_cancel()
         raise
     if operation is None:
         return None
-    return await (operation.wait() if progress is None else operation._followed(progress))
+    return await (operation.wait() if progress is None else operation._wait_reporting(progress))
 
 
 async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
@@ -260,7 +262,7 @@ async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation
     return operation
 
 
-async def make(
+async def create_or_undo(
     scope: Scope,
     path: str,
     body: Any,
@@ -282,7 +284,7 @@ async def make(
         with contextlib.suppress(IncusError, asyncio.CancelledError):
             made = True
             if (operation := await begun) is not None:
-                await operation._abandon()
+                await operation._try_cancel()
                 try:
                     await operation.wait()
                 except IncusOperationError:
@@ -293,9 +295,9 @@ async def make(
 
     try:
         operation = await asyncio.shield(begun)
-        return operation and await (operation.wait() if progress is None else operation._followed(progress))
+        return operation and await (operation.wait() if progress is None else operation._wait_reporting(progress))
     except BaseException:
-        await finish(end())  # which undoes nothing where the server has failed: it did that itself
+        await shielded(end())  # which undoes nothing where the server has failed: it did that itself
         raise
 
 
@@ -313,7 +315,7 @@ class _Upload:
 
 
 @contextlib.asynccontextmanager
-async def held(scope: Scope, path: str, body: Any = None) -> AsyncGenerator[Operation]:
+async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncGenerator[Operation]:
     """An operation that only waits to be made use of, for the time of ``async with``: begun by a ``POST``, then
     cancelled.
     """
@@ -321,24 +323,12 @@ async def held(scope: Scope, path: str, body: Any = None) -> AsyncGenerator[Oper
 
     async def end() -> None:
         with contextlib.suppress(IncusError):
-            await (await begun)._abandon()
+            await (await begun)._try_cancel()
 
     try:
         yield await asyncio.shield(begun)
     finally:
-        await finish(end())
-
-
-async def finish(work: Coroutine[Any, Any, T]) -> T:
-    """Do this to its end even if the caller is cancelled meanwhile, for what must be cleaned up; a second time ends
-    it.
-    """
-    task = asyncio.ensure_future(work)
-    try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+        await shielded(end())
 
 
 def _operation(scope: Scope, answer: wire.Answer) -> Operation | None:

@@ -16,7 +16,9 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, AnyStr, BinaryIO, Generic, Self
 
-from . import wire
+from ._connection import wire
+from ._connection.scope import Scope
+from ._connection.transport import WebSocket
 from .exceptions import (
     IncusError,
     IncusInputError,
@@ -26,8 +28,6 @@ from .exceptions import (
     ProcessError,
 )
 from .operations import Operation, operate
-from .scope import Scope
-from .transport import WebSocket
 
 NOT_RUN = (126, 127)
 """Exit codes that the server makes a failed operation of: the command cannot be executed, or is not found."""

@@ -19,11 +19,12 @@ from typing import Literal
 from urllib.parse import quote, urljoin, urlsplit
 
 from . import models
-from .api.streams import metered, whole_file
+from ._atomic import atomic_file
+from ._connection.transport import Endpoint, Stream, Transport
+from ._content import with_progress
 from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .models.base import Json
 from .operations import OnProgress
-from .transport import Endpoint, Stream, Transport
 
 _INDEX = "streams/v1/index.json"
 _REDIRECTS = 5
@@ -159,7 +160,7 @@ class SimpleStreams:
         if len(targets) < len(sources):
             raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
         with ExitStack() as stack:
-            files, hash = [stack.enter_context(whole_file(target)) for target in targets], hashlib.sha256()
+            files, hash = [stack.enter_context(atomic_file(target)) for target in targets], hashlib.sha256()
 
             async def written() -> AsyncIterator[bytes]:
                 for source, file in zip(sources, files, strict=True):
@@ -169,7 +170,7 @@ class SimpleStreams:
                             file.write(piece)
                             yield piece
 
-            async for _ in metered(written(), "download", image.size, progress):
+            async for _ in with_progress(written(), "download", image.size, progress):
                 pass
             if hash.hexdigest() != image.fingerprint:
                 raise IncusConnectionError(f"image {image.fingerprint} came with another hash: {hash.hexdigest()}")
@@ -202,7 +203,7 @@ class SimpleStreams:
     @asynccontextmanager
     async def _opened(self, path: str) -> AsyncGenerator[Stream]:
         """A file of the server, redirects followed."""
-        from .connection.tls import context
+        from ._connection.tls import context
 
         url, status = self.url + quote(path.lstrip("/")), 0
         for _ in range(1 + _REDIRECTS):

@@ -6,7 +6,7 @@ import hashlib
 import io
 import tarfile
 
-from incus_sdk.testing.image import busybox_image
+from incus_sdk.testing._image import busybox_image
 
 
 def sha256(*contents: bytes) -> str:

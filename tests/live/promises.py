@@ -12,7 +12,8 @@ from typing import Annotated, Any
 
 import pytest
 
-from incus_sdk import models, wire
+from incus_sdk import models
+from incus_sdk._connection import wire
 from incus_sdk.models.base import Record, RecordList, RecordMap
 
 

@@ -37,8 +37,8 @@ from incus_sdk import (
     IncusInputError,
     IncusPermissionError,
 )
-from incus_sdk.connection.config import Config, Remote
-from incus_sdk.connection.tls import client_token, make_pair
+from incus_sdk._connection.config import ClientConfig, Remote
+from incus_sdk._connection.tls import client_token, make_pair
 from incus_sdk.testing import Daemon
 from tests.live.api.conftest import ROOTS
 from tests.live.test_tls import Fake, Pair, pair, plain_server
@@ -205,7 +205,7 @@ async def test_a_client_that_is_trusted_already_keeps_the_token_and_gets_a_free_
     tokens = [await owner.certificates.create_token(f"c{number}") for number in range(2)]
     for token in (*tokens, tokens[1]):
         await (await Client.join(token)).disconnect()
-    assert {"images", "local", name, f"{name}-2", f"{name}-3"} == set(Config().remotes())
+    assert {"images", "local", name, f"{name}-2", f"{name}-3"} == set(ClientConfig().remotes())
     assert await invited(owner) == ["c1"]  # the second token is still there
     with pytest.raises(IncusInputError, match=rf"there is a remote {name} already, at {daemon.url}"):
         await Client.join(tokens[1], name)
@@ -226,11 +226,11 @@ async def test_remotes_of_the_whole_machine_and_certificates_of_their_own(
     me = digest(daemon.client_cert[0])
     assert await who(Client.from_remote("shared")) == ("trusted", "tls", me)
     assert (await incus("query", "shared:/1.0")).count(me) == 1
-    remotes = Config().remotes()
+    remotes = ClientConfig().remotes()
     assert (remotes["prod"].addresses, remotes["prod"].server_cert) == ((daemon.url,), None)  # the user's own counts
     with pytest.raises(IncusConnectionError, match="did not prove who it is"):
         await who(Client.from_remote("prod"))
-    Config().add(Remote("mine", (daemon.url,)))  # does not write what is the machine's
+    ClientConfig().add(Remote("mine", (daemon.url,)))  # does not write what is the machine's
     assert "shared" not in yaml.safe_load((directory / "config.yml").read_text())["remotes"]
 
 
@@ -265,7 +265,7 @@ async def test_of_several_addresses_the_first_that_proves_itself_is_used(
         assert (fake.client, fake.heard) == (None, b"")
     two = {"addr": f"{DEAD},{daemon.url}", "last_working_address": daemon.url}
     configure(directory, {"remotes": {"prod": two}})
-    assert Config().remote("prod").addresses == (daemon.url, DEAD)
+    assert ClientConfig().remote("prod").addresses == (daemon.url, DEAD)
     configure(directory, {"remotes": {"prod": {"addr": f"unix:///nowhere/socket,unix://{daemon.socket}"}}})
     assert (await who(Client.from_remote("prod")))[1] == "unix"
 
@@ -278,7 +278,7 @@ async def test_the_local_daemon_is_the_one_that_the_command_finds(
     there = json.loads(await incus("query", "/1.0"))["environment"]["certificate_fingerprint"]
     async with Client() as client:
         assert (await client.get_server_info()).environment.certificate_fingerprint == there
-    configure(Config().directory, {"remotes": {"local": {"addr": "ignored", "project": "dev"}}})
+    configure(ClientConfig().directory, {"remotes": {"local": {"addr": "ignored", "project": "dev"}}})
     assert Client().project == "dev"  # `incus project switch` writes it there
 
 
@@ -405,7 +405,7 @@ async def test_a_server_that_is_not_the_tokens_learns_nothing(
         # The true server, at the second address.
         both = forged(token, addresses=[address, daemon.url.removeprefix("https://")])
         await (await Client.join(both, "prod")).disconnect()
-    assert Config().remotes()["prod"].addresses == (daemon.url,)
+    assert ClientConfig().remotes()["prod"].addresses == (daemon.url,)
     assert (fake.client, fake.heard) == (None, b"")
 
 
@@ -457,7 +457,7 @@ async def test_keys_that_a_password_opens(daemon: Daemon, owner: Client, directo
     ):
         (directory / "client.key").write_bytes(trusted.private_bytes(pem, form, how))
         assert (await who(Client.from_remote("prod", password=password)))[0] == "trusted", form
-        token = client_token(Config().client_cert, password=password)
+        token = client_token(ClientConfig().client_cert, password=password)
         assert (await who(Client(daemon.url, server_cert=daemon.certificate, token=token)))[0] == "trusted"
         for wrong in (None, "wrong") if password else ():
             with pytest.raises(IncusInputError, match=r"^cert: .*(password=|that this password opens)") as caught:
@@ -544,7 +544,7 @@ async def test_with_an_authority_of_ones_own_its_servers_are_trusted_and_it_alon
         shutil.copy(ca[0], directory / "client.ca")
         assert await who(Client.from_remote("prod")) == ("trusted", "tls", digest(directory / "client.crt"))
         assert digest(directory / "client.crt") in await incus("query", "prod:/1.0")
-        assert (await who(Client(daemon.url, cert=Config().client_cert, ca=ca[0].read_text())))[0] == "trusted"
+        assert (await who(Client(daemon.url, cert=ClientConfig().client_cert, ca=ca[0].read_text())))[0] == "trusted"
         shutil.copy(other[0], directory / "client.ca")
         with pytest.raises(IncusConnectionError, match="did not prove who it is, so nothing was sent"):
             await who(Client.from_remote("prod"))
@@ -582,7 +582,7 @@ async def test_where_an_authority_vouches_for_the_server_it_may_renew_its_certif
         assert "trusted" in await incus("query", "prod:/1.0")
         other = pair(tmp_path, "other")[0]
         with pytest.raises(IncusConnectionError, match="did not prove who it is"):  # what is pinned counts alone
-            await who(Client(daemon.url, cert=Config().client_cert, server_cert=other))
+            await who(Client(daemon.url, cert=ClientConfig().client_cert, server_cert=other))
 
 
 # The token of a key.
@@ -753,9 +753,9 @@ async def test_no_secret_of_joining_is_in_a_log_a_repr_or_an_error(
                 await Client.join(bad)
             shown += traceback.format_exception(caught.value)
         async with await Client.join(token, "prod") as client:
-            shown += [repr(client), repr(client._scope), repr(Config()), repr(Config().remotes())]
+            shown += [repr(client), repr(client._scope), repr(ClientConfig()), repr(ClientConfig().remotes())]
             secrets += (directory / "client.key").read_text().split("\n")[1:-2]
-        jwt = client_token(Config().client_cert)
+        jwt = client_token(ClientConfig().client_cert)
         secrets.append(jwt)
         async with Client(daemon.url, server_cert=daemon.certificate, token=jwt) as client:
             shown += [repr(client), repr(client._scope), repr(client._scope.transport)]

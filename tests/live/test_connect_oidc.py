@@ -28,7 +28,7 @@ import pytest
 import yaml
 
 from incus_sdk import Client, IncusAuthenticationError, IncusConnectionError, IncusNotFoundError, IncusPermissionError
-from incus_sdk.connection.config import Config, Remote
+from incus_sdk._connection.config import ClientConfig, Remote
 from incus_sdk.testing import Daemon
 from tests.live.api.conftest import ROOTS
 
@@ -121,7 +121,7 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def remote(daemon: Daemon) -> str:
     """A remote that the SDK wrote."""
     certificate = ssl.PEM_cert_to_DER_cert(daemon.certificate.read_text())
-    Config().add(Remote("prod", (daemon.url,), auth_type="oidc"), server_cert=certificate)
+    ClientConfig().add(Remote("prod", (daemon.url,), auth_type="oidc"), server_cert=certificate)
     return "prod"
 
 
@@ -239,7 +239,7 @@ async def test_without_a_login_nothing_is_done_and_the_error_says_what_to_do(
     client = Client(daemon.url, server_cert=daemon.certificate, login=user)  # without a cache
     assert await who(client) == ("trusted", "oidc", "somebody")
     # A token of another provider is not given to this one.
-    cache = Config().directory / "oidctokens" / "prod.json"
+    cache = ClientConfig().directory / "oidctokens" / "prod.json"
     header = {"access_token": "e30.eyJpc3MiOiAiaHR0cHM6Ly9vdGhlci5leGFtcGxlIn0.x", "refresh_token": "precious"}
     cache.parent.mkdir(exist_ok=True)
     cache.write_text(json.dumps(header))

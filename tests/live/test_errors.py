@@ -25,11 +25,11 @@ from incus_sdk import (
     IncusError,
     IncusInputError,
     IncusUnsupportedError,
-    wire,
 )
-from incus_sdk.scope import Scope
+from incus_sdk._connection import wire
+from incus_sdk._connection.scope import Scope
+from incus_sdk._connection.transport import Body, Endpoint, Headers, Response, Stream, Transport, WebSocket
 from incus_sdk.testing import Daemon
-from incus_sdk.transport import Body, Endpoint, Headers, Response, Stream, Transport, WebSocket
 
 Call = Callable[[Client, Any], Any]
 

@@ -29,9 +29,9 @@ from incus_sdk import (
     Instance,
 )
 from incus_sdk.files import RemotePath
-from incus_sdk.sftp import FileStat, Sftp
+from incus_sdk.files._sftp import FileStat, Sftp
+from incus_sdk.files._trees import RemoteTree, Transfer, TransferProgress
 from incus_sdk.testing import Daemon
-from incus_sdk.transfer import RemoteTree, Transfer, TransferProgress
 from tests.live.latency import delayed
 
 MB = 1024 * 1024

@@ -13,11 +13,11 @@ from pathlib import Path
 import pytest
 
 from incus_sdk import IncusConnectionError, IncusError
+from incus_sdk._connection.scope import Scope
+from incus_sdk._connection.transport import Endpoint, Transport
 from incus_sdk.files import RemotePath
-from incus_sdk.scope import Scope
-from incus_sdk.sftp import Flags, Sftp
-from incus_sdk.transfer import TransferProgress
-from incus_sdk.transport import Endpoint, Transport
+from incus_sdk.files._sftp import Flags, Sftp
+from incus_sdk.files._trees import TransferProgress
 
 FILE, DIRECTORY, LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
 INIT, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR = 1, 3, 4, 5, 7, 8, 11, 12

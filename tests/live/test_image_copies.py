@@ -186,12 +186,12 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
 
     @contextlib.asynccontextmanager
     async def slowly(*arguments: Any) -> AsyncGenerator[Any]:
-        async with operations.held(*arguments) as operation:
+        async with operations.pending_operation(*arguments) as operation:
             yield operation
             made.set()
             await asyncio.sleep(60)
 
-    monkeypatch.setattr(images, "held", slowly)
+    monkeypatch.setattr(images, "pending_operation", slowly)
     here, there = (side.client for side in way)
     image = await here.images.create(unified(name), wait=True)
     copying = asyncio.create_task(image.copy(there, mode=mode, addresses=reachable(mode, way)))

@@ -162,7 +162,7 @@ async def test_wait_for_a_status_sees_it_come(box: Instance) -> None:
 async def test_wait_for_is_driven_by_events_not_by_the_poll_alone(
     box: Instance, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("incus_sdk.api.readiness._POLL", 1000)
+    monkeypatch.setattr("incus_sdk.api._readiness._POLL", 1000)
     looked = asyncio.Event()
 
     async def frozen(instance: Instance) -> bool:

@@ -37,6 +37,7 @@ from incus_sdk import (
     Operation,
     models,
 )
+from incus_sdk._connection import discovery
 from incus_sdk.api.certificates import Certificate
 from incus_sdk.api.cluster import Cluster, ClusterMember
 from incus_sdk.api.images import Image
@@ -44,7 +45,6 @@ from incus_sdk.api.networks import Network
 from incus_sdk.api.profiles import Profile
 from incus_sdk.api.projects import Project
 from incus_sdk.api.storage import StoragePool, Volume
-from incus_sdk.connection import discovery
 from incus_sdk.models.base import Record
 from incus_sdk.testing import Daemon
 

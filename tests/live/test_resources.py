@@ -19,8 +19,8 @@ from incus_sdk import (
     IncusPreconditionError,
     Instance,
 )
+from incus_sdk._connection.transport import Transport
 from incus_sdk.testing import Daemon
-from incus_sdk.transport import Transport
 
 ADDRESS = {"ipv4.address": "198.51.100.1/24", "ipv4.dhcp": "false", "ipv6.address": "none"}
 

@@ -14,7 +14,8 @@ from typing import Any, Literal
 
 import pytest
 
-from incus_sdk import Client, IncusAPIError, IncusNotFoundError, IncusPermissionError, Instance, wire
+from incus_sdk import Client, IncusAPIError, IncusNotFoundError, IncusPermissionError, Instance
+from incus_sdk._connection import wire
 from incus_sdk.testing import Daemon
 
 Kind = Literal["unix", "https"]

@@ -11,12 +11,12 @@ from typing import Any, NamedTuple
 import pytest
 
 from incus_sdk import Client, IncusAPIError, IncusInputError, IncusOperationError, IncusPreconditionError, Instance
+from incus_sdk._connection.transport import Transport
 from incus_sdk.api import base
 from incus_sdk.api.networks import Network
 from incus_sdk.api.profiles import Profile
 from incus_sdk.api.storage import Volume
 from incus_sdk.testing import Daemon
-from incus_sdk.transport import Transport
 
 CONFIG = {"user.a": "1", "user.b": "2"}
 ADDRESS = {"ipv4.address": "198.51.100.1/24", "ipv4.dhcp": "false", "ipv6.address": "none"}
@@ -250,7 +250,7 @@ async def test_an_update_gives_up_in_the_end(instance: Instance, monkeypatch: py
 
 def interfere(monkeypatch: pytest.MonkeyPatch, thing: Thing, times: int) -> list[int]:
     """Let somebody else write so many times as soon as the object was read; returns what is still to be written."""
-    fresh, left = type(thing)._fresh, [*range(times)]
+    fresh, left = type(thing)._read_with_etag, [*range(times)]
 
     async def interfered(self: Any) -> tuple[dict[str, Any], str | None]:
         read = await fresh(self)
@@ -258,7 +258,7 @@ def interfere(monkeypatch: pytest.MonkeyPatch, thing: Thing, times: int) -> list
             await self.patch({"config": {f"user.other{left.pop(0)}": "1"}})
         return read
 
-    monkeypatch.setattr(type(thing), "_fresh", interfered)
+    monkeypatch.setattr(type(thing), "_read_with_etag", interfered)
     return left
 
 

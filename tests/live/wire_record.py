@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client
-from incus_sdk.scope import Scope
+from incus_sdk._connection.scope import Scope
 
 API = Path(__file__).parents[2] / "tools" / "incus-api"
 RECORD = API / "seen.json"

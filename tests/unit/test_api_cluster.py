@@ -15,8 +15,8 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client, IncusConnectionError, IncusInputError
+from incus_sdk._connection.tls import fingerprint, make_pair
 from incus_sdk.api import cluster
-from incus_sdk.connection.tls import fingerprint, make_pair
 
 SECRET = "5ecre7"
 

@@ -24,7 +24,7 @@ from incus_sdk import (
     IncusUnsupportedError,
     Instance,
 )
-from incus_sdk.api.files import HasFiles
+from incus_sdk.api._file_verbs import HasFiles
 
 GUID = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 URL = f"/1.0/instances/v 1/nvram/{GUID}"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client, IncusInputError, IncusUnsupportedError
-from incus_sdk.transport import Response, Transport
+from incus_sdk._connection.transport import Response, Transport
 
 SERVER = {"api_extensions": ["api_filtering"], "environment": {"server_version": "6.0.0"}}
 

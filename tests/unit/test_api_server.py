@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client, IncusInputError
-from incus_sdk.scope import Scope
-from incus_sdk.transport import Response
+from incus_sdk._connection.scope import Scope
+from incus_sdk._connection.transport import Response
 
 
 class Server:

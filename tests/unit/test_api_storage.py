@@ -13,10 +13,10 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client, IncusConnectionError, IncusInputError, Progress
+from incus_sdk._connection.transport import Response, Transport
 from incus_sdk.api.backups import overrides
 from incus_sdk.api.buckets import Bucket
 from incus_sdk.api.storage import Volume
-from incus_sdk.transport import Response, Transport
 
 EXTENSIONS = ["storage_volume_nbd", "direct_backup", "backup_s3_upload"]
 VOLUME = "/1.0/storage-pools/p%201/volumes/virtual-machine/v%201"

@@ -18,18 +18,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incus_sdk import Client, IncusAuthenticationError, IncusConnectionError, IncusInputError, wire
-from incus_sdk.connection import config as module
-from incus_sdk.connection import oidc, tls
-from incus_sdk.connection.config import Config, Remote, write
-from incus_sdk.connection.oidc import OIDC
-from incus_sdk.transport import Endpoint, Transport, _group, _within
+from incus_sdk import Client, IncusAuthenticationError, IncusConnectionError, IncusInputError
+from incus_sdk._connection import config as module
+from incus_sdk._connection import oidc, tls, wire
+from incus_sdk._connection.config import ClientConfig, Remote, write
+from incus_sdk._connection.oidc import OIDC
+from incus_sdk._connection.transport import Endpoint, Transport, _group, _within
 
 
-def make(directory: Path, text: str, **environ: str) -> Config:
+def make(directory: Path, text: str, **environ: str) -> ClientConfig:
     directory.mkdir(exist_ok=True)
     (directory / "config.yml").write_text(text)
-    return Config(environ={"INCUS_CONF": str(directory), "INCUS_GLOBAL_CONF": f"{directory}/none", **environ})
+    return ClientConfig(environ={"INCUS_CONF": str(directory), "INCUS_GLOBAL_CONF": f"{directory}/none", **environ})
 
 
 # Where it is.
@@ -37,25 +37,27 @@ def make(directory: Path, text: str, **environ: str) -> Config:
 
 def test_the_directory_is_the_commands(tmp_path: Path) -> None:
     home = {"HOME": str(tmp_path)}
-    assert Config(environ={"INCUS_CONF": "/x", **home}).directory == Path("/x")
-    assert Config(environ=home).directory == tmp_path / ".config" / "incus"
+    assert ClientConfig(environ={"INCUS_CONF": "/x", **home}).directory == Path("/x")
+    assert ClientConfig(environ=home).directory == tmp_path / ".config" / "incus"
     newer = {**home, "XDG_CONFIG_HOME": f"{tmp_path}/xdg"}
-    assert Config(environ=newer).directory == tmp_path / ".config" / "incus"  # there is none, or the command is older
+    assert (
+        ClientConfig(environ=newer).directory == tmp_path / ".config" / "incus"
+    )  # there is none, or the command is older
     (tmp_path / "xdg" / "incus").mkdir(parents=True)
-    assert Config(environ=newer).directory == tmp_path / "xdg" / "incus"
-    assert Config(environ={**home, "XDG_CONFIG_HOME": "relative"}).directory == tmp_path / ".config" / "incus"
-    assert Config(environ={"HOME": "/nowhere"}).directory == Path(os.path.expanduser("~"), ".config", "incus")
-    assert Config("/y", environ=home).directory == Path("/y")
-    assert Config(environ={"INCUS_GLOBAL_CONF": "/g"}).global_directory == Path("/g")
-    assert Config(environ={}).global_directory == Path("/etc/incus")
+    assert ClientConfig(environ=newer).directory == tmp_path / "xdg" / "incus"
+    assert ClientConfig(environ={**home, "XDG_CONFIG_HOME": "relative"}).directory == tmp_path / ".config" / "incus"
+    assert ClientConfig(environ={"HOME": "/nowhere"}).directory == Path(os.path.expanduser("~"), ".config", "incus")
+    assert ClientConfig("/y", environ=home).directory == Path("/y")
+    assert ClientConfig(environ={"INCUS_GLOBAL_CONF": "/g"}).global_directory == Path("/g")
+    assert ClientConfig(environ={}).global_directory == Path("/etc/incus")
 
 
 def test_without_a_file_there_are_the_commands_own_remotes(tmp_path: Path) -> None:
-    config = Config(tmp_path, {"INCUS_GLOBAL_CONF": "/none", "INCUS_SOCKET": "/s"})
+    config = ClientConfig(tmp_path, {"INCUS_GLOBAL_CONF": "/none", "INCUS_SOCKET": "/s"})
     assert set(config.remotes()) == {"images", "local"}
     assert config.default_remote == "local"
     assert config.remote().addresses == ("unix:///s",)
-    assert Config(tmp_path, {"INCUS_GLOBAL_CONF": "/none", "INCUS_REMOTE": "images"}).default_remote == "images"
+    assert ClientConfig(tmp_path, {"INCUS_GLOBAL_CONF": "/none", "INCUS_REMOTE": "images"}).default_remote == "images"
 
 
 def test_the_group_to_join_is_the_one_of_the_socket(tmp_path: Path) -> None:
@@ -180,11 +182,11 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, rea
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
     (tmp_path / "config.yml").mkdir()
     with pytest.raises(IncusInputError, match=r"config\.yml cannot be used: Is a directory"):
-        Config(tmp_path, {}).remotes()
+        ClientConfig(tmp_path, {}).remotes()
     (tmp_path / "config.yml").rmdir()
     (tmp_path / "config.yml").write_bytes(b"\xff\xfe\xff")
     with pytest.raises(IncusInputError, match=r"config\.yml cannot be used"):
-        Config(tmp_path, {}).remotes()
+        ClientConfig(tmp_path, {}).remotes()
 
 
 # Writing.
@@ -232,14 +234,14 @@ def test_files_are_replaced_whole_and_keep_their_mode_and_their_link(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
-    with pytest.raises(IncusInputError, match="cannot be used: No space left"):
+    with pytest.raises(IncusInputError, match="cannot be written: No space left"):
         write(link, "three")
     assert real.read_text() == "two"
     assert [path.name for path in real.parent.iterdir()] == ["config.yml"]
 
 
 def test_processes_that_change_it_wait_for_each_other(tmp_path: Path) -> None:
-    config = Config(tmp_path / "conf", {"INCUS_GLOBAL_CONF": "/none"})
+    config = ClientConfig(tmp_path / "conf", {"INCUS_GLOBAL_CONF": "/none"})
     pairs: list[Remote] = []
     other = threading.Thread(target=lambda: pairs.append(config.new("")))
     with config.lock():
@@ -463,6 +465,6 @@ def test_a_cache_that_is_none_is_as_no_login(tmp_path: Path) -> None:
 
 def test_the_configuration_is_read_only_when_it_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_read", None)
-    Config()
+    ClientConfig()
     Client("https://incus.example")
     Client("/a/socket")

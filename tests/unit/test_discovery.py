@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incus_sdk import Client, IncusInputError
-from incus_sdk.connection import discovery
-from incus_sdk.connection.discovery import LocalSocket, local_socket
-from incus_sdk.transport import Endpoint
+from incus_sdk._connection import discovery
+from incus_sdk._connection.discovery import LocalSocket, local_socket
+from incus_sdk._connection.transport import Endpoint
 
 
 @pytest.fixture

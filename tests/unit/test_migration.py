@@ -11,11 +11,11 @@ from typing import Any
 
 import pytest
 
-import incus_sdk.api.copies
-import incus_sdk.migration
+import incus_sdk._migration
+import incus_sdk.api._copies
 from incus_sdk import Client, IncusInputError, IncusOperationError
-from incus_sdk.migration import Mode, Side, migrate, same_server
-from incus_sdk.scope import Scope
+from incus_sdk._connection.scope import Scope
+from incus_sdk._migration import Mode, Side, migrate, same_server
 from tests.unit.test_operations import DELETE, FAILURE, SUCCESS, WAIT, Server, error, http, operation, sync
 
 SENDER, RECEIVER = "POST /1.0/instances/c1", "POST /1.0/instances"
@@ -49,7 +49,7 @@ class Two:
 
 @pytest.fixture
 async def two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Two]:
-    monkeypatch.setattr(incus_sdk.migration, "_SAME_MOMENT", 0.1)
+    monkeypatch.setattr(incus_sdk._migration, "_SAME_MOMENT", 0.1)
     servers = Server(), Server()
     async with AsyncExitStack() as stack:
         scopes = []
@@ -120,7 +120,7 @@ async def test_both_begin_anew_for_each_address_and_only_where_that_was_the_reas
 async def test_a_side_that_cannot_reach_the_other_is_taken_at_its_word(
     two: Two, mode: Mode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incus_sdk.migration, "_SAME_MOMENT", None)  # the other waits for ever, and so would this
+    monkeypatch.setattr(incus_sdk._migration, "_SAME_MOMENT", None)  # the other waits for ever, and so would this
     unreachable = sync(operation(400, 'Failed waiting for migration "control" connection on source: refused'))
     pulls = mode == "pull"
     acting, waiting = (two.receiver, two.sender) if pulls else (two.sender, two.receiver)
@@ -143,7 +143,7 @@ async def test_servers_are_the_same_by_their_certificate_and_strangers_tell_none
 
     one, cluster, other = (server(environment={"certificate_fingerprint": each}) for each in "aab")
     stranger, second = server(), server()
-    assert await same_server(one, one.with_(project="p"))
+    assert await same_server(one, one.view(project="p"))
     assert await same_server(one, cluster)
     for pair in ((one, other), (one, stranger), (stranger, second)):
         assert not await same_server(*pair)
@@ -152,7 +152,7 @@ async def test_servers_are_the_same_by_their_certificate_and_strangers_tell_none
 async def test_what_a_server_is_about_to_remove_is_waited_for_and_then_deleted(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incus_sdk.api.copies, "_PAUSES", (0, 0, 0))
+    monkeypatch.setattr(incus_sdk.api._copies, "_PAUSES", (0, 0, 0))
     path = "/1.0/instances/c2"
     target = Client(two.scopes[1].transport.endpoint.socket).instances["c2"]
     there, gone = sync({"name": "c2"}), error(404, "not found")
@@ -163,6 +163,6 @@ async def test_what_a_server_is_about_to_remove_is_waited_for_and_then_deleted(
     ):
         two.receiver.requests.clear()
         two.receiver.replies |= {f"GET {path}": [*looks], f"DELETE {path}": [sync({})]}
-        await incus_sdk.api.copies._removed(target, made)
+        await incus_sdk.api._copies._removed(target, made)
         assert two.receiver.requests == expected
     await target._scope.transport.close()

@@ -280,7 +280,7 @@ async def test_what_an_upload_made_that_was_given_up_is_undone(
         undone.append(made)
 
     server.replies = {post: replies if replies == [UNREAD] else [answer, *replies], WAIT: [end], DELETE: [DONE]}
-    making = asyncio.create_task(incus_sdk.operations.make(client._scope, "/1.0/images", content(), undo))
+    making = asyncio.create_task(incus_sdk.operations.create_or_undo(client._scope, "/1.0/images", content(), undo))
     await server.asked(post)
     if replies != [UNREAD]:
         await sent.wait()
@@ -298,7 +298,7 @@ async def test_what_is_held_is_let_go_however_that_comes(server: Server, client:
     post, answer, seen = "POST /1.0/images", asyncio.Event(), list[str]()
 
     async def hold() -> None:
-        async with incus_sdk.operations.held(client._scope, "/1.0/images") as operation:
+        async with incus_sdk.operations.pending_operation(client._scope, "/1.0/images") as operation:
             seen.append(operation.id)
             raise LookupError
 

@@ -17,9 +17,9 @@ import pytest
 
 import incus_sdk
 from incus_sdk import Client
+from incus_sdk._connection.scope import Scope
+from incus_sdk._connection.transport import Response
 from incus_sdk.exceptions import IncusConnectionError
-from incus_sdk.scope import Scope
-from incus_sdk.transport import Response
 from tests.live.wire_record import API, OPERATIONS, operation
 
 METHODS: dict[str, str] = json.loads((API / "methods.json").read_text())

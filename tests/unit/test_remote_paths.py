@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incus_sdk import IncusInputError
+from incus_sdk._connection.scope import Scope
+from incus_sdk._connection.transport import Endpoint, Transport
 from incus_sdk.files import RemotePath
-from incus_sdk.scope import Scope
-from incus_sdk.sftp import FileStat
-from incus_sdk.transfer import LocalTree, Options, Transfer, TransferProgress, copy, file_stat
-from incus_sdk.transport import Endpoint, Transport
+from incus_sdk.files._sftp import FileStat
+from incus_sdk.files._trees import LocalTree, Options, Transfer, TransferProgress, copy, file_stat
 
 SCOPE = Scope(Transport(Endpoint(socket="/nowhere")))
 
@@ -65,12 +65,12 @@ def test_what_is_no_absolute_path_is_refused(path: str) -> None:
 
 def test_paths_are_equal_when_they_name_the_same_file() -> None:
     other = Scope(Transport(Endpoint(socket="/elsewhere")))
-    assert at("/a") == at("/a/") == at("/a", scope=SCOPE.with_(target="n1"))
+    assert at("/a") == at("/a/") == at("/a", scope=SCOPE.view(target="n1"))
     different = [
         at("/a"),
         at("/b"),
         at("/a", name="c2"),
-        at("/a", scope=SCOPE.with_(project="p")),
+        at("/a", scope=SCOPE.view(project="p")),
         at("/a", scope=other),
     ]
     assert len({*different, at("/a/.")}) == len(different)

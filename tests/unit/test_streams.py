@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incus_sdk import IncusConnectionError, IncusInputError, Progress
-from incus_sdk.api.streams import checked_content, form, metered, parts, pieces, size_of, whole_file
+from incus_sdk._atomic import atomic_file
+from incus_sdk._content import checked_content, iter_content, read_form, size_of, with_progress, write_form
 
 FORM = b"--B\r\nContent-Disposition: form-data; name=one\r\n\r\nfirst\r\n--B\r\nX: y\r\n\r\n\r\n--B--\r\n"
 
@@ -27,7 +28,7 @@ async def cut(content: bytes, sizes: Sequence[int]) -> AsyncIterator[bytes]:
 
 async def read(content_type: str, body: AsyncIterator[bytes]) -> list[tuple[str, bytes]]:
     found: dict[str, bytes] = {}
-    async for name, piece in parts(content_type, body):
+    async for name, piece in read_form(content_type, body):
         found[name] = found.get(name, b"") + piece
     return list(found.items())
 
@@ -38,8 +39,8 @@ async def read(content_type: str, body: AsyncIterator[bytes]) -> list[tuple[str,
 )
 def test_a_form_is_read_as_it_was_written_however_it_is_cut(contents: list[bytes], sizes: list[int]) -> None:
     async def main() -> None:
-        named = [(f'part "{n}"', f"fi\\le\n{n}", pieces(content)) for n, content in enumerate(contents)]
-        content_type, body = form(named)
+        named = [(f'part "{n}"', f"fi\\le\n{n}", iter_content(content)) for n, content in enumerate(contents)]
+        content_type, body = write_form(named)
         whole = b"".join([piece async for piece in body])
         assert await read(content_type, cut(whole, sizes)) == [
             (f'part "{n}"', content) for n, content in enumerate(contents)
@@ -73,9 +74,9 @@ async def test_memory_stays_flat_however_much_passes() -> None:
 
     tracemalloc.start()
     try:
-        content_type, body = form([("one", "one", much()), ("two", "two", much())])
+        content_type, body = write_form([("one", "one", much()), ("two", "two", much())])
         passed = 0
-        async for _, piece in parts(content_type, metered(body, "upload", None, None)):
+        async for _, piece in read_form(content_type, with_progress(body, "upload", None, None)):
             passed += len(piece)
         peak = tracemalloc.get_traced_memory()[1]
     finally:
@@ -90,24 +91,24 @@ async def test_content_is_read_from_bytes_files_and_iterables(tmp_path: Path) ->
     for source, size in ((content, len(content)), (tmp_path / "file", len(content)), (cut(content, [5]), None)):
         checked_content(source, "source")
         assert size_of(source) == size
-        read = [piece async for piece in pieces(source)]
+        read = [piece async for piece in iter_content(source)]
         assert (b"".join(read), len(read) > 1) == (content, True)
     with pytest.raises(IncusInputError, match=r"source cannot be read.*No such file"):
         checked_content(tmp_path / "nothing", "source")
     with pytest.raises(IncusInputError, match=r"'.*cannot be read.*Is a directory"):
-        _ = [piece async for piece in pieces(tmp_path)]
+        _ = [piece async for piece in iter_content(tmp_path)]
 
 
 async def test_progress_is_told_after_each_piece() -> None:
     told: list[Progress] = []
-    async for _ in metered(cut(bytes(100), [10, 40]), "upload", 100, told.append):
+    async for _ in with_progress(cut(bytes(100), [10, 40]), "upload", 100, told.append):
         pass
     assert [(each.stage, each.percent, each.processed) for each in told] == [
         ("upload", 10, 10), ("upload", 50, 50), ("upload", 100, 100)
     ]  # fmt: skip
     assert all(each.speed for each in told)
     told.clear()
-    async for _ in metered(cut(bytes(100), []), "upload", None, told.append):
+    async for _ in with_progress(cut(bytes(100), []), "upload", None, told.append):
         pass
     assert [each.percent for each in told] == [None]
 
@@ -115,13 +116,13 @@ async def test_progress_is_told_after_each_piece() -> None:
 def test_a_file_is_whole_or_as_it_was(tmp_path: Path) -> None:
     target, link = tmp_path / "file", tmp_path / "link"
     link.symlink_to("file")
-    with whole_file(link) as file:
+    with atomic_file(link) as file:
         file.write(b"one")
-    with pytest.raises(TypeError), whole_file(target) as file:
+    with pytest.raises(TypeError), atomic_file(target) as file:
         file.writelines([b"two", 5])  # type: ignore[list-item]
     assert target.read_bytes() == b"one"
     assert link.is_symlink()
     for bad in (tmp_path, tmp_path / "no" / "such", Path("/dev/null")):
-        with pytest.raises(IncusInputError), whole_file(bad) as file:
+        with pytest.raises(IncusInputError), atomic_file(bad) as file:
             file.write(b"three")
     assert sorted(file.name for file in tmp_path.iterdir()) == ["file", "link"]

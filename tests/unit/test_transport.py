@@ -26,10 +26,10 @@ from incus_sdk import (
     IncusInputError,
     IncusPermissionError,
     IncusTimeoutError,
-    wire,
 )
-from incus_sdk.scope import Scope
-from incus_sdk.transport import Endpoint, Transport, WebSocket
+from incus_sdk._connection import wire
+from incus_sdk._connection.scope import Scope
+from incus_sdk._connection.transport import Endpoint, Transport, WebSocket
 
 Reader = asyncio.StreamReader
 Writer = asyncio.StreamWriter

@@ -25,8 +25,8 @@ from incus_sdk import (
     IncusNotFoundError,
     IncusPermissionError,
     IncusPreconditionError,
-    wire,
 )
+from incus_sdk._connection import wire
 from incus_sdk.models import Profile
 
 JSON = {"Content-Type": "application/json"}

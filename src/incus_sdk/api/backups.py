@@ -9,14 +9,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
-from .. import models, wire
+from .. import models
+from .._atomic import atomic_file
+from .._connection import wire
+from .._connection.scope import Scope
+from .._connection.transport import Stream
+from .._content import Content, checked_content, iter_content, size_of, with_progress
 from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import OnProgress, Operation, operate
-from ..scope import Scope
-from ..transport import Stream
-from .base import Deletable, Deletes, Renamable, Renames, prepared
-from .streams import Content, checked_content, metered, pieces, size_of, whole_file
+from .base import Deletable, Deletes, Renamable, Renames, to_body
 
 
 class Download(ABC):
@@ -44,10 +46,12 @@ class Download(ABC):
         ``progress``: told how much has come, in bytes, as stage ``download``. Raises `IncusConnectionError` for one
         that was cut off, `IncusInputError` for a file that cannot be written.
         """
-        with whole_file(target_path) as file:
+        with atomic_file(target_path) as file:
             async with self._opened() as stream:
                 length = stream.headers.get("Content-Length")
-                async for piece in metered(stream.chunks(), "download", int(length) if length else None, progress):
+                async for piece in with_progress(
+                    stream.chunks(), "download", int(length) if length else None, progress
+                ):
                     file.write(piece)
 
 
@@ -92,7 +96,7 @@ class Backups(Renames[B_], Deletes[B_]):
         if name is not None:
             wire.path(name)
             options = {**options, "name": name}
-        operation = await operate(self._scope, "POST", wire.path(*self._path), body=prepared(options))
+        operation = await operate(self._scope, "POST", wire.path(*self._path), body=to_body(options))
         return await self[made(operation, "backups")].refresh()
 
     async def _uploaded(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
@@ -211,14 +215,14 @@ async def restore(
     """Send a file of which the server makes an object, and wait for that; ``about``: headers without ``X-Incus-``."""
     content = Path(source) if isinstance(source, str) else source
     checked_content(content, "source")
-    body = metered(pieces(content), "upload", size_of(content), progress)
+    body = with_progress(iter_content(content), "upload", size_of(content), progress)
     named = {f"X-Incus-{name}": value for name, value in about.items() if value}
     return await operate(scope, "POST", path, body=body, headers={"Content-Type": "application/octet-stream", **named})
 
 
 def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:
     """What a restored instance gets instead of its own, as the server reads it: a space ends each value."""
-    given = prepared({"config": config or {}, "devices": devices or {}})
+    given = to_body({"config": config or {}, "devices": devices or {}})
     pairs: list[tuple[str, tuple[str, ...], str | None]] = [
         *(("config", (key,), value) for key, value in given["config"].items()),
         *(
@@ -238,4 +242,4 @@ def overrides(config: models.Config | None, devices: models.Devices | None) -> d
 def _unkept(options: Mapping[str, Any]) -> Json:
     if kept := {"name", "expires_at", "target"} & options.keys():
         raise IncusInputError(f"a backup that the server does not keep takes no {', '.join(sorted(kept))}")
-    return prepared(options)
+    return to_body(options)

@@ -27,13 +27,13 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, ClassVar, Generic, Self, TypeVar
 
-from .. import wire
+from .._connection import wire
+from .._connection.scope import Scope
+from .._connection.transport import Headers
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
 from ..filters import Filter
 from ..models.base import Json, Record, to_json
 from ..operations import Operation, perform
-from ..scope import Scope
-from ..transport import Headers
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
@@ -76,24 +76,24 @@ class Resource(Record):
     @property
     def raw(self) -> Json:
         """The JSON object itself, not a copy."""
-        self._need("its JSON")
+        self._require_loaded("its JSON")
         return super().raw
 
     def _field(self, name: str) -> Any:
         if name in self._field_table():
-            self._need(name)
+            self._require_loaded(name)
         return super()._field(name)
 
     def __getitem__(self, key: str) -> Any:
-        self._need(key)
+        self._require_loaded(key)
         return super().__getitem__(key)
 
     def __iter__(self) -> Any:
-        self._need("its JSON")
+        self._require_loaded("its JSON")
         return super().__iter__()
 
     def __len__(self) -> int:
-        self._need("its JSON")
+        self._require_loaded("its JSON")
         return super().__len__()
 
     def __bool__(self) -> bool:
@@ -115,7 +115,7 @@ class Resource(Record):
         plain = next(kind for kind in type(self).__mro__ if issubclass(kind, Record) and not issubclass(kind, Resource))
         return plain, (self._json,)
 
-    def _need(self, what: str) -> None:
+    def _require_loaded(self, what: str) -> None:
         if not self._loaded and what not in self._json:
             raise IncusNotLoadedError(
                 f"{what!r} of {type(self).__name__} {self._path[-1]!r} is not known: it was never read from the "
@@ -174,7 +174,7 @@ class Resource(Record):
     async def _supported(self) -> None:
         await _supported(self._scope, type(self))
 
-    async def _fresh(self) -> tuple[Json, str | None]:
+    async def _read_with_etag(self) -> tuple[Json, str | None]:
         """The object as it is now, with its ETag."""
         answer = await self._request("GET")
         return answer.metadata, answer.etag
@@ -186,7 +186,7 @@ class Resource(Record):
         """GET, merge, PUT with If-Match, again if somebody else was faster."""
         patch = self._patch(change)
         for attempt in range(_ATTEMPTS):
-            current, etag = await self._fresh()
+            current, etag = await self._read_with_etag()
             if unknown := set(patch) - set(current) - set(self.fields().values()):
                 raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")
             merged = wire.merge_patch(current, patch)
@@ -205,7 +205,7 @@ class Resource(Record):
     @staticmethod
     def _patch(change: Mapping[str, Any]) -> Json:
         """``change`` as a merge patch: configuration in strings, a key with a dot being one of ``config``."""
-        patch = prepared(change)
+        patch = to_body(change)
         dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
         if dotted:
             patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
@@ -217,7 +217,7 @@ async def _supported(scope: Scope, kind: type[Resource]) -> None:
         await scope.require(kind.EXTENSION, kind.__name__)
 
 
-def prepared(body: Mapping[str, Any]) -> Json:
+def to_body(body: Mapping[str, Any]) -> Json:
     """A request body as JSON, with the values of ``config`` and ``devices`` as strings.
 
     Raises `IncusInputError` for what has no such form.
@@ -250,11 +250,11 @@ class Writable(Resource, Generic[B]):
 
         With ``etag``, raises `IncusPreconditionError` if the object has changed since.
         """
-        await self._put(prepared(_mapping(body)), etag)
+        await self._put(to_body(_mapping(body)), etag)
 
     async def patch(self, body: B | Mapping[str, Any]) -> None:
         """Hand ``body`` to the server, which merges it by its own rules. ``PATCH`` of its path."""
-        await self._perform("PATCH", body=prepared(_mapping(body)))
+        await self._perform("PATCH", body=to_body(_mapping(body)))
 
     @asynccontextmanager
     async def editing(self) -> AsyncGenerator[Self]:
@@ -266,7 +266,7 @@ class Writable(Resource, Generic[B]):
 
         The changes are merged into the object as it is when they are saved, so other writers' changes stay.
         """
-        current, _ = await self._fresh()
+        current, _ = await self._read_with_etag()
         draft = type(self)(self._scope, self._path, copy.deepcopy(current))
         yield draft
         change = difference(current, draft.raw)
@@ -375,7 +375,7 @@ class Collection(Generic[R]):
         target: str | None,
     ) -> builtins.list[R]:
         """`list` of what is below ``segments`` of the collection's path."""
-        scope = self._scope.with_(project=project, target=target)
+        scope = self._scope.view(project=project, target=target)
         query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
         wire.target("", query)  # a filter that cannot be sent is refused before anything is
         await _supported(scope, self.resource)
@@ -430,12 +430,12 @@ class Collection(Generic[R]):
         json: Json = item if loaded and isinstance(item, dict) else known
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
-        return self._make(segments, json, loaded, scope.with_(project=project) if all_projects else scope)
+        return self._make(segments, json, loaded, scope.view(project=project) if all_projects else scope)
 
     async def _create(self, key: str, body: Mapping[str, Any], *segments: str) -> R:
         """POST an object, and read what the server made of it."""
         handle = self[key]
-        named = prepared({**handle._json, **body})
+        named = to_body({**handle._json, **body})
         named.pop("project", None)
         await _supported(self._scope, self.resource)
         await perform(self._scope, "POST", wire.path(*self._path, *segments), body=named)

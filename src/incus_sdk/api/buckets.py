@@ -6,13 +6,14 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, ClassVar, Unpack
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
+from .._content import Content
 from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..operations import OnProgress
 from .backups import BucketBackupsAPI, made, restore
 from .base import Deletable, Deletes, Editable, Edits
-from .streams import Content
 
 
 class BucketKey(models.StorageBucketKey, Editable[models.StorageBucketKeyPut], Deletable):

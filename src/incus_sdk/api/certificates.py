@@ -7,7 +7,8 @@ import hashlib
 from collections.abc import Sequence
 from typing import ClassVar
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
 from ..exceptions import IncusInputError
 from ..operations import operate
 from .base import Deletable, Deletes, Editable, Edits

@@ -9,13 +9,14 @@ import ssl
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Unpack
 
-from .. import models, wire
-from ..connection.tls import fingerprint
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
+from .._connection.tls import fingerprint
+from .._connection.transport import Endpoint, Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from ..operations import Operation, operate, perform
-from ..scope import Scope
-from ..transport import Endpoint, Transport
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, prepared
+from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, to_body
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
 
@@ -180,7 +181,7 @@ class ClusterAPI:
 
     async def update(self, config: models.ClusterPut | Mapping[str, Any]) -> None:
         """Form, join or leave a cluster: the body is sent as it is. ``PUT /1.0/cluster``."""
-        await perform(self._scope, "PUT", wire.path("cluster"), body=prepared(config))
+        await perform(self._scope, "PUT", wire.path("cluster"), body=to_body(config))
 
     async def enable(self, name: str) -> str:
         """Make the server the first member, called ``name``, of a new cluster. ``PUT /1.0/cluster``.

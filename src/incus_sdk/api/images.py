@@ -15,22 +15,20 @@ from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
-from .. import models, wire
-from ..connection.config import Config, Remote
-from ..connection.dial import dialled
-from ..exceptions import (
-    IncusAPIError,
-    IncusConnectionError,
-    IncusInputError,
-    IncusNotFoundError,
-)
-from ..migration import Mode, addresses_of, in_turn, same_server
+from .. import models
+from .._atomic import atomic_file
+from .._concurrency import shielded
+from .._connection import wire
+from .._connection.config import ClientConfig, Remote
+from .._connection.dial import make_transport
+from .._connection.scope import Scope, Scoped, scope_of
+from .._connection.transport import Endpoint, Stream
+from .._content import Content, checked_content, iter_content, read_form, size_of, with_progress, write_form
+from .._migration import Mode, addresses_of, in_turn, same_server
+from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..operations import OnProgress, Operation, finish, held, make, operate, perform
-from ..scope import Scope, Scoped, scope_of
-from ..transport import Endpoint, Stream
-from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, prepared
-from .streams import Content, checked_content, form, metered, parts, pieces, size_of, whole_file
+from ..operations import OnProgress, Operation, create_or_undo, operate, pending_operation, perform
+from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, to_body
 
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
 """What the second part of an image in two files is called."""
@@ -121,7 +119,7 @@ class Image(models.Image, Editable[models.ImagePut]):
                     if name not in files:
                         if name not in targets:
                             raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
-                        files[name] = stack.enter_context(whole_file(targets[name]))
+                        files[name] = stack.enter_context(atomic_file(targets[name]))
                     hash.update(piece)
                     files[name].write(piece)
             # An OCI image is named by a hash of what its layers are called.
@@ -164,7 +162,7 @@ class Image(models.Image, Editable[models.ImagePut]):
             raise IncusInputError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         if await same_server(self._scope, group._scope):
             mode = "relay"
-        original = models.Image((await self._fresh())[0])
+        original = models.Image((await self._read_with_etag())[0])
         if auto_update and (mode != "pull" or not original.public or not original.aliases):
             raise IncusInputError("auto_update is for an image that is public, has an alias, and is pulled by a server")
         if copy_aliases:
@@ -243,7 +241,7 @@ class Image(models.Image, Editable[models.ImagePut]):
 
     async def _fingerprint(self) -> str:
         """All of it, where the handle was made from its beginning."""
-        return self.fingerprint if self._loaded else str((await self._fresh())[0]["fingerprint"])
+        return self.fingerprint if self._loaded else str((await self._read_with_etag())[0]["fingerprint"])
 
 
 class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
@@ -318,12 +316,13 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
             raise IncusInputError("auto_update is set on the finished image: pass wait=True as well")
         if kind not in _ROOTFS:
             raise IncusInputError(f"type must be one of {', '.join(_ROOTFS)}, not {kind!r}")
-        body, total, headers = pieces(image_data), size_of(image_data), {"Content-Type": "application/octet-stream"}
+        body, total = iter_content(image_data), size_of(image_data)
+        headers = {"Content-Type": "application/octet-stream"}
         if rootfs is not None:
             checked_content(rootfs, "rootfs")
             # The server calls the image what its second file is called.
-            files = (("metadata", "metadata", body), (_ROOTFS[kind], filename or "rootfs", pieces(rootfs)))
-            headers["Content-Type"], body = form(files)
+            files = (("metadata", "metadata", body), (_ROOTFS[kind], filename or "rootfs", iter_content(rootfs)))
+            headers["Content-Type"], body = write_form(files)
             second = size_of(rootfs)
             total = None if total is None or second is None else total + second
         if filename:
@@ -339,7 +338,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         if aliases := wire.texts(more.get("aliases", ()), "aliases"):
             await self._scope.require("image_import_alias", "aliases of an upload")
             headers["X-Incus-aliases"] = urlencode([("alias", alias) for alias in aliases])
-        body = metered(body, "upload", total, more.get("progress"))
+        body = with_progress(body, "upload", total, more.get("progress"))
         operation = await operate(self._scope, "POST", wire.path(*self._path), body=body, headers=headers, wait=wait)
         if not wait:
             return operation
@@ -382,7 +381,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
         path = wire.path(*self._path)
-        operation = await operate(self._scope, "POST", path, body=prepared(body), progress=progress)
+        operation = await operate(self._scope, "POST", path, body=to_body(body), progress=progress)
         return await self.get(operation.metadata["fingerprint"])
 
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImageExpected]) -> str:
@@ -390,7 +389,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
 
         ``body``: what the image gets here, none of which comes with it; properties neither. ``POST /1.0/images``.
         """
-        expected = prepared(body) | _pushed(fingerprint)
+        expected = to_body(body) | _pushed(fingerprint)
         return _secret(await operate(self._scope, "POST", wire.path(*self._path), body=expected, wait=False))
 
     async def resolve(self, name: str) -> models.InstanceSource:
@@ -408,12 +407,12 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         if not isinstance(name, str) or not name:
             raise IncusInputError(f"image must be an alias or a fingerprint, not {name!r}")
         prefix, colon, image = name.partition(":")
-        remote = {**_BUILT_IN, **Config().remotes()}.get(prefix) if colon else None
+        remote = {**_BUILT_IN, **ClientConfig().remotes()}.get(prefix) if colon else None
         if remote is not None and image and not self._is_here(remote):
             if remote.protocol == "oci":
                 await self._scope.require("instance_oci", f"the OCI image {name!r}")
             if remote.protocol == "incus" and not remote.public:
-                return await _private_source(Config().remote(prefix), image)
+                return await _private_source(ClientConfig().remote(prefix), image)
             return _remote_source(remote, image)
         here = image if remote is not None and image else name
         if await self.aliases.exists(here):
@@ -494,7 +493,7 @@ def _remote_source(remote: Remote, image: str) -> models.InstanceSource:
 
 
 async def _private_source(remote: Remote, name: str) -> models.InstanceSource:
-    scope = Scope(dialled(remote)).with_(project=remote.project)
+    scope = Scope(make_transport(remote)).view(project=remote.project)
     try:
         there = ImagesAPI(scope)
         try:
@@ -539,7 +538,7 @@ class _Copying:
         source |= {"alias": self.original.aliases[0].name} if by_alias else {"fingerprint": fingerprint}
         async with AsyncExitStack() as stack:
             if not self.original.public:
-                opened = held(scope, wire.path("images", fingerprint, "secret"))
+                opened = pending_operation(scope, wire.path("images", fingerprint, "secret"))
                 source["secret"] = _secret(await stack.enter_async_context(opened))
             return await in_turn(
                 addresses,
@@ -551,7 +550,7 @@ class _Copying:
         """This server connects to the other."""
         scope, fingerprint = self.target._scope, self.original.fingerprint
         body = {"certificate": (await scope.server())["environment"]["certificate"], "project": scope.project or ""}
-        async with held(scope, wire.path("images"), _pushed(fingerprint)) as expecting:
+        async with pending_operation(scope, wire.path("images"), _pushed(fingerprint)) as expecting:
             body["secret"] = _secret(expecting)
             return await in_turn(
                 addresses,
@@ -570,14 +569,14 @@ class _Copying:
                 headers["X-Incus-filename"] = self.original.filename
             if stream.headers.get("X-Incus-Type") != "oci":
                 headers["X-Incus-fingerprint"] = fingerprint
-            content = metered(stream.chunks(), "relay", self.original.size, self.progress)
+            content = with_progress(stream.chunks(), "relay", self.original.size, self.progress)
             return await self._make(self.target._scope, (), content, headers)
 
     async def _make(
         self, scope: Scope, segments: tuple[str, ...], body: Any, headers: dict[str, str] | None = None
     ) -> Image:
         progress = self.progress if headers is None else None  # content that is sent tells of itself
-        operation = await make(scope, wire.path("images", *segments), body, self._undo, progress, headers)
+        operation = await create_or_undo(scope, wire.path("images", *segments), body, self._undo, progress, headers)
         # An OCI image that was relayed is named by the hash of its content from then on.
         metadata = operation.metadata if operation else None
         made = ImagesAPI(self.target._scope)[(metadata or {}).get("fingerprint") or self.original.fingerprint]
@@ -596,15 +595,15 @@ class _Copying:
 async def _gone(made: Image | ImageAlias) -> None:
     """Delete what is not wanted any longer."""
     with suppress(IncusNotFoundError):
-        await finish(made.delete(wait=True) if isinstance(made, Image) else made.delete())
+        await shielded(made.delete(wait=True) if isinstance(made, Image) else made.delete())
 
 
 async def _received(stream: Stream, total: int | None, progress: OnProgress | None) -> AsyncIterator[tuple[str, bytes]]:
     """The pieces of an export, each with what its file is called in a form, also where it is one alone."""
-    body = metered(stream.chunks(), "download", total, progress)
+    body = with_progress(stream.chunks(), "download", total, progress)
     content_type = stream.headers.get("Content-Type", "")
     if content_type.startswith("multipart/"):
-        async for name, piece in parts(content_type, body):
+        async for name, piece in read_form(content_type, body):
             yield name, piece
     else:
         async for piece in body:

@@ -12,7 +12,12 @@ from datetime import datetime
 from typing import Any, ClassVar, Literal, Self, Unpack, overload
 from urllib.parse import unquote
 
-from .. import models, wire
+from .. import models
+from .._concurrency import shielded
+from .._connection import wire
+from .._connection.scope import Scoped, scope_of
+from .._content import Content
+from .._migration import same_server
 from ..exceptions import (
     IncusAPIError,
     IncusError,
@@ -23,22 +28,19 @@ from ..exceptions import (
     IncusTimeoutError,
     ProcessError,
 )
-from ..migration import same_server
 from ..models.base import Json
-from ..operations import OnProgress, Operation, finish, operate, perform
+from ..operations import OnProgress, Operation, operate, perform
 from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
-from ..scope import Scoped, scope_of
+from ._copies import HowToMigrate, InstanceCopy, copy_instance, other_project
+from ._file_verbs import HasFiles
+from ._readiness import Condition, wait_for
+from ._virtual_machine import MachineVerbs
+from .activity import OperationsAPI
 from .backups import InstanceBackupsAPI, made, overrides, restore
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, Writable, Writes, prepared
-from .copies import HowToMigrate, InstanceCopy, copy_instance, other_project
-from .files import HasFiles
+from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, Writable, Writes, to_body
 from .images import ImagesAPI
 from .logs import ExecOutputAPI, LogsAPI
-from .machine import MachineVerbs
 from .metadata import InstanceMetadata, TemplatesAPI
-from .operations import OperationsAPI
-from .readiness import Condition, wait_for
-from .streams import Content
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)  # seconds between attempts to delete what is still going down
 _TAKEN = "Failed creating instance record"  # of a creation whose name is taken
@@ -63,7 +65,7 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
     async def rename(self, new_name: str) -> None:
         """Give it another name; this handle goes with it. ``POST`` of its path."""
         await super().rename(new_name)
-        self._path = (*self._path[:-1], _twice(new_name))
+        self._path = (*self._path[:-1], _requoted(new_name))
 
     async def copy(self, name: str, *, to: Scoped | None = None, **options: Unpack[InstanceCopy]) -> Instance:
         """Make an instance of it: see `Instance.copy`. ``POST /1.0/instances``."""
@@ -85,7 +87,7 @@ class SnapshotsAPI(Edits[Snapshot, models.InstanceSnapshotPut], Renames[Snapshot
         return await self._create(name, body)
 
     def _segments(self, key: str) -> tuple[str, ...]:
-        return tuple(map(_twice, super()._segments(key)))
+        return tuple(map(_requoted, super()._segments(key)))
 
     def _key(self, json: Json) -> str:
         return super()._key(json).rpartition("/")[2]  # some servers name it instance/snapshot
@@ -380,7 +382,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFile
         The terminal is in raw mode meanwhile, follows the window's size, and is restored whatever happens. Raises
         `IncusInputError` where stdin or stdout is no terminal. ``POST /1.0/instances/{name}/exec``.
         """
-        from ..terminal import interact, size
+        from .._terminal import interact, size
 
         width, height = size()
         options: dict[str, Any] = {"env": {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}, "cwd": cwd}
@@ -479,12 +481,12 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFile
             project, target = project or other_project(self._scope, place), target or place.target
         if not (pool or project or target):
             raise IncusInputError("say where to: a server, a pool, a project or a target; a name alone is for rename()")
-        scope = self._scope.with_(project=project)
+        scope = self._scope.view(project=project)
         path = (*self._path[:-1], self._path[-1] if name is None else name)
         wire.path(*path)
         if refresh:
             await self._scope.require("instance_refresh_migration", "moving in rounds")
-        given = prepared({"config": config, "devices": devices})
+        given = to_body({"config": config, "devices": devices})
         optional = {
             "name": name,
             "pool": pool,
@@ -506,7 +508,7 @@ class Instance(models.Instance, Writable[models.InstancePut], Renamable, HasFile
         ``source``: the name of an image, as of `ImagesAPI.resolve`; or ``{"type": "image", "alias": "busybox"}``, or
         ``{"type": "none"}`` for an empty disk.
         """
-        image = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else prepared(source)
+        image = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else to_body(source)
         await self._perform("POST", "rebuild", body={"source": image})
 
     async def get_access(self) -> list[models.AccessEntry]:
@@ -699,7 +701,7 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         optional = {"config": config, "devices": devices, "profiles": names}
         body |= {key: value for key, value in optional.items() if value is not None}
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
-        body = prepared(body)
+        body = to_body(body)
         body["source"] = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else dict(source)
         try:
             operation = await operate(
@@ -778,12 +780,12 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         try:
             operation = await asyncio.shield(creation)
             try:
-                await (operation.wait() if progress is None else operation._followed(progress))
+                await (operation.wait() if progress is None else operation._wait_reporting(progress))
             except IncusOperationError as error:
                 raise await handle._with_log(error) from None
             return await handle.refresh()
         except BaseException:
-            await finish(self._undo(creation, handle))
+            await shielded(self._undo(creation, handle))
             raise
 
     @asynccontextmanager
@@ -807,7 +809,7 @@ class InstancesAPI(Writes[Instance, models.InstancePut], Renames[Instance]):
         try:
             yield box
         finally:
-            await finish(box._remove())
+            await shielded(box._remove())
 
     async def _undo(self, creation: asyncio.Future[Operation], handle: Instance) -> None:
         """Wait for a creation that nobody wants any longer, and delete what it made."""
@@ -964,6 +966,6 @@ async def _copied(
     return target
 
 
-def _twice(name: str) -> str:
+def _requoted(name: str) -> str:
     """The name of a snapshot for its path: servers unquote it once more than any other, and a plus with it."""
     return name.replace("%", "%25").replace("+", "%2B")

@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
 from typing import ClassVar
 
-from .. import wire
+from .._connection import wire
+from .._connection.scope import Scope
 from ..exceptions import IncusNotFoundError
-from ..scope import Scope
 
 
 class LogsAPI:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import builtins
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
 from ..exceptions import IncusInputError
-from ..scope import Scope
 from .base import Editable
 
 

@@ -6,7 +6,8 @@ import builtins
 from collections.abc import Mapping
 from typing import Any, ClassVar, Generic, Unpack
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
 from .base import B, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _FILTER = {"filter": "api_filtering_extended"}
@@ -165,7 +166,7 @@ class NetworksAPI(Edits[Network, models.NetworkPut], Renames[Network], Deletes[N
         ``config`` is that member's own, and then created without.
         """
         body = {"config": config or {}, "description": description, "type": type}
-        return await NetworksAPI(self._scope.with_(target=target))._create(name, body)
+        return await NetworksAPI(self._scope.view(target=target))._create(name, body)
 
     async def state(self, name: str) -> models.NetworkState:
         """Addresses, counters and links at this moment. ``GET /1.0/networks/{name}/state``."""

@@ -7,10 +7,11 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
 from ..exceptions import IncusInputError
-from ..scope import Scope
-from .base import Deletable, prepared
+from .base import Deletable, to_body
 
 _RAW = "application/octet-stream"
 
@@ -39,7 +40,7 @@ class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
         With ``etag``, raises `IncusPreconditionError` if it has changed since.
         ``PUT /1.0/instances/{name}/nvram/{guid}/{variable}``.
         """
-        await self._put(prepared(body), etag)
+        await self._put(to_body(body), etag)
 
     async def read_bytes(self) -> bytes:
         """The value as it is. ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``."""
@@ -122,7 +123,7 @@ class NVRAMAPI:
         ``PATCH /1.0/instances/{name}/nvram``.
         """
         await self._scope.require("instance_nvram_bulk_update", "changing many UEFI variables at once")
-        await self._scope.request("PATCH", wire.path(*self._path), body=prepared(changes))
+        await self._scope.request("PATCH", wire.path(*self._path), body=to_body(changes))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {wire.path(*self._path)}>"

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
 from ..exceptions import IncusError
 from ..models.base import Json
 from ..operations import Operation
-from ..scope import Scope
-from . import preseed
+from . import _preseed as preseed
 from .base import Editable
 
 if TYPE_CHECKING:
@@ -27,7 +28,7 @@ class Server(models.Server, Editable[models.ServerPut]):
     async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
         # Servers keep a user.* key that a PUT does not name, and remove one that is empty. Nothing but the
         # configuration can be written, and the extensions alone are 15 kB.
-        now, _ = await self._fresh()
+        now, _ = await self._read_with_etag()
         return await super()._put(
             {"config": {**dict.fromkeys(now.get("config") or (), ""), **(body.get("config") or {})}}, etag, wait
         )

@@ -9,20 +9,21 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, ClassVar, Unpack
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
+from .._content import Content
+from .._migration import same_server
 from ..exceptions import IncusInputError
 from ..filters import Filter
-from ..migration import same_server
 from ..models.base import Json
 from ..operations import OnProgress, perform
-from ..scope import Scope
+from ._copies import HowToMigrate, copy_volume, other_project
+from ._file_verbs import HasFiles
+from .activity import OperationsAPI
 from .backups import VolumeBackupsAPI, made, restore
 from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
 from .buckets import BucketsAPI
-from .copies import HowToMigrate, copy_volume, other_project
-from .files import HasFiles
-from .operations import OperationsAPI
-from .streams import Content
 
 VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
 
@@ -194,10 +195,10 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         body: Json = {"name": new_name or self._path[-1], "pool": pool or self._path[1]}
         path = (self._path[0], body["pool"], *self._path[2:-1], body["name"])
         wire.path(*path)
-        scope = self._scope.with_(project=project, target=target)
+        scope = self._scope.view(project=project, target=target)
         body |= {} if project is None else {"project": project}
         if target is not None:
-            body |= {"migration": True, "source": {"location": (await self._fresh())[0]["location"]}}
+            body |= {"migration": True, "source": {"location": (await self._read_with_etag())[0]["location"]}}
         await self._perform("POST", query={"target": scope.target}, body=body)
         if target is not None:
             # Done is only the beginning, of one operation on each member; the volume is not there yet.

@@ -1,264 +1,236 @@
 """The API's data: records that the server sends, and bodies that it takes."""
 
-from __future__ import annotations
-
-from .base import (
-    Config,
-    Devices,
-    Record,
-    RecordList,
-    RecordMap,
-)
-from .certificates import (
-    Certificate,
-    CertificateAddToken,
-    CertificatePut,
-    CertificatesPost,
-)
-from .cluster import (
-    Cluster,
-    ClusterCertificatePut,
-    ClusterGroup,
-    ClusterGroupPost,
-    ClusterGroupPut,
-    ClusterGroupsPost,
-    ClusterMember,
-    ClusterMemberConfigKey,
-    ClusterMemberConfigKeyDict,
-    ClusterMemberJoinToken,
-    ClusterMemberPost,
-    ClusterMemberPut,
-    ClusterMembersPost,
-    ClusterMemberState,
-    ClusterMemberStatePost,
-    ClusterMemberSysInfo,
-    ClusterPut,
-)
-from .images import (
-    Image,
-    ImageAlias,
-    ImageAliasDict,
-    ImageAliasesEntry,
-    ImageAliasesEntryPost,
-    ImageAliasesEntryPut,
-    ImageAliasesPost,
-    ImageExportPost,
-    ImageMetadata,
-    ImageMetadataDict,
-    ImageMetadataTemplate,
-    ImageMetadataTemplateDict,
-    ImagePut,
-    ImageSource,
-    ImagesPost,
-    ImagesPostSource,
-)
-from .instances import (
-    BackupTarget,
-    Instance,
-    InstanceBackup,
-    InstanceBackupPost,
-    InstanceBackupsPost,
-    InstanceConsolePost,
-    InstanceDebugRepairPost,
-    InstanceExecPost,
-    InstanceFull,
-    InstanceNVRAMVariable,
-    InstanceNVRAMVariablePut,
-    InstancePortForwardPost,
-    InstancePost,
-    InstancePostTarget,
-    InstancePut,
-    InstanceRebuildPost,
-    InstanceSnapshot,
-    InstanceSnapshotPost,
-    InstanceSnapshotPut,
-    InstanceSnapshotsPost,
-    InstanceSource,
-    InstancesPost,
-    InstancesPut,
-    InstanceState,
-    InstanceStateCPU,
-    InstanceStateDisk,
-    InstanceStateMemory,
-    InstanceStateNetwork,
-    InstanceStateNetworkAddress,
-    InstanceStateNetworkCounters,
-    InstanceStateOSInfo,
-    InstanceStatePut,
-)
-from .networks import (
-    Network,
-    NetworkACL,
-    NetworkACLPost,
-    NetworkACLPut,
-    NetworkACLRule,
-    NetworkACLRuleDict,
-    NetworkACLsPost,
-    NetworkAddressSet,
-    NetworkAddressSetPost,
-    NetworkAddressSetPut,
-    NetworkAddressSetsPost,
-    NetworkAllocations,
-    NetworkForward,
-    NetworkForwardPort,
-    NetworkForwardPortDict,
-    NetworkForwardPut,
-    NetworkForwardsPost,
-    NetworkIntegration,
-    NetworkIntegrationPost,
-    NetworkIntegrationPut,
-    NetworkIntegrationsPost,
-    NetworkLease,
-    NetworkLoadBalancer,
-    NetworkLoadBalancerBackend,
-    NetworkLoadBalancerBackendDict,
-    NetworkLoadBalancerPort,
-    NetworkLoadBalancerPortDict,
-    NetworkLoadBalancerPut,
-    NetworkLoadBalancersPost,
-    NetworkLoadBalancerState,
-    NetworkLoadBalancerStateBackendHealth,
-    NetworkLoadBalancerStateBackendHealthPort,
-    NetworkPeer,
-    NetworkPeerPut,
-    NetworkPeersPost,
-    NetworkPost,
-    NetworkPut,
-    NetworksPost,
-    NetworkState,
-    NetworkStateAddress,
-    NetworkStateBond,
-    NetworkStateBridge,
-    NetworkStateCounters,
-    NetworkStateOVN,
-    NetworkStateVLAN,
-    NetworkZone,
-    NetworkZonePut,
-    NetworkZoneRecord,
-    NetworkZoneRecordEntry,
-    NetworkZoneRecordEntryDict,
-    NetworkZoneRecordPut,
-    NetworkZoneRecordsPost,
-    NetworkZonesPost,
-)
-from .operations import (
-    Event,
-    Operation,
-)
-from .preseed import (
-    InitClusterPreseed,
-    InitLocalPreseed,
-    InitNetworksProjectPost,
-    InitPreseed,
-    InitProfileProjectPost,
-    InitStorageVolumesProjectPost,
-)
-from .profiles import (
-    Profile,
-    ProfilePost,
-    ProfilePut,
-    ProfilesPost,
-)
-from .projects import (
-    Project,
-    ProjectPost,
-    ProjectPut,
-    ProjectsPost,
-    ProjectState,
-    ProjectStateResource,
-)
-from .resources import (
-    Resources,
-    ResourcesCPU,
-    ResourcesCPUAddressSizes,
-    ResourcesCPUCache,
-    ResourcesCPUCore,
-    ResourcesCPUSocket,
-    ResourcesCPUThread,
-    ResourcesGPU,
-    ResourcesGPUCard,
-    ResourcesGPUCardDRM,
-    ResourcesGPUCardMdev,
-    ResourcesGPUCardNvidia,
-    ResourcesGPUCardSRIOV,
-    ResourcesLoad,
-    ResourcesMemory,
-    ResourcesMemoryNode,
-    ResourcesNetwork,
-    ResourcesNetworkCard,
-    ResourcesNetworkCardPort,
-    ResourcesNetworkCardPortInfiniband,
-    ResourcesNetworkCardSRIOV,
-    ResourcesNetworkCardVDPA,
-    ResourcesPCI,
-    ResourcesPCIDevice,
-    ResourcesPCIVPD,
-    ResourcesSerial,
-    ResourcesSerialDevice,
-    ResourcesStorage,
-    ResourcesStorageDisk,
-    ResourcesStorageDiskPartition,
-    ResourcesStoragePool,
-    ResourcesStoragePoolInodes,
-    ResourcesStoragePoolSpace,
-    ResourcesSystem,
-    ResourcesSystemChassis,
-    ResourcesSystemFirmware,
-    ResourcesSystemMotherboard,
-    ResourcesUSB,
-    ResourcesUSBDevice,
-    ResourcesUSBDeviceInterface,
-)
-from .server import (
-    AccessEntry,
-    Envelope,
-    MetadataConfig,
-    MetadataConfigGroup,
-    MetadataConfigKey,
-    MetadataConfiguration,
-    Server,
-    ServerEnvironment,
-    ServerPut,
-    ServerStorageDriverInfo,
-    ServerUntrusted,
-    Warning,  # noqa: A004
-    WarningPut,
-)
-from .storage import (
-    StorageBucket,
-    StorageBucketBackup,
-    StorageBucketBackupPost,
-    StorageBucketBackupsPost,
-    StorageBucketFull,
-    StorageBucketKey,
-    StorageBucketKeyPut,
-    StorageBucketKeysPost,
-    StorageBucketPut,
-    StorageBucketsPost,
-    StoragePool,
-    StoragePoolPut,
-    StoragePoolsPost,
-    StoragePoolState,
-    StorageVolume,
-    StorageVolumeBackup,
-    StorageVolumeBackupPost,
-    StorageVolumeBackupsPost,
-    StorageVolumeBitmap,
-    StorageVolumeBitmapsPost,
-    StorageVolumeFull,
-    StorageVolumePost,
-    StorageVolumePostTarget,
-    StorageVolumePut,
-    StorageVolumeRebuildPost,
-    StorageVolumeSnapshot,
-    StorageVolumeSnapshotPost,
-    StorageVolumeSnapshotPut,
-    StorageVolumeSnapshotsPost,
-    StorageVolumeSource,
-    StorageVolumesPost,
-    StorageVolumeState,
-    StorageVolumeStateUsage,
-)
+from .base import Config as Config
+from .base import Devices as Devices
+from .base import Record as Record
+from .base import RecordList as RecordList
+from .base import RecordMap as RecordMap
+from .certificates import Certificate as Certificate
+from .certificates import CertificateAddToken as CertificateAddToken
+from .certificates import CertificatePut as CertificatePut
+from .certificates import CertificatesPost as CertificatesPost
+from .cluster import Cluster as Cluster
+from .cluster import ClusterCertificatePut as ClusterCertificatePut
+from .cluster import ClusterGroup as ClusterGroup
+from .cluster import ClusterGroupPost as ClusterGroupPost
+from .cluster import ClusterGroupPut as ClusterGroupPut
+from .cluster import ClusterGroupsPost as ClusterGroupsPost
+from .cluster import ClusterMember as ClusterMember
+from .cluster import ClusterMemberConfigKey as ClusterMemberConfigKey
+from .cluster import ClusterMemberConfigKeyDict as ClusterMemberConfigKeyDict
+from .cluster import ClusterMemberJoinToken as ClusterMemberJoinToken
+from .cluster import ClusterMemberPost as ClusterMemberPost
+from .cluster import ClusterMemberPut as ClusterMemberPut
+from .cluster import ClusterMembersPost as ClusterMembersPost
+from .cluster import ClusterMemberState as ClusterMemberState
+from .cluster import ClusterMemberStatePost as ClusterMemberStatePost
+from .cluster import ClusterMemberSysInfo as ClusterMemberSysInfo
+from .cluster import ClusterPut as ClusterPut
+from .images import Image as Image
+from .images import ImageAlias as ImageAlias
+from .images import ImageAliasDict as ImageAliasDict
+from .images import ImageAliasesEntry as ImageAliasesEntry
+from .images import ImageAliasesEntryPost as ImageAliasesEntryPost
+from .images import ImageAliasesEntryPut as ImageAliasesEntryPut
+from .images import ImageAliasesPost as ImageAliasesPost
+from .images import ImageExportPost as ImageExportPost
+from .images import ImageMetadata as ImageMetadata
+from .images import ImageMetadataDict as ImageMetadataDict
+from .images import ImageMetadataTemplate as ImageMetadataTemplate
+from .images import ImageMetadataTemplateDict as ImageMetadataTemplateDict
+from .images import ImagePut as ImagePut
+from .images import ImageSource as ImageSource
+from .images import ImagesPost as ImagesPost
+from .images import ImagesPostSource as ImagesPostSource
+from .instances import BackupTarget as BackupTarget
+from .instances import Instance as Instance
+from .instances import InstanceBackup as InstanceBackup
+from .instances import InstanceBackupPost as InstanceBackupPost
+from .instances import InstanceBackupsPost as InstanceBackupsPost
+from .instances import InstanceConsolePost as InstanceConsolePost
+from .instances import InstanceDebugRepairPost as InstanceDebugRepairPost
+from .instances import InstanceExecPost as InstanceExecPost
+from .instances import InstanceFull as InstanceFull
+from .instances import InstanceNVRAMVariable as InstanceNVRAMVariable
+from .instances import InstanceNVRAMVariablePut as InstanceNVRAMVariablePut
+from .instances import InstancePortForwardPost as InstancePortForwardPost
+from .instances import InstancePost as InstancePost
+from .instances import InstancePostTarget as InstancePostTarget
+from .instances import InstancePut as InstancePut
+from .instances import InstanceRebuildPost as InstanceRebuildPost
+from .instances import InstanceSnapshot as InstanceSnapshot
+from .instances import InstanceSnapshotPost as InstanceSnapshotPost
+from .instances import InstanceSnapshotPut as InstanceSnapshotPut
+from .instances import InstanceSnapshotsPost as InstanceSnapshotsPost
+from .instances import InstanceSource as InstanceSource
+from .instances import InstancesPost as InstancesPost
+from .instances import InstancesPut as InstancesPut
+from .instances import InstanceState as InstanceState
+from .instances import InstanceStateCPU as InstanceStateCPU
+from .instances import InstanceStateDisk as InstanceStateDisk
+from .instances import InstanceStateMemory as InstanceStateMemory
+from .instances import InstanceStateNetwork as InstanceStateNetwork
+from .instances import InstanceStateNetworkAddress as InstanceStateNetworkAddress
+from .instances import InstanceStateNetworkCounters as InstanceStateNetworkCounters
+from .instances import InstanceStateOSInfo as InstanceStateOSInfo
+from .instances import InstanceStatePut as InstanceStatePut
+from .networks import Network as Network
+from .networks import NetworkACL as NetworkACL
+from .networks import NetworkACLPost as NetworkACLPost
+from .networks import NetworkACLPut as NetworkACLPut
+from .networks import NetworkACLRule as NetworkACLRule
+from .networks import NetworkACLRuleDict as NetworkACLRuleDict
+from .networks import NetworkACLsPost as NetworkACLsPost
+from .networks import NetworkAddressSet as NetworkAddressSet
+from .networks import NetworkAddressSetPost as NetworkAddressSetPost
+from .networks import NetworkAddressSetPut as NetworkAddressSetPut
+from .networks import NetworkAddressSetsPost as NetworkAddressSetsPost
+from .networks import NetworkAllocations as NetworkAllocations
+from .networks import NetworkForward as NetworkForward
+from .networks import NetworkForwardPort as NetworkForwardPort
+from .networks import NetworkForwardPortDict as NetworkForwardPortDict
+from .networks import NetworkForwardPut as NetworkForwardPut
+from .networks import NetworkForwardsPost as NetworkForwardsPost
+from .networks import NetworkIntegration as NetworkIntegration
+from .networks import NetworkIntegrationPost as NetworkIntegrationPost
+from .networks import NetworkIntegrationPut as NetworkIntegrationPut
+from .networks import NetworkIntegrationsPost as NetworkIntegrationsPost
+from .networks import NetworkLease as NetworkLease
+from .networks import NetworkLoadBalancer as NetworkLoadBalancer
+from .networks import NetworkLoadBalancerBackend as NetworkLoadBalancerBackend
+from .networks import NetworkLoadBalancerBackendDict as NetworkLoadBalancerBackendDict
+from .networks import NetworkLoadBalancerPort as NetworkLoadBalancerPort
+from .networks import NetworkLoadBalancerPortDict as NetworkLoadBalancerPortDict
+from .networks import NetworkLoadBalancerPut as NetworkLoadBalancerPut
+from .networks import NetworkLoadBalancersPost as NetworkLoadBalancersPost
+from .networks import NetworkLoadBalancerState as NetworkLoadBalancerState
+from .networks import NetworkLoadBalancerStateBackendHealth as NetworkLoadBalancerStateBackendHealth
+from .networks import NetworkLoadBalancerStateBackendHealthPort as NetworkLoadBalancerStateBackendHealthPort
+from .networks import NetworkPeer as NetworkPeer
+from .networks import NetworkPeerPut as NetworkPeerPut
+from .networks import NetworkPeersPost as NetworkPeersPost
+from .networks import NetworkPost as NetworkPost
+from .networks import NetworkPut as NetworkPut
+from .networks import NetworksPost as NetworksPost
+from .networks import NetworkState as NetworkState
+from .networks import NetworkStateAddress as NetworkStateAddress
+from .networks import NetworkStateBond as NetworkStateBond
+from .networks import NetworkStateBridge as NetworkStateBridge
+from .networks import NetworkStateCounters as NetworkStateCounters
+from .networks import NetworkStateOVN as NetworkStateOVN
+from .networks import NetworkStateVLAN as NetworkStateVLAN
+from .networks import NetworkZone as NetworkZone
+from .networks import NetworkZonePut as NetworkZonePut
+from .networks import NetworkZoneRecord as NetworkZoneRecord
+from .networks import NetworkZoneRecordEntry as NetworkZoneRecordEntry
+from .networks import NetworkZoneRecordEntryDict as NetworkZoneRecordEntryDict
+from .networks import NetworkZoneRecordPut as NetworkZoneRecordPut
+from .networks import NetworkZoneRecordsPost as NetworkZoneRecordsPost
+from .networks import NetworkZonesPost as NetworkZonesPost
+from .operations import Event as Event
+from .operations import Operation as Operation
+from .preseed import InitClusterPreseed as InitClusterPreseed
+from .preseed import InitLocalPreseed as InitLocalPreseed
+from .preseed import InitNetworksProjectPost as InitNetworksProjectPost
+from .preseed import InitPreseed as InitPreseed
+from .preseed import InitProfileProjectPost as InitProfileProjectPost
+from .preseed import InitStorageVolumesProjectPost as InitStorageVolumesProjectPost
+from .profiles import Profile as Profile
+from .profiles import ProfilePost as ProfilePost
+from .profiles import ProfilePut as ProfilePut
+from .profiles import ProfilesPost as ProfilesPost
+from .projects import Project as Project
+from .projects import ProjectPost as ProjectPost
+from .projects import ProjectPut as ProjectPut
+from .projects import ProjectsPost as ProjectsPost
+from .projects import ProjectState as ProjectState
+from .projects import ProjectStateResource as ProjectStateResource
+from .resources import Resources as Resources
+from .resources import ResourcesCPU as ResourcesCPU
+from .resources import ResourcesCPUAddressSizes as ResourcesCPUAddressSizes
+from .resources import ResourcesCPUCache as ResourcesCPUCache
+from .resources import ResourcesCPUCore as ResourcesCPUCore
+from .resources import ResourcesCPUSocket as ResourcesCPUSocket
+from .resources import ResourcesCPUThread as ResourcesCPUThread
+from .resources import ResourcesGPU as ResourcesGPU
+from .resources import ResourcesGPUCard as ResourcesGPUCard
+from .resources import ResourcesGPUCardDRM as ResourcesGPUCardDRM
+from .resources import ResourcesGPUCardMdev as ResourcesGPUCardMdev
+from .resources import ResourcesGPUCardNvidia as ResourcesGPUCardNvidia
+from .resources import ResourcesGPUCardSRIOV as ResourcesGPUCardSRIOV
+from .resources import ResourcesLoad as ResourcesLoad
+from .resources import ResourcesMemory as ResourcesMemory
+from .resources import ResourcesMemoryNode as ResourcesMemoryNode
+from .resources import ResourcesNetwork as ResourcesNetwork
+from .resources import ResourcesNetworkCard as ResourcesNetworkCard
+from .resources import ResourcesNetworkCardPort as ResourcesNetworkCardPort
+from .resources import ResourcesNetworkCardPortInfiniband as ResourcesNetworkCardPortInfiniband
+from .resources import ResourcesNetworkCardSRIOV as ResourcesNetworkCardSRIOV
+from .resources import ResourcesNetworkCardVDPA as ResourcesNetworkCardVDPA
+from .resources import ResourcesPCI as ResourcesPCI
+from .resources import ResourcesPCIDevice as ResourcesPCIDevice
+from .resources import ResourcesPCIVPD as ResourcesPCIVPD
+from .resources import ResourcesSerial as ResourcesSerial
+from .resources import ResourcesSerialDevice as ResourcesSerialDevice
+from .resources import ResourcesStorage as ResourcesStorage
+from .resources import ResourcesStorageDisk as ResourcesStorageDisk
+from .resources import ResourcesStorageDiskPartition as ResourcesStorageDiskPartition
+from .resources import ResourcesStoragePool as ResourcesStoragePool
+from .resources import ResourcesStoragePoolInodes as ResourcesStoragePoolInodes
+from .resources import ResourcesStoragePoolSpace as ResourcesStoragePoolSpace
+from .resources import ResourcesSystem as ResourcesSystem
+from .resources import ResourcesSystemChassis as ResourcesSystemChassis
+from .resources import ResourcesSystemFirmware as ResourcesSystemFirmware
+from .resources import ResourcesSystemMotherboard as ResourcesSystemMotherboard
+from .resources import ResourcesUSB as ResourcesUSB
+from .resources import ResourcesUSBDevice as ResourcesUSBDevice
+from .resources import ResourcesUSBDeviceInterface as ResourcesUSBDeviceInterface
+from .server import AccessEntry as AccessEntry
+from .server import Envelope as Envelope
+from .server import MetadataConfig as MetadataConfig
+from .server import MetadataConfigGroup as MetadataConfigGroup
+from .server import MetadataConfigKey as MetadataConfigKey
+from .server import MetadataConfiguration as MetadataConfiguration
+from .server import Server as Server
+from .server import ServerEnvironment as ServerEnvironment
+from .server import ServerPut as ServerPut
+from .server import ServerStorageDriverInfo as ServerStorageDriverInfo
+from .server import ServerUntrusted as ServerUntrusted
+from .server import Warning as Warning  # noqa: A004
+from .server import WarningPut as WarningPut
+from .storage import StorageBucket as StorageBucket
+from .storage import StorageBucketBackup as StorageBucketBackup
+from .storage import StorageBucketBackupPost as StorageBucketBackupPost
+from .storage import StorageBucketBackupsPost as StorageBucketBackupsPost
+from .storage import StorageBucketFull as StorageBucketFull
+from .storage import StorageBucketKey as StorageBucketKey
+from .storage import StorageBucketKeyPut as StorageBucketKeyPut
+from .storage import StorageBucketKeysPost as StorageBucketKeysPost
+from .storage import StorageBucketPut as StorageBucketPut
+from .storage import StorageBucketsPost as StorageBucketsPost
+from .storage import StoragePool as StoragePool
+from .storage import StoragePoolPut as StoragePoolPut
+from .storage import StoragePoolsPost as StoragePoolsPost
+from .storage import StoragePoolState as StoragePoolState
+from .storage import StorageVolume as StorageVolume
+from .storage import StorageVolumeBackup as StorageVolumeBackup
+from .storage import StorageVolumeBackupPost as StorageVolumeBackupPost
+from .storage import StorageVolumeBackupsPost as StorageVolumeBackupsPost
+from .storage import StorageVolumeBitmap as StorageVolumeBitmap
+from .storage import StorageVolumeBitmapsPost as StorageVolumeBitmapsPost
+from .storage import StorageVolumeFull as StorageVolumeFull
+from .storage import StorageVolumePost as StorageVolumePost
+from .storage import StorageVolumePostTarget as StorageVolumePostTarget
+from .storage import StorageVolumePut as StorageVolumePut
+from .storage import StorageVolumeRebuildPost as StorageVolumeRebuildPost
+from .storage import StorageVolumeSnapshot as StorageVolumeSnapshot
+from .storage import StorageVolumeSnapshotPost as StorageVolumeSnapshotPost
+from .storage import StorageVolumeSnapshotPut as StorageVolumeSnapshotPut
+from .storage import StorageVolumeSnapshotsPost as StorageVolumeSnapshotsPost
+from .storage import StorageVolumeSource as StorageVolumeSource
+from .storage import StorageVolumesPost as StorageVolumesPost
+from .storage import StorageVolumeState as StorageVolumeState
+from .storage import StorageVolumeStateUsage as StorageVolumeStateUsage
 
 ConfigMap = dict[str, str]
 """Configuration as the server sends it."""
@@ -280,244 +252,3 @@ MetadataConfigEntityName = str
 
 MetadataConfigGroupName = str
 """Topic under which configuration keys are documented together, such as ``security``."""
-
-__all__ = [
-    "Access",
-    "AccessEntry",
-    "BackupTarget",
-    "Certificate",
-    "CertificateAddToken",
-    "CertificatePut",
-    "CertificatesPost",
-    "Cluster",
-    "ClusterCertificatePut",
-    "ClusterGroup",
-    "ClusterGroupPost",
-    "ClusterGroupPut",
-    "ClusterGroupsPost",
-    "ClusterMember",
-    "ClusterMemberConfigKey",
-    "ClusterMemberConfigKeyDict",
-    "ClusterMemberJoinToken",
-    "ClusterMemberPost",
-    "ClusterMemberPut",
-    "ClusterMemberState",
-    "ClusterMemberStatePost",
-    "ClusterMemberSysInfo",
-    "ClusterMembersPost",
-    "ClusterPut",
-    "Config",
-    "ConfigMap",
-    "Devices",
-    "DevicesMap",
-    "Envelope",
-    "Event",
-    "Image",
-    "ImageAlias",
-    "ImageAliasDict",
-    "ImageAliasesEntry",
-    "ImageAliasesEntryPost",
-    "ImageAliasesEntryPut",
-    "ImageAliasesPost",
-    "ImageExportPost",
-    "ImageMetadata",
-    "ImageMetadataDict",
-    "ImageMetadataTemplate",
-    "ImageMetadataTemplateDict",
-    "ImagePut",
-    "ImageSource",
-    "ImagesPost",
-    "ImagesPostSource",
-    "InitClusterPreseed",
-    "InitLocalPreseed",
-    "InitNetworksProjectPost",
-    "InitPreseed",
-    "InitProfileProjectPost",
-    "InitStorageVolumesProjectPost",
-    "Instance",
-    "InstanceBackup",
-    "InstanceBackupPost",
-    "InstanceBackupsPost",
-    "InstanceConsolePost",
-    "InstanceDebugRepairPost",
-    "InstanceExecPost",
-    "InstanceFull",
-    "InstanceNVRAMVariable",
-    "InstanceNVRAMVariablePut",
-    "InstancePortForwardPost",
-    "InstancePost",
-    "InstancePostTarget",
-    "InstancePut",
-    "InstanceRebuildPost",
-    "InstanceSnapshot",
-    "InstanceSnapshotPost",
-    "InstanceSnapshotPut",
-    "InstanceSnapshotsPost",
-    "InstanceSource",
-    "InstanceState",
-    "InstanceStateCPU",
-    "InstanceStateDisk",
-    "InstanceStateMemory",
-    "InstanceStateNetwork",
-    "InstanceStateNetworkAddress",
-    "InstanceStateNetworkCounters",
-    "InstanceStateOSInfo",
-    "InstanceStatePut",
-    "InstanceType",
-    "InstancesPost",
-    "InstancesPut",
-    "MetadataConfig",
-    "MetadataConfigEntityName",
-    "MetadataConfigGroup",
-    "MetadataConfigGroupName",
-    "MetadataConfigKey",
-    "MetadataConfiguration",
-    "Network",
-    "NetworkACL",
-    "NetworkACLPost",
-    "NetworkACLPut",
-    "NetworkACLRule",
-    "NetworkACLRuleDict",
-    "NetworkACLsPost",
-    "NetworkAddressSet",
-    "NetworkAddressSetPost",
-    "NetworkAddressSetPut",
-    "NetworkAddressSetsPost",
-    "NetworkAllocations",
-    "NetworkForward",
-    "NetworkForwardPort",
-    "NetworkForwardPortDict",
-    "NetworkForwardPut",
-    "NetworkForwardsPost",
-    "NetworkIntegration",
-    "NetworkIntegrationPost",
-    "NetworkIntegrationPut",
-    "NetworkIntegrationsPost",
-    "NetworkLease",
-    "NetworkLoadBalancer",
-    "NetworkLoadBalancerBackend",
-    "NetworkLoadBalancerBackendDict",
-    "NetworkLoadBalancerPort",
-    "NetworkLoadBalancerPortDict",
-    "NetworkLoadBalancerPut",
-    "NetworkLoadBalancerState",
-    "NetworkLoadBalancerStateBackendHealth",
-    "NetworkLoadBalancerStateBackendHealthPort",
-    "NetworkLoadBalancersPost",
-    "NetworkPeer",
-    "NetworkPeerPut",
-    "NetworkPeersPost",
-    "NetworkPost",
-    "NetworkPut",
-    "NetworkState",
-    "NetworkStateAddress",
-    "NetworkStateBond",
-    "NetworkStateBridge",
-    "NetworkStateCounters",
-    "NetworkStateOVN",
-    "NetworkStateVLAN",
-    "NetworkZone",
-    "NetworkZonePut",
-    "NetworkZoneRecord",
-    "NetworkZoneRecordEntry",
-    "NetworkZoneRecordEntryDict",
-    "NetworkZoneRecordPut",
-    "NetworkZoneRecordsPost",
-    "NetworkZonesPost",
-    "NetworksPost",
-    "Operation",
-    "Profile",
-    "ProfilePost",
-    "ProfilePut",
-    "ProfilesPost",
-    "Project",
-    "ProjectPost",
-    "ProjectPut",
-    "ProjectState",
-    "ProjectStateResource",
-    "ProjectsPost",
-    "Record",
-    "RecordList",
-    "RecordMap",
-    "Resources",
-    "ResourcesCPU",
-    "ResourcesCPUAddressSizes",
-    "ResourcesCPUCache",
-    "ResourcesCPUCore",
-    "ResourcesCPUSocket",
-    "ResourcesCPUThread",
-    "ResourcesGPU",
-    "ResourcesGPUCard",
-    "ResourcesGPUCardDRM",
-    "ResourcesGPUCardMdev",
-    "ResourcesGPUCardNvidia",
-    "ResourcesGPUCardSRIOV",
-    "ResourcesLoad",
-    "ResourcesMemory",
-    "ResourcesMemoryNode",
-    "ResourcesNetwork",
-    "ResourcesNetworkCard",
-    "ResourcesNetworkCardPort",
-    "ResourcesNetworkCardPortInfiniband",
-    "ResourcesNetworkCardSRIOV",
-    "ResourcesNetworkCardVDPA",
-    "ResourcesPCI",
-    "ResourcesPCIDevice",
-    "ResourcesPCIVPD",
-    "ResourcesSerial",
-    "ResourcesSerialDevice",
-    "ResourcesStorage",
-    "ResourcesStorageDisk",
-    "ResourcesStorageDiskPartition",
-    "ResourcesStoragePool",
-    "ResourcesStoragePoolInodes",
-    "ResourcesStoragePoolSpace",
-    "ResourcesSystem",
-    "ResourcesSystemChassis",
-    "ResourcesSystemFirmware",
-    "ResourcesSystemMotherboard",
-    "ResourcesUSB",
-    "ResourcesUSBDevice",
-    "ResourcesUSBDeviceInterface",
-    "Server",
-    "ServerEnvironment",
-    "ServerPut",
-    "ServerStorageDriverInfo",
-    "ServerUntrusted",
-    "StatusCode",
-    "StorageBucket",
-    "StorageBucketBackup",
-    "StorageBucketBackupPost",
-    "StorageBucketBackupsPost",
-    "StorageBucketFull",
-    "StorageBucketKey",
-    "StorageBucketKeyPut",
-    "StorageBucketKeysPost",
-    "StorageBucketPut",
-    "StorageBucketsPost",
-    "StoragePool",
-    "StoragePoolPut",
-    "StoragePoolState",
-    "StoragePoolsPost",
-    "StorageVolume",
-    "StorageVolumeBackup",
-    "StorageVolumeBackupPost",
-    "StorageVolumeBackupsPost",
-    "StorageVolumeBitmap",
-    "StorageVolumeBitmapsPost",
-    "StorageVolumeFull",
-    "StorageVolumePost",
-    "StorageVolumePostTarget",
-    "StorageVolumePut",
-    "StorageVolumeRebuildPost",
-    "StorageVolumeSnapshot",
-    "StorageVolumeSnapshotPost",
-    "StorageVolumeSnapshotPut",
-    "StorageVolumeSnapshotsPost",
-    "StorageVolumeSource",
-    "StorageVolumeState",
-    "StorageVolumeStateUsage",
-    "StorageVolumesPost",
-    "Warning",
-    "WarningPut",
-]

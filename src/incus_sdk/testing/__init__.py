@@ -1,7 +1,7 @@
 """For tests: a private, real Incus daemon. See `Daemon`."""
 
+from ._daemon import Daemon
 from ._host import DaemonUnavailableError, preflight
-from .daemon import Daemon
-from .image import busybox_image
+from ._image import busybox_image
 
 __all__ = ["Daemon", "DaemonUnavailableError", "busybox_image", "preflight"]

@@ -24,10 +24,10 @@ from incus_sdk import (
     Instance,
     Progress,
 )
+from incus_sdk._connection.scope import Scope
 from incus_sdk.api.backups import BucketBackupsAPI, InstanceBackupsAPI, VolumeBackupsAPI
 from incus_sdk.api.buckets import Bucket
 from incus_sdk.api.storage import Volume
-from incus_sdk.scope import Scope
 from incus_sdk.testing import Daemon
 from tests.live.inside import serving
 

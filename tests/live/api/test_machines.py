@@ -14,7 +14,7 @@ from incus_sdk import (
     IncusPreconditionError,
     Instance,
 )
-from incus_sdk.migration import Mode
+from incus_sdk._migration import Mode
 from incus_sdk.models import Config
 from tests.live.api.conftest import ROOTS
 from tests.live.machines import MachineDaemon

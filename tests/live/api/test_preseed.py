@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client, IncusError, IncusInputError, IncusUnsupportedError
-from incus_sdk.scope import Scope
+from incus_sdk._connection.scope import Scope
 from incus_sdk.testing import Daemon
 from tests.live.api.conftest import ROOTS
 

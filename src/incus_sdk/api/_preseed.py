@@ -7,11 +7,12 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
 from ..exceptions import IncusError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..scope import Scope
-from .base import Collection, Editable, prepared
+from .base import Collection, Editable, to_body
 from .certificates import CertificatesAPI, der
 from .cluster import ClusterAPI, ClusterGroupsAPI
 from .networks import NetworksAPI
@@ -65,7 +66,7 @@ def _read(data: Mapping[str, Any]) -> tuple[Json, dict[str, list[Json]], Json]:
             cluster["cluster_certificate"] = Path(path).read_text()
         except (OSError, ValueError, TypeError) as error:
             raise IncusInputError(f"cluster_certificate_path cannot be read: {error}") from None
-    config: Json = prepared({"config": whole.get("config") or {}})["config"]
+    config: Json = to_body({"config": whole.get("config") or {}})["config"]
     if _joins(cluster):
         if besides := [name for name in ("config", *_ITEMS) if whole.get(name)]:
             raise IncusInputError(f"a server that joins a cluster gets all else from it: not with {besides}")
@@ -86,7 +87,7 @@ def _list(whole: Json, section: str) -> list[Any]:
 
 
 def _item(section: str, item: Any) -> Json:
-    body = prepared(_fields(item, _ITEMS[section], section))
+    body = to_body(_fields(item, _ITEMS[section], section))
     if section == "certificates":
         if "token" in body or "trust_token" in body:
             raise IncusInputError("certificates of a preseed are there to be trusted: a token is not made by it")
@@ -134,7 +135,7 @@ def _steps(server: Editable[Any], config: Json, items: dict[str, list[Json]], cl
 def _step(scope: Scope, section: str, body: Json) -> _Step:
     project = body.pop("project", None)
     if section in ("networks", "storage_volumes", "profiles"):
-        scope = scope.with_(project=project)
+        scope = scope.view(project=project)
     key: str = body.get("name", "")
     segments: tuple[str, ...] = ()
     collection: Collection[Any]

@@ -16,12 +16,13 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar, get_args
 
-from . import wire
+from ._concurrency import shielded
+from ._connection import wire
+from ._connection.scope import Scope
+from ._connection.transport import WebSocket
 from .exceptions import IncusAPIError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
-from .operations import OnProgress, Operation, finish, operate
-from .scope import Scope
-from .transport import WebSocket
+from .operations import OnProgress, Operation, operate
 
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
@@ -126,7 +127,7 @@ class _Migration:
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if kind is not None:
-            await finish(self._end())
+            await shielded(self._end())
 
     async def connect(self, mode: Mode, address: str, certificate: str) -> None:
         """By pull or push: one side waits, and the other connects to it."""
@@ -137,14 +138,14 @@ class _Migration:
             "certificate": certificate,
         }
         if mode == "pull":
-            await self._ended(waiting, await self._receive("pull", **offer))
+            await self._wait(waiting, await self._receive("pull", **offer))
         else:
-            await self._ended(await self._send(target=offer), waiting)
+            await self._wait(await self._send(target=offer), waiting)
 
     async def relay(self) -> None:
         """Connect to both, and hand on what comes."""
         sending, receiving = await self._send(), await self._receive("push")
-        await self._ended(sending, receiving, relayed=_secrets(receiving))
+        await self._wait(sending, receiving, relayed=_secrets(receiving))
 
     def _send(self, **more: Any) -> Awaitable[Operation]:
         return self._begin(self.sender, migration=True, **more)
@@ -158,7 +159,7 @@ class _Migration:
         self.begun.append((side, operation))
         return await asyncio.shield(operation)
 
-    async def _ended(self, sending: Operation, receiving: Operation, relayed: Iterable[str] = ()) -> None:
+    async def _wait(self, sending: Operation, receiving: Operation, relayed: Iterable[str] = ()) -> None:
         """Wait until both have ended, or one fails, while ``relayed`` is handed on and ``progress`` is told.
 
         It is the receiver that knows: before 6.0.5, one that took a volume for longer than half a minute can no longer
@@ -182,7 +183,7 @@ class _Migration:
                     raise failure
                 await asyncio.wait([sent], timeout=_SAME_MOMENT)
                 if not sent.done():
-                    await sending._abandon()
+                    await sending._try_cancel()
                 for task in (sent, *helping):
                     task.cancel()
         except BaseExceptionGroup as failed:
@@ -195,18 +196,18 @@ class _Migration:
             with contextlib.suppress(IncusError):
                 ending.append((side, operation := await begun))
                 if not await _left(operation):
-                    await operation._abandon()
+                    await operation._try_cancel()
         for side, operation in ending:
             with contextlib.suppress(IncusError):
                 with contextlib.suppress(IncusOperationError):
-                    await operation._ended()
+                    await operation._wait_final()
                 if side is self.receiver:
                     await self.undo(operation.status == "Success")
 
 
 async def _failure(operation: Operation) -> IncusOperationError | None:
     try:
-        await operation._ended()
+        await operation._wait_final()
     except IncusOperationError as error:
         return error
     return None

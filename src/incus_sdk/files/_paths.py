@@ -18,11 +18,12 @@ from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self, overload
 
-from . import wire
-from .exceptions import IncusAPIError, IncusInputError, IncusNotFoundError
-from .scope import Scope
-from .sftp import FileStat, Flags, Handle, Sftp
-from .transfer import (
+from .._concurrency import for_each, in_thread
+from .._connection import wire
+from .._connection.scope import Scope
+from ..exceptions import IncusAPIError, IncusInputError, IncusNotFoundError
+from ._sftp import FileStat, Flags, Handle, Sftp
+from ._trees import (
     LONGEST,
     LocalTree,
     Options,
@@ -32,8 +33,6 @@ from .transfer import (
     checked_name,
     copy,
     file_stat,
-    in_thread,
-    spread,
     undo,
 )
 
@@ -369,9 +368,9 @@ class RemotePath:
             async def remove(entry: tuple[str, FileStat]) -> None:
                 await sftp.remove(bytes(self / entry[0]), directory=entry[1].type == "directory")
 
-            await spread(remove, [entry for entry in entries if entry[1].type != "directory"], _LIMIT)
+            await for_each(remove, [entry for entry in entries if entry[1].type != "directory"], _LIMIT)
             # The daemon carries them out in the order they are sent in, so each is empty when its turn comes.
-            await spread(remove, [entry for entry in reversed(entries) if entry[1].type == "directory"], _LIMIT)
+            await for_each(remove, [entry for entry in reversed(entries) if entry[1].type == "directory"], _LIMIT)
 
     async def push(
         self,

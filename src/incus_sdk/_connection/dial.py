@@ -8,13 +8,13 @@ from collections.abc import Callable
 from typing import Any
 
 from ..exceptions import IncusInputError
-from ..transport import Endpoint, Transport
 from .config import Remote
+from .transport import Endpoint, Transport
 
 _FINGERPRINT = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def dialled(
+def make_transport(
     remote: Remote,
     cert: tuple[str | os.PathLike[str], str | os.PathLike[str]] | None = None,
     verify: bool = True,

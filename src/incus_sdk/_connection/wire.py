@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from .exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
+from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
 
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")

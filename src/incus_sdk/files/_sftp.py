@@ -21,9 +21,9 @@ from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Literal, Self
 
-from . import wire
-from .exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
-from .scope import Scope
+from .._connection import wire
+from .._connection.scope import Scope
+from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
 
 _READ = 32 * 1024  # bytes that the daemon sends at most in one piece
 _WRITE = 128 * 1024  # bytes in one piece; it takes 256 KiB with all around them

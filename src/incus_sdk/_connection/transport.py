@@ -21,8 +21,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 from . import wire
-from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 
 if TYPE_CHECKING:
     import ssl

@@ -11,12 +11,12 @@ import itertools
 import os
 import re
 import ssl
-import tempfile
 from collections.abc import Generator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from .._atomic import atomic_file
 from ..exceptions import IncusInputError
 from .discovery import local_socket
 
@@ -50,7 +50,7 @@ class Remote:
     """Where the address is from, in words."""
 
 
-class Config:
+class ClientConfig:
     """The directory of INCUS_CONF, or ``~/.config/incus``. Nothing is read before it is asked for.
 
     ``directory``: another one. ``environ``: the environment that counts; by default that of the process.
@@ -216,23 +216,11 @@ class Config:
 
 
 def write(file: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file whole: there is always the old one or the new one. A file that exists keeps its mode."""
-    file = Path(os.path.realpath(file))  # a link stays one
+    """Replace a file of the directory whole, its parents made; one that exists keeps its mode."""
     with _told(file):
         file.parent.mkdir(0o750, parents=True, exist_ok=True)
-        if file.exists():
-            mode = file.stat().st_mode & 0o777
-        descriptor, temporary = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")
-        try:
-            with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-                os.fchmod(descriptor, mode)
-                stream.write(text)
-                stream.flush()
-                os.fsync(descriptor)
-            os.replace(temporary, file)
-        except BaseException:
-            os.unlink(temporary)
-            raise
+    with atomic_file(file, mode) as stream:
+        stream.write(text.encode())
 
 
 def _user() -> str:

@@ -8,10 +8,11 @@ from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from typing import Any, ClassVar, cast
 
-from .. import models, wire
+from .. import models
+from .._connection import wire
 from ..exceptions import IncusConnectionError, IncusInputError
-from ..files import RemotePath
-from ..sftp import FileStat, FileType
+from ..files._paths import RemotePath
+from ..files._sftp import FileStat, FileType
 from .base import Resource
 
 _MAX_LINKS = 40  # links followed to a file, as the kernel does

@@ -11,14 +11,8 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
+from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusPermissionError, IncusUnsupportedError
 from . import wire
-from .exceptions import (
-    IncusConnectionError,
-    IncusError,
-    IncusInputError,
-    IncusPermissionError,
-    IncusUnsupportedError,
-)
 from .transport import Body, Headers, Refused, Response, Stream, Transport, WebSocket
 
 if TYPE_CHECKING:
@@ -34,7 +28,7 @@ class Scope:
     target: str | None = None
     _server: dict[str, Any] = field(default_factory=dict, repr=False)  # GET /1.0, shared by all views
 
-    def with_(self, *, project: str | None = None, target: str | None = None) -> Scope:
+    def view(self, *, project: str | None = None, target: str | None = None) -> Scope:
         """The same connection seen from another project or member."""
         for name, value in (("project", project), ("target", target)):
             if value is not None and (not isinstance(value, str) or not value):

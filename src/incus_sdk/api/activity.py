@@ -1,13 +1,17 @@
-"""Running operations."""
+"""What a server is doing and has to tell: its operations, its events and its warnings."""
 
 from __future__ import annotations
 
 import builtins
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
-from .. import wire
+from .. import models
+from .._connection import wire
+from .._connection.scope import Scope
+from ..events import EventStream
 from ..operations import Operation
-from ..scope import Scope
+from .base import Deletable, Deletes, Editable, Edits
 
 
 class OperationsAPI:
@@ -53,3 +57,37 @@ class OperationsAPI:
         handle = self[wire.names(item)[1]]
         handle.raw["status"] = status.capitalize()
         return handle
+
+
+class EventsAPI:
+    """``client.events``."""
+
+    def __init__(self, scope: Scope) -> None:
+        self._scope = scope
+
+    def listen(self, types: Iterable[str] | None = None, *, all_projects: bool = False) -> EventStream:
+        """A stream of events, opened by ``async with``.
+
+        ``types``: any of ``lifecycle``, ``operation``, ``logging``, ``network-acl``; None means all that this client
+        may see. The project is the client's, or with ``all_projects`` every one. Yields `LifecycleEvent`,
+        `OperationEvent`, `LoggingEvent`, a plain `Event` for a type unknown to this SDK, and `Gap` after a reconnect.
+
+        ``GET /1.0/events`` (websocket).
+        """
+        return EventStream(self._scope, types, all_projects)
+
+
+class Warning(models.Warning, Editable[models.WarningPut], Deletable):
+    """A warning: ``update({"status": "acknowledged"})`` puts it aside, as long as it does not come up anew.
+
+    Servers check no ETag of it.
+    """
+
+    KEY = "uuid"
+
+
+class WarningsAPI(Edits[Warning, models.WarningPut], Deletes[Warning]):
+    """``client.warnings``; the key is the UUID."""
+
+    resource, segment = Warning, "warnings"
+    options: ClassVar = {"filter": "warnings"}

@@ -8,13 +8,15 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 from urllib.parse import unquote
 
-from .. import models, wire
+from .. import models
+from .._concurrency import shielded
+from .._connection import wire
+from .._connection.scope import Scope
+from .._migration import Mode, Side, Undo, migrate, same_server
 from ..exceptions import IncusInputError
-from ..migration import Mode, Side, Undo, migrate, same_server
 from ..models.base import Json
-from ..operations import OnProgress, finish, make, perform
-from ..scope import Scope
-from .base import Resource, prepared
+from ..operations import OnProgress, create_or_undo, perform
+from .base import Resource, to_body
 
 _PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 6.4)
 # Seconds between looks at what the server is about to remove; it waits for another for up to half a minute.
@@ -45,13 +47,13 @@ class _Copy:
         try:
             await self.target.refresh()
         except BaseException:
-            await finish(undo(True))
+            await shielded(undo(True))
             raise
 
     async def _make(self, how: HowToMigrate, undo: Undo) -> None:
         if await same_server(self.source._scope, self.target._scope):
             body = {**self.body, "source": {**self.body["source"], "type": "copy", **self.local}}
-            await make(self.target._scope, self.path, body, undo, how.get("progress"))
+            await create_or_undo(self.target._scope, self.path, body, undo, how.get("progress"))
             return
         sender = Side(self.source._scope, wire.path(*self.source._path), self.sent)
         receiver = Side(self.target._scope, self.path, self.body)
@@ -102,9 +104,9 @@ async def copy_instance(
 ) -> None:
     """Make ``target``, an instance's handle, a copy of ``source``: an instance, or a snapshot of one."""
     instance, *snapshot = source._path[1::2]
-    original, _ = await source._fresh()
+    original, _ = await source._read_with_etag()
     body = _without_volatile({key: original[key] for key in _WRITABLE if key in original})
-    changes = prepared({key: options.get(key) for key in ("config", "devices")})
+    changes = to_body({key: options.get(key) for key in ("config", "devices")})
     body = wire.merge_patch(body, {key: value for key, value in changes.items() if value is not None})
     if (profiles := options.get("profiles")) is not None:
         body["profiles"] = wire.texts(profiles, "profiles")
@@ -130,7 +132,7 @@ async def copy_instance(
 
 async def _refreshed(target: Resource, body: Json) -> None:
     """Take over the configuration, which the server leaves as it was; what it alone knows stays, and the pool."""
-    current, etag = await target._fresh()
+    current, etag = await target._read_with_etag()
     kept = {key: value for key, value in (current.get("config") or {}).items() if key.startswith("volatile.")}
     body["config"] = {**(body.get("config") or {}), **kept}
     for name, device in (current.get("devices") or {}).items():
@@ -159,7 +161,7 @@ async def copy_volume(
     if type_ != "custom":
         raise IncusInputError(f"only a custom volume is copied by itself; one of type {type_} goes with its instance")
     original = (await source._scope.request("GET", wire.path(*source._path[:5]))).metadata
-    changes = prepared({"config": config})["config"]
+    changes = to_body({"config": config})["config"]
     body: Json = {
         **_without_volatile({key: original[key] for key in ("config", "description", "content_type")}),
         "name": target._path[-1],

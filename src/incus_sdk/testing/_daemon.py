@@ -26,7 +26,7 @@ from incus_sdk import Client, IncusAPIError, IncusConnectionError
 
 from . import _host, _init
 from ._host import DaemonUnavailableError
-from .image import busybox_image
+from ._image import busybox_image
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")

@@ -7,12 +7,12 @@ import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
-from .. import wire
+from .._atomic import atomic_file
+from .._connection import wire
 from ..exceptions import IncusInputError
 from ..models.base import Json
 from .base import Resource
 from .nvram import NVRAMAPI
-from .streams import whole_file
 
 _END = 4096  # bytes that the JSON of an error may take
 
@@ -47,7 +47,7 @@ class MachineVerbs(Resource):
         path = wire.path(*self._path, "debug", "memory")
         async with self._scope.download("GET", path, query={"format": format}) as stream:
             size, end = 0, b""
-            with whole_file(target_path) as file:
+            with atomic_file(target_path) as file:
                 async for chunk in stream.chunks():
                     size += file.write(chunk)
                     end = (end + chunk)[-_END:]

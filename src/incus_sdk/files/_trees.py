@@ -3,7 +3,6 @@
 A tree is one name and what is below it. Entries are known by their path below it; "" is the tree itself. The instance
 is not trusted: its names are checked, nothing here is reached through a link, and only regular files are opened.
 """
-# ruff: noqa: D102  (what the sides' methods do is said by Tree)
 
 from __future__ import annotations
 
@@ -13,15 +12,15 @@ import errno
 import os
 import posixpath
 import secrets
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, ParamSpec, Protocol, TypeVar
+from typing import BinaryIO, Literal, Protocol, TypeVar
 
-from .exceptions import IncusAPIError, IncusError, IncusInputError
-from .sftp import FileStat, Flags, Sftp
+from .._concurrency import for_each, in_thread
+from ..exceptions import IncusAPIError, IncusError, IncusInputError
+from ._sftp import FileStat, Flags, Sftp
 
-P = ParamSpec("P")
 T = TypeVar("T")
 
 Entry = tuple[str, FileStat]
@@ -166,9 +165,9 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
 
     for depth in range(1 + max((_depth(path) for path, _ in directories), default=-1)):
         level = [entry for entry in directories if _depth(entry[0]) == depth]
-        await spread(lambda entry: target.mkdir(entry[0], options.wanted(entry[1])), level, options.limit)
-    await spread(file, files, options.limit)
-    await spread(link, links, options.limit)
+        await for_each(lambda entry: target.mkdir(entry[0], options.wanted(entry[1])), level, options.limit)
+    await for_each(file, files, options.limit)
+    await for_each(link, links, options.limit)
     await target.set([(path, options.wanted(found)) for path, found in reversed(directories)])
     return Transfer(copied_files, len(directories), len(links), copied_bytes, skipped_files, tuple(sorted(special)))
 
@@ -218,7 +217,7 @@ class RemoteTree(Tree):
         level = [""]
         while level:
             start = len(entries)
-            await spread(look, level, limit)
+            await for_each(look, level, limit)
             level = [path for path, found in entries[start:] if found.type == "directory"]
         return entries
 
@@ -275,7 +274,7 @@ class RemoteTree(Tree):
             path, wanted = entry
             await self._sftp.set(self._at(path), mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, mtime=wanted.mtime)
 
-        await spread(one, entries, 32)  # carried out in the order they are sent in
+        await for_each(one, entries, 32)  # carried out in the order they are sent in
 
     def _at(self, path: str) -> bytes:
         joined = posixpath.join(self._path, path.encode(errors="surrogateescape")) if path else self._path
@@ -496,42 +495,11 @@ def checked_name(name: bytes) -> str:
     return name.decode(errors="surrogateescape")
 
 
-async def spread(work: Callable[[T], Awaitable[None]], items: Iterable[T], limit: int) -> None:
-    """``work`` on all items, begun in their order, ``limit`` at a time; the first error ends it and is raised alone."""
-    queue = iter(items)
-
-    async def worker() -> None:
-        for item in queue:
-            await work(item)
-
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(limit):
-                group.create_task(worker())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors.exceptions[0].__cause__
-
-
 async def undo(removal: Awaitable[None]) -> None:
     """Remove what must not stay in the instance, if that is possible in a moment."""
     with contextlib.suppress(IncusError, TimeoutError):
         async with asyncio.timeout(_GRACE):
             await removal
-
-
-async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Run a function in a thread, always to its end: what was cancelled does not go on using a file."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    if cancelled is not None:
-        work.exception()
-        raise cancelled
-    return work.result()
 
 
 async def _batches(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

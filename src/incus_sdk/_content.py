@@ -7,18 +7,14 @@ from __future__ import annotations
 
 import os
 import secrets
-import tempfile
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from email.parser import BytesHeaderParser
-from pathlib import Path
-from typing import IO
 
-from ..exceptions import IncusConnectionError, IncusInputError
-from ..operations import OnProgress, Progress
-from ..transfer import in_thread
-from ..transport import CHUNK
+from ._concurrency import in_thread
+from ._connection.transport import CHUNK
+from .exceptions import IncusConnectionError, IncusInputError
+from .operations import OnProgress, Progress
 
 Content = bytes | os.PathLike[str] | AsyncIterable[bytes]
 """What is uploaded: bytes, a `Path` of a file, or an async iterable of bytes."""
@@ -47,7 +43,7 @@ def size_of(content: Content) -> int | None:
     return None if isinstance(content, AsyncIterable) else memoryview(content).nbytes
 
 
-async def pieces(content: Content) -> AsyncIterator[bytes]:
+async def iter_content(content: Content) -> AsyncIterator[bytes]:
     """A content piece by piece."""
     if isinstance(content, AsyncIterable):
         async for piece in content:
@@ -65,7 +61,7 @@ async def pieces(content: Content) -> AsyncIterator[bytes]:
             yield bytes(whole[start : start + CHUNK])
 
 
-async def metered(
+async def with_progress(
     content: AsyncIterable[bytes], stage: str, total: int | None, progress: OnProgress | None
 ) -> AsyncIterator[bytes]:
     """The same pieces; ``progress`` is told how many bytes of ``total`` have passed, and how fast."""
@@ -78,32 +74,7 @@ async def metered(
             progress(Progress("", stage, min(100 * passed // total, 100) if total else None, passed, speed))
 
 
-@contextmanager
-def whole_file(target_path: str | os.PathLike[str]) -> Generator[IO[bytes]]:
-    """A new file to write to, which takes its place at ``target_path`` at the end, and vanishes if the block raises.
-
-    Raises `IncusInputError` if it cannot be written.
-    """
-    target = Path(target_path)
-    try:
-        if target.exists() and not target.is_file():
-            raise IncusInputError(f"{target} is no regular file: it would be replaced by one")
-        target = target.resolve()  # a link stays one
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            try:
-                yield file
-                file.flush()
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
-    except OSError as error:
-        if isinstance(error, TimeoutError):
-            raise
-        raise IncusInputError(f"{target} cannot be written: {error}") from error
-
-
-def form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[str, AsyncIterator[bytes]]:
+def write_form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[str, AsyncIterator[bytes]]:
     """Parts, each with its name and the name of its file, as a form: its content type, and its bytes."""
     boundary = secrets.token_hex(30)
 
@@ -120,7 +91,7 @@ def form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[str, A
     return f"multipart/form-data; boundary={boundary}", body()
 
 
-async def parts(content_type: str, body: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, bytes]]:
+async def read_form(content_type: str, body: AsyncIterable[bytes]) -> AsyncIterator[tuple[str, bytes]]:
     """The pieces of a form's parts, each with the name of its part; an empty part has one empty piece.
 
     Raises `IncusConnectionError` for what is no form, or one that was cut off.

@@ -1,0 +1,44 @@
+"""The one writer of local files: a file appears complete, or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO
+
+from .exceptions import IncusInputError
+
+
+@contextmanager
+def atomic_file(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[IO[bytes]]:
+    """A file that appears complete when the block ends, in place of one that is there; or not at all if it raises.
+
+    A link stays one, its target is replaced. A file that is there keeps its mode, a new one gets ``mode``. Raises
+    `IncusInputError` if it cannot be written.
+    """
+    target = Path(path)
+    if "\0" in str(target):
+        raise IncusInputError(f"{str(target)!r} is not a path: it has a NUL")
+    try:
+        if target.exists() and not target.is_file():
+            raise IncusInputError(f"{target} is not a regular file, and would be replaced by one")
+        target = Path(os.path.realpath(target))
+        if target.exists():
+            mode = target.stat().st_mode & 0o7777
+        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
+            try:
+                os.chmod(file.name, mode)
+                yield file
+                file.flush()
+                os.fsync(file.fileno())
+                os.replace(file.name, target)
+            except BaseException:
+                os.unlink(file.name)
+                raise
+    except OSError as error:
+        if isinstance(error, TimeoutError):  # of what the block waited for
+            raise
+        raise IncusInputError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -1,0 +1,68 @@
+"""Waiting in the ways the SDK needs: attempts with pauses, work shielded from cancellation, threads, many at a time.
+
+Knows nothing of Incus; imports nothing else of this package.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import Any, ParamSpec, TypeVar
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+async def attempts(count: int, pause: float, *, longest: float = 30.0, jitter: bool = False) -> AsyncIterator[bool]:
+    """Number the attempts of a retry: yields whether each is the last, and sleeps before each but the first.
+
+    The pauses begin with ``pause`` seconds and double up to ``longest``. With ``jitter`` each is a random part of that,
+    so that several writers who retry at once do not keep meeting each other.
+    """
+    for number in range(count):
+        if number:
+            await asyncio.sleep(random.uniform(0, pause) if jitter else pause)
+            pause = min(2 * pause, longest)
+        yield number == count - 1
+
+
+async def shielded(work: Coroutine[Any, Any, T]) -> T:
+    """Finish a clean-up even if the caller is cancelled meanwhile; a second cancellation ends it."""
+    task = asyncio.ensure_future(work)
+    try:
+        return await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
+
+
+async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Run a function in a thread, always to its end: a cancelled caller leaves no thread that still uses a file."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    cancelled: asyncio.CancelledError | None = None
+    while not work.done():
+        try:
+            await asyncio.wait([work])
+        except asyncio.CancelledError as error:
+            cancelled = error
+    if cancelled is not None:
+        work.exception()
+        raise cancelled
+    return work.result()
+
+
+async def for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], limit: int) -> None:
+    """Do ``work`` for all items, started in order, ``limit`` at a time; the first error ends it and is raised alone."""
+    queue = iter(items)
+
+    async def worker() -> None:
+        for item in queue:
+            await work(item)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(limit):
+                group.create_task(worker())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from errors.exceptions[0].__cause__
