@@ -25,7 +25,7 @@ from incus_sdk import (
     operations,
 )
 from incus_sdk.api import images
-from incus_sdk.api.images import ImageUpload
+from incus_sdk.api.images import ImageUploadOptions
 from incus_sdk.testing import Daemon
 from tests.live.api.conftest import ROOTS
 from tests.live.inside import reaching
@@ -81,7 +81,7 @@ async def test_a_copy_is_the_same_image_with_its_names(
 ) -> None:
     here, there = (side.client for side in way)
     content = [unified(name)] if files == "one file" else list(split(name))
-    rootfs: ImageUpload = {"rootfs": content[1]} if content[1:] else {}
+    rootfs: ImageUploadOptions = {"rootfs": content[1]} if content[1:] else {}
     image = await here.images.create(content[0], "image.tar", public=files != "one file", wait=True, **rootfs)
     body: Any = {
         "expires_at": "2041-01-02T03:04:05Z",

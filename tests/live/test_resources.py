@@ -240,7 +240,7 @@ async def test_a_list_is_filtered_by_the_server(group: Any, kind: Kind, recursio
     made = await group.create(kind.key, **kind.create)
     try:
         if not kind.filtered:
-            with pytest.raises(IncusInputError, match="takes no filter"):
+            with pytest.raises(IncusInputError, match="has no filter"):
                 await group.list(recursion, filter="description eq nothing")
             return
         assert [each[each.KEY] for each in await group.list(recursion, filter="description eq first")] == [kind.name]

@@ -24,7 +24,7 @@ from incus_sdk import (
     IncusUnsupportedError,
     Instance,
 )
-from incus_sdk.api._file_verbs import HasFiles
+from incus_sdk.api._file_verbs import FileVerbs
 
 GUID = "8be4df61-93ca-11d2-aa0d-00e098032b8c"
 URL = f"/1.0/instances/v 1/nvram/{GUID}"
@@ -372,7 +372,7 @@ async def test_what_a_head_request_is_answered(server: Server, machine: Instance
 
 
 async def test_files_of_what_newer_servers_alone_let_in(server: Server, machine: Instance) -> None:
-    class Volume(HasFiles):
+    class Volume(FileVerbs):
         FILES = "file_storage_volume"
 
     volume = Volume(machine._scope, ("storage-pools", "p", "volumes", "custom", "v"), {}, loaded=False)

@@ -62,7 +62,7 @@ async def test_what_an_old_server_has_not_is_said_before_anything_is_sent(sent: 
         with pytest.raises(IncusUnsupportedError, match=f"{extension}, which this server \\(6.0.0\\)"):
             await late
     for group in (network.forwards, network.load_balancers, network.peers, client.network_zones["x"].records):
-        with pytest.raises(IncusInputError, match="takes no all_projects"):
+        with pytest.raises(IncusInputError, match="has no all_projects"):
             await group.list(all_projects=True)
     with pytest.raises(IncusInputError, match="mapping"):
         await client.network_acls["x"].patch("description")  # type: ignore[arg-type]

@@ -10,8 +10,7 @@ from typing import ClassVar
 from .. import models
 from .._connection import wire
 from ..exceptions import IncusInputError
-from ..operations import operate
-from .base import Deletable, Deletes, Editable, Edits
+from .base import Collection, Deletable, Deletes, Editable, Edits
 
 
 class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable):
@@ -20,7 +19,7 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
     KEY = "fingerprint"
 
 
-class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certificate]):
+class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes):
     """``client.certificates``; the key is the fingerprint: SHA-256 in hex, of the certificate in DER."""
 
     resource, segment = Certificate, "certificates"
@@ -50,7 +49,7 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
             "projects": wire.texts(projects or (), "projects"),
             "description": description,
         }
-        await self._scope.request("POST", wire.path("certificates"), body=body)
+        await self._request("POST", body=body)
         return await self.get(fingerprint)
 
     async def create_token(self, name: str, restricted: bool = False, projects: Sequence[str] | None = None) -> str:
@@ -65,7 +64,7 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
             "restricted": restricted,
             "projects": wire.texts(projects or (), "projects"),
         }
-        operation = await operate(self._scope, "POST", wire.path("certificates"), body=body, wait=False)
+        operation = await self._operate("POST", body=body, wait=False)
         return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
 
 

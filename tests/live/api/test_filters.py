@@ -85,8 +85,8 @@ async def test_fields_of_other_types_and_inside_devices(client: Client, box: Ins
         await client.profiles.list(filter=F("devices.missing.pool") == "x")
     with pytest.raises(IncusAPIError):
         await client.profiles.list(filter="name eq")
-    with pytest.raises(IncusInputError, match="takes no all_projects"):
+    with pytest.raises(IncusInputError, match="has no all_projects"):
         await client.projects.list(all_projects=True)
-    with pytest.raises(IncusInputError, match="takes no target"):
+    with pytest.raises(IncusInputError, match="has no target"):
         await client.instances.list(target="none")
     await client.profiles.delete(name)
