@@ -42,6 +42,11 @@ DOCUMENTED = [
     (Client, "get_server_info()"),
     (Client, "get_resources()"),
     (Client, "wait_for_operation(operation_id, timeout=60)"),
+    (InstancesAPI, "__init__(client)"),
+    (
+        InstancesAPI,
+        "_state_action(name, action, force=False, stateful=False, timeout=30, wait=False)",
+    ),
     (InstancesAPI, "list(recursion=1)"),
     (InstancesAPI, "get(name)"),
     (
@@ -739,3 +744,27 @@ async def test_bad_input_is_refused_before_anything_is_sent(
     nowhere = Client("/nowhere/unix.socket")  # a request would raise IncusConnectionError
     with pytest.raises(IncusInputError):
         await getattr(nowhere.instances, method)(*arguments, **options)
+
+
+async def test_a_group_can_be_constructed_from_a_client(client: Client, name: str) -> None:
+    instances = InstancesAPI(client)
+    created = await instances.create(name, {"type": "none"}, wait=True)
+    assert [each.name for each in await instances.list()] == [name]
+    elsewhere = InstancesAPI(client.use_project("default"))
+    assert await elsewhere.exists(name)
+    await created.delete(wait=True)
+    for wrong in (None, "https://host", client.instances.list):
+        with pytest.raises(IncusInputError, match="InstancesAPI needs a Client, not"):
+            InstancesAPI(wrong)  # type: ignore[arg-type]
+
+
+async def test_the_documented_state_action_does_each_action(client: Client, box: Instance) -> None:
+    instances = client.instances
+    for action, status in (("freeze", "Frozen"), ("unfreeze", "Running"), ("restart", "Running"), ("stop", "Stopped")):
+        force = action in ("restart", "stop")
+        operation = await instances._state_action(box.name, action, force=force, wait=True)  # type: ignore[arg-type]
+        assert (operation.status, (await instances.get(box.name)).status) == ("Success", status)
+    begun = await instances._state_action(box.name, "start")
+    assert (await client.wait_for_operation(begun["metadata"]["id"])).status == "Success"
+    with pytest.raises(IncusInputError, match="action must be one of start, stop, restart, freeze, unfreeze"):
+        await instances._state_action(box.name, "pause")  # type: ignore[arg-type]

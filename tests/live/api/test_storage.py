@@ -137,6 +137,11 @@ async def test_a_volume_with_all_that_hangs_below_it_comes_in_one_request(client
             assert [each.name.rpartition("/")[2] for each in full.snapshots] == ["s0"]
             assert [each.name for each in full.backups] == ["b0"]
             assert full.state.usage.used >= 0
+        read = await volumes.get(f"custom/{name}", recursion=1)
+        await volumes.replace(f"custom/{name}", {"config": read.config}, read.etag)
+        await volumes.update(f"custom/{name}", {"config": {"user.by": "another"}})
+        with pytest.raises(IncusPreconditionError):
+            await volumes.replace(f"custom/{name}", {"config": read.config}, read.etag)
 
 
 @pytest.mark.parametrize("content_type", ["filesystem", "block"])
@@ -404,6 +409,7 @@ async def test_a_bucket_and_its_keys_are_made_listed_changed_and_deleted(
         assert not hasattr(key, "patch"), "the API has none"
         full = (await buckets.get(name, recursion=1)).full
         assert {each.name for each in full.bucket_keys} == {"admin", "reader"}
+        assert (await buckets.get(name, recursion=1)).etag == (await buckets.get(name)).etag is not None
         assert list(full.backups) == []
         await keys.delete("reader")
         with pytest.raises(IncusNotFoundError):
