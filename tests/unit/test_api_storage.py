@@ -14,7 +14,7 @@ import pytest
 
 from incus_sdk import Client, IncusConnectionError, IncusInputError, Progress
 from incus_sdk._connection.transport import Response, Transport
-from incus_sdk.api.backups import overrides
+from incus_sdk.api._bodies import overrides
 from incus_sdk.api.buckets import Bucket
 from incus_sdk.api.storage import Volume
 

@@ -197,6 +197,17 @@ def pinned(shown: bytes, expected: str) -> str:
     return ssl.DER_cert_to_PEM_cert(shown)
 
 
+def der(certificate: str) -> bytes:
+    """A certificate, in PEM or its base64 alone, in the form that its fingerprint is of."""
+    if not isinstance(certificate, str) or not certificate.strip():
+        raise IncusInputError(f"certificate must be one in PEM, as text, not {certificate!r}")
+    body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except ValueError as error:
+        raise IncusInputError(f"certificate is neither one PEM certificate nor base64: {error}") from None
+
+
 def fingerprint(certificate: str) -> str:
     """Of a certificate in PEM: the SHA-256 of its DER, in hex. Raises `IncusInputError` for what is none."""
     try:

@@ -14,7 +14,8 @@ from .._migration import Mode, Side, Undo, migrate, same_server
 from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import OnProgress, create_or_undo
-from .base import Resource, Writable, to_body
+from ._bodies import to_body
+from .base import Resource, Writable
 
 _LOOKS = 10  # at what the server is about to remove; it waits for another server for up to half a minute
 _WRITABLE = ("architecture", "config", "description", "devices", "ephemeral", "profiles")

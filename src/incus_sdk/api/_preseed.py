@@ -10,10 +10,12 @@ from typing import Any
 from .. import models
 from .._connection import wire
 from .._connection.scope import Scope
+from .._connection.tls import der
 from ..exceptions import IncusError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from .base import Collection, Editable, to_body
-from .certificates import CertificatesAPI, der
+from ._bodies import to_body
+from .base import Collection, Editable
+from .certificates import CertificatesAPI
 from .cluster import ClusterAPI
 from .networks import NetworksAPI
 from .profiles import ProfilesAPI

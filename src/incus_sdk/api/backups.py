@@ -6,18 +6,18 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 from .. import models
 from .._atomic import atomic_file
 from .._connection import wire
 from .._connection.transport import Stream
-from .._content import Content, checked_content, iter_content, size_of, with_progress
+from .._content import with_progress
 from ..exceptions import IncusInputError
 from ..models.base import Json
-from ..operations import OnProgress, Operation
-from .base import AtPath, Collection, Deletable, Deletes, Renamable, Renames, to_body
+from ..operations import OnProgress
+from ._bodies import created_name, to_body
+from .base import AtPath, Collection, Deletable, Deletes, Renamable, Renames
 
 
 class Download(ABC):
@@ -199,42 +199,6 @@ class BucketBackupsAPI(Backups[BucketBackup]):
         ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
         """
         return DirectBackup(self, options)
-
-
-def created_name(operation: Operation, kind: str) -> str:
-    """The name of what an operation made, which the server may have picked."""
-    return wire.names(operation.resources[kind][0])[-1]
-
-
-async def restore(
-    collection: Collection[Any], *segments: str, source: Content | str, progress: OnProgress | None, **about: str | None
-) -> Operation:
-    """Send a file of which the server makes an object, and wait for that; ``about``: headers without ``X-Incus-``."""
-    content = Path(source) if isinstance(source, str) else source
-    checked_content(content, "source")
-    body = with_progress(iter_content(content), "upload", size_of(content), progress)
-    named = {f"X-Incus-{name}": value for name, value in about.items() if value}
-    headers = {"Content-Type": "application/octet-stream", **named}
-    return await collection._operate("POST", *segments, body=body, headers=headers)
-
-
-def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:
-    """What a restored instance gets instead of its own, as the server reads it: a space ends each value."""
-    given = to_body({"config": config or {}, "devices": devices or {}})
-    pairs: list[tuple[str, tuple[str, ...], str | None]] = [
-        *(("config", (key,), value) for key, value in given["config"].items()),
-        *(
-            ("devices", (name, key), value)
-            for name, keys in given["devices"].items()
-            for key, value in (keys or {"": None}).items()
-        ),
-    ]
-    written: dict[str, list[str]] = {}
-    for kind, names, value in pairs:
-        if value is None or " " in value or any(character in name for name in names for character in " ,="):
-            raise IncusInputError(f"the server cannot be told {kind} {','.join(names)} = {value!r} with a backup")
-        written.setdefault(kind, []).append(f"{','.join(names)}={value}")
-    return {kind: " ".join(values) for kind, values in written.items()}
 
 
 def _not_kept(options: Mapping[str, Any]) -> Json:

@@ -36,8 +36,9 @@ from .._connection.scope import Scope, Scoped
 from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
 from ..filters import Filter
-from ..models.base import Json, Record, to_json
+from ..models.base import Json, Record
 from ..operations import OnProgress, Operation, operate, perform
+from ._bodies import difference, to_body
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
@@ -280,39 +281,6 @@ class Resource(Record, AtPath):
         """The object as it is now, with its ETag; this handle stays as it was."""
         answer = await self._request("GET")
         return answer.metadata, answer.etag
-
-
-def to_body(body: Mapping[str, Any]) -> Json:
-    """A request body as JSON, with the values of ``config`` and ``devices`` as strings.
-
-    Raises `IncusInputError` for what cannot be sent.
-    """
-    if not isinstance(body, Mapping):
-        raise IncusInputError(f"expected a mapping of fields, not {type(body).__name__}")
-    plain: Json = dict(to_json(body))
-    if plain.get("config") is not None:
-        plain["config"] = wire.config_strings(plain["config"])
-    if plain.get("devices") is not None:
-        devices = plain["devices"]
-        if not isinstance(devices, Mapping):
-            raise IncusInputError(f"devices must be a mapping, not {type(devices).__name__}")
-        plain["devices"] = {
-            name: device if device is None else wire.config_strings(device, f"devices[{name!r}]")
-            for name, device in devices.items()
-        }
-    return plain
-
-
-def difference(before: Any, after: Mapping[str, Any]) -> Json:
-    """The merge patch that turns ``before`` into ``after``."""
-    patch: Json = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        old = before.get(key)
-        if key in before and old == value:
-            continue
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
-        patch[key] = difference(old, value) if nested else value
-    return patch
 
 
 Body = TypeVar("Body")
@@ -675,7 +643,7 @@ ItemCo = TypeVar("ItemCo", bound=Resource, covariant=True)
 RenamableItem = TypeVar("RenamableItem", bound=Renamable)
 
 
-class Keyed(Protocol[ItemCo]):
+class _Keyed(Protocol[ItemCo]):
     """A collection, as its mixins see it."""
 
     def __getitem__(self, key: str, /) -> ItemCo: ...
@@ -685,7 +653,7 @@ class Replaces(Generic[Body]):
     """`Writable`'s verb by key."""
 
     async def replace(
-        self: Keyed[Writable[Body]], name: str, body: Body | Mapping[str, Any], etag: str | None = None
+        self: _Keyed[Writable[Body]], name: str, body: Body | Mapping[str, Any], etag: str | None = None
     ) -> None:
         """Replace all writable fields of one by exactly ``body``: see `Writable.replace`.
 
@@ -706,7 +674,7 @@ class Replaces(Generic[Body]):
 class Updates(Generic[Body]):
     """`Updatable`'s verb by key."""
 
-    async def update(self: Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
+    async def update(self: _Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
         """Change some fields of one and keep all others: see `Updatable.update`.
 
         Args:
@@ -726,7 +694,7 @@ class Updates(Generic[Body]):
 class Patches(Generic[Body]):
     """`Patchable`'s verb by key."""
 
-    async def patch(self: Keyed[Patchable[Body]], name: str, body: Body | Mapping[str, Any]) -> None:
+    async def patch(self: _Keyed[Patchable[Body]], name: str, body: Body | Mapping[str, Any]) -> None:
         """Have the server merge ``body`` into one by its own rules: see `Patchable.patch`.
 
         Args:
@@ -746,7 +714,7 @@ class Edits(Replaces[Body], Updates[Body], Patches[Body], Generic[Body]):
 class Renames:
     """`Renamable`'s verb by key."""
 
-    async def rename(self: Keyed[RenamableItem], name: str, new_name: str) -> RenamableItem:
+    async def rename(self: _Keyed[RenamableItem], name: str, new_name: str) -> RenamableItem:
         """Give one another name, and return its handle.
 
         Args:
@@ -767,7 +735,7 @@ class Renames:
 class Deletes:
     """`Deletable`'s verb by key."""
 
-    async def delete(self: Keyed[Deletable], name: str) -> None:
+    async def delete(self: _Keyed[Deletable], name: str) -> None:
         """Delete one.
 
         Args:

@@ -8,7 +8,9 @@ from .. import models
 from .._connection import wire
 from .._content import Content
 from ..operations import OnProgress
-from .backups import BucketBackupsAPI, created_name, restore
+from ._bodies import created_name
+from ._restore import restore
+from .backups import BucketBackupsAPI
 from .base import Collection, Deletable, Deletes, Editable, Edits, Nested, Replaces, Updatable, Updates
 
 

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 from .. import models
 from .._connection import wire
-from ..exceptions import IncusInputError
+from .._connection.tls import der
 from .base import Collection, Deletable, Deletes, Editable, Edits
 
 
@@ -66,14 +66,3 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
         }
         operation = await self._operate("POST", body=body, wait=False)
         return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
-
-
-def der(certificate: str) -> bytes:
-    """A certificate, in PEM or its base64 alone, in the form that its fingerprint is of."""
-    if not isinstance(certificate, str) or not certificate.strip():
-        raise IncusInputError(f"certificate must be one in PEM, as text, not {certificate!r}")
-    body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
-    try:
-        return base64.b64decode("".join(body.split()), validate=True)
-    except ValueError as error:
-        raise IncusInputError(f"certificate is neither one PEM certificate nor base64: {error}") from None

@@ -15,7 +15,8 @@ from .._connection.tls import fingerprint
 from .._connection.transport import Endpoint, Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from ..operations import Operation
-from .base import Collection, Deletable, Deletes, Editable, Edits, Group, Renamable, Renames, Resource, to_body
+from ._bodies import to_body
+from .base import Collection, Deletable, Deletes, Editable, Edits, Group, Renamable, Renames, Resource
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
 

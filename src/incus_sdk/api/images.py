@@ -27,7 +27,8 @@ from .._migration import Mode, addresses_of, in_turn, same_server
 from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
 from ..operations import OnProgress, Operation, create_or_undo, pending_operation
-from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, to_body
+from ._bodies import to_body
+from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
 """What the second part of an image in two files is called."""

@@ -23,14 +23,16 @@ from ..exceptions import (
 )
 from ..models.base import Json
 from ..operations import OnProgress, Operation
+from ._bodies import created_name, overrides, to_body
 from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
 from ._copies import copy_instance, other_project
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._readiness import ReadinessVerbs
+from ._restore import restore
 from ._virtual_machine import VirtualMachineVerbs
-from .backups import InstanceBackupsAPI, created_name, overrides, restore
+from .backups import InstanceBackupsAPI
 from .base import (
     Collection,
     Deletable,
@@ -45,7 +47,6 @@ from .base import (
     Replaces,
     Resource,
     Writable,
-    to_body,
 )
 from .images import ImagesAPI
 from .logs import ExecOutputAPI, LogsAPI

@@ -10,7 +10,8 @@ from typing import Any
 from .. import models
 from .._connection import wire
 from ..exceptions import IncusInputError
-from .base import Deletable, Group, to_body
+from ._bodies import to_body
+from .base import Deletable, Group
 
 _RAW = "application/octet-stream"
 

@@ -17,10 +17,12 @@ from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..models.base import Json
 from ..operations import OnProgress
+from ._bodies import created_name
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._file_verbs import FileVerbs
+from ._restore import restore
 from .activity import OperationsAPI
-from .backups import VolumeBackupsAPI, created_name, restore
+from .backups import VolumeBackupsAPI
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Nested, Renamable, Renames
 from .buckets import BucketsAPI
 
