@@ -541,7 +541,7 @@ class Collection(Group, Generic[Item]):
         API:
             ``GET`` of its path
         """
-        return await self[name].refresh()
+        return await self[name]._read()
 
     async def exists(self, name: str) -> bool:
         """Whether one of that name exists.
@@ -621,7 +621,7 @@ class Nested(Collection[Item]):
         """
         handle = self[name]
         if not recursion:
-            return await handle.refresh()
+            return await handle._read()
         await self._scope.require(self.get_extension, f"recursion of {type(self).__name__}.get()")
         return await handle._read({"recursion": recursion})
 
