@@ -22,7 +22,7 @@ import pytest
 
 from incus_sdk import Client, IncusConnectionError, IncusError, Operation
 from incus_sdk.testing import Daemon, DaemonUnavailableError, _host, busybox_image, preflight
-from tests.live.api.conftest import ROOTS
+from tests.live.roots import ROOTS
 
 C1 = {"name": "c1", "source": {"type": "image", "alias": "busybox"}, "start": True}
 

@@ -12,7 +12,9 @@ import pytest
 from tests.live.wire_record import OPERATIONS, RECORD, Seen
 
 VERSIONS = {"6.0.4", "7.0.2"}
-UNEXERCISED: dict[str, dict[str, Any]] = json.loads((Path(__file__).parent / "api" / "unexercised.json").read_text())
+UNEXERCISED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "versions" / "unexercised.json").read_text()
+)
 
 
 def _there(version: str) -> set[str]:

@@ -16,8 +16,8 @@ from incus_sdk import (
 )
 from incus_sdk._migration import Mode
 from incus_sdk.models import Config
-from tests.live.api.conftest import ROOTS
 from tests.live.machines import MachineDaemon
+from tests.live.roots import ROOTS
 
 ROOT = ROOTS["7.0.2"]
 GUID = "8be4df61-93ca-11d2-aa0d-00e098032b8c"  # of the variables that UEFI itself has

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
@@ -12,12 +10,7 @@ from incus_sdk import Client
 from incus_sdk.testing import Daemon
 from tests.live import ovn as ovn_programs
 from tests.live import promises
-
-ROOTS = {
-    "6.0.4": None,
-    "7.0.2": Path(os.environ.get("INCUS_SDK_ROOT7", "/var/cache/incus-sdk/debian-13")),
-}
-"""The root folders that the versions run in: the machine's own, and the one that ``scripts/install-incus-7`` makes."""
+from tests.live.roots import ROOTS
 
 
 @pytest.fixture(scope="session", params=ROOTS)

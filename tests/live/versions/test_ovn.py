@@ -12,7 +12,7 @@ import pytest
 
 from incus_sdk import Client, IncusAPIError, models
 from incus_sdk.api.networks import Network
-from tests.live.api.test_networks import KINDS, PING, Kind, live_through_every_verb, unsupported
+from tests.live.versions.test_networks import KINDS, PING, Kind, live_through_every_verb, unsupported
 
 NEAR = {"network": "uplink", "ipv4.address": "203.0.113.1/26", "ipv4.nat": "true", "ipv6.address": "none"}
 FAR = {**NEAR, "ipv4.address": "203.0.113.65/26"}

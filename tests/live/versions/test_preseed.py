@@ -16,7 +16,7 @@ import pytest
 from incus_sdk import Client, IncusError, IncusInputError, IncusUnsupportedError
 from incus_sdk._connection.scope import Scope
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
+from tests.live.roots import ROOTS
 
 ROOT = {"type": "disk", "path": "/", "pool": "fast"}
 PRESEED: dict[str, Any] = {

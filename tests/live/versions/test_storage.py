@@ -24,7 +24,7 @@ from incus_sdk import (
 )
 from incus_sdk.api.storage import StoragePool, Volume
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
+from tests.live.roots import ROOTS
 
 ODD = "vol-é%41"
 

@@ -1,13 +1,10 @@
-"""HTTPS: who the server is, who the client is, and that neither is told anything before that is settled."""
+"""HTTPS: who the server is, and that it is told nothing before that is settled."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import datetime
 import fcntl
-import hashlib
-import logging
 import os
 import pty
 import ssl
@@ -15,115 +12,19 @@ import subprocess
 import sys
 import termios
 import traceback
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import pytest
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
 
 from incus_sdk import (
     Client,
     IncusConnectionError,
-    IncusError,
     IncusInputError,
-    IncusPermissionError,
     IncusTimeoutError,
-    Instance,
 )
-from incus_sdk.testing import Daemon
-
-INCUS = b'{"type": "sync", "metadata": {"api_version": "1.0", "auth": "trusted"}}'
-
-Pair = tuple[Path, Path]
-T = TypeVar("T")
-
-
-def pair(directory: Path, name: str, password: bytes | None = None, by: Pair | None = None) -> Pair:
-    """A certificate and its key, in PEM; signed with that key itself, or with another one."""
-    key = ec.generate_private_key(ec.SECP384R1())
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
-    now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
-    issuer, signer = subject, key
-    if by is not None:
-        issuer = x509.load_pem_x509_certificate(by[0].read_bytes()).subject
-        loaded = serialization.load_pem_private_key(by[1].read_bytes(), None)
-        assert isinstance(loaded, ec.EllipticCurvePrivateKey)
-        signer = loaded
-    builder = x509.CertificateBuilder(
-        issuer, subject, key.public_key(), x509.random_serial_number(), now - day, now + day
-    )
-    certificate = builder.sign(signer, hashes.SHA384())
-    pem, encryption = serialization.Encoding.PEM, serialization.NoEncryption()
-    lock = serialization.BestAvailableEncryption(password) if password else encryption
-    files = directory / f"{name}.crt", directory / f"{name}.key"
-    files[0].write_bytes(certificate.public_bytes(pem))
-    files[1].write_bytes(key.private_bytes(pem, serialization.PrivateFormat.PKCS8, lock))
-    return files
-
-
-class Fake:
-    """A TLS server, which records all that it learns of its clients."""
-
-    def __init__(self, server: Pair, client: Pair, answer: bytes = INCUS, kind: str = "application/json") -> None:
-        self.context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        self.context.load_cert_chain(*server)
-        self.context.verify_mode = ssl.CERT_OPTIONAL
-        self.context.load_verify_locations(client[0])
-        self.certificate = server[0]
-        self.connections = 0
-        self.client: bytes | None = None
-        self.heard = b""
-        self.raw = b""
-        self.errors: list[str] = []
-        self.over = asyncio.Event()
-        head = f"HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {len(answer)}\r\n\r\n"
-        self._answer = head.encode() + answer
-
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        come, go = ssl.MemoryBIO(), ssl.MemoryBIO()
-        tls = self.context.wrap_bio(come, go, server_side=True)
-
-        async def done(step: Callable[[], T]) -> T:
-            while True:
-                try:
-                    return step()
-                except ssl.SSLWantReadError:
-                    writer.write(go.read())
-                    if not (data := await reader.read(65536)):
-                        raise ConnectionError("closed") from None
-                    self.raw += data
-                    come.write(data)
-
-        try:
-            await done(tls.do_handshake)
-            self.client = tls.getpeercert(binary_form=True)
-            while True:
-                self.heard += await done(lambda: tls.read(65536))
-                tls.write(self._answer)
-        except (ssl.SSLError, ConnectionError) as error:
-            self.errors.append(str(error))
-            writer.write(go.read())
-        writer.close()
-        self.over.set()
-
-    @contextlib.asynccontextmanager
-    async def running(self) -> AsyncGenerator[str]:
-        async with plain_server(self._serve) as url:
-            yield url
-
-
-@contextlib.asynccontextmanager
-async def plain_server(
-    serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
-) -> AsyncGenerator[str]:
-    server = await asyncio.start_server(serve, "127.0.0.1")
-    async with server:
-        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+from tests.hostile.tls_server import Fake, Pair, pair, plain_server
 
 
 @pytest.fixture(scope="module")
@@ -164,48 +65,7 @@ async def upgrade(client: Client) -> Any:
 WAYS = [request, websocket, upgrade]
 
 
-# The client, to the daemon.
-
-
-async def test_the_daemon_knows_a_client_by_its_certificate(daemon: Daemon, clean: None) -> None:
-    async with daemon.client("https") as client:
-        info = await client.get_server_info()
-        assert (info.auth, info.auth_user_method) == ("trusted", "tls")
-        der = ssl.PEM_cert_to_DER_cert(daemon.client_cert[0].read_text())
-        assert info.auth_user_name == hashlib.sha256(der).hexdigest()
-
-
-@pytest.mark.parametrize("known", ["without a certificate", "with one that the daemon does not trust"])
-async def test_a_client_that_is_not_trusted_is_told_so_and_what_to_do(
-    daemon: Daemon, clean: None, mine: Pair, known: str
-) -> None:
-    cert = None if known == "without a certificate" else mine
-    async with Client(daemon.url, cert=cert, server_cert=daemon.certificate) as client:
-        assert (await client.get_server_info()).auth == "untrusted"
-        for attempt in (
-            client.instances.list(),
-            client.profiles.create("p1"),
-            client.events.listen().__aenter__(),
-            client.instances["c1"].exists(),
-            client._scope.upgrade("GET", "/1.0/instances/c1/sftp", "sftp"),
-        ):
-            with pytest.raises(
-                IncusPermissionError, match=r"not authorized: .* does not trust this client.* cert="
-            ) as caught:
-                await attempt
-            assert caught.value.status_code == 403
-
-
 # The server, to the client.
-
-
-async def test_the_certificate_of_another_daemon_is_not_taken(daemon: Daemon, clean: None) -> None:
-    async with Daemon(image=False) as second, daemon.client("https") as right:
-        assert (await right.get_server_info()).environment.server_name
-        with pytest.raises(IncusConnectionError, match=r"did not prove who it is.*server_cert="):
-            await connected(daemon.url, cert=daemon.client_cert, server_cert=second.certificate)
-        async with Client(second.url, cert=daemon.client_cert, server_cert=second.certificate.read_text()) as stranger:
-            assert (await stranger.get_server_info()).auth == "untrusted"
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -443,63 +303,3 @@ def test_an_encrypted_key_is_not_asked_for_on_the_terminal(tmp_path: Path) -> No
         with contextlib.suppress(OSError):  # the end of a terminal
             assert screen.read(1000) == b""
     assert b"unencrypted key" in said
-
-
-# Secrets.
-
-
-async def test_no_secret_is_in_a_repr_a_log_or_an_error(
-    daemon: Daemon, box: Instance, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.DEBUG)
-    asyncio.get_running_loop().set_debug(True)
-    shown: list[str] = []
-    try:
-        async with daemon.client("https") as client:
-            token = await client.certificates.create_token(box.name)
-            running = await client.operations.list()
-            issued = next(found for found in running if (found.metadata.get("request") or {}).get("name") == box.name)
-            operation = await client.instances.execute(box.name, ["cat"], wait_for_websocket=True)
-            secrets = [
-                token,
-                issued.metadata["secret"],
-                *operation.metadata["fds"].values(),
-                *daemon.client_cert[1].read_text().split("\n")[1:-2],
-            ]
-            stdin = await operation.websocket("0", pong=False)
-            path, query = f"/1.0/operations/{operation.id}/websocket", {"secret": operation.metadata["fds"]["1"]}
-            for attempt in (
-                operation.websocket("none"),
-                client._scope.websocket(f"{path}s", query),
-                client._scope.websocket("/1.0/operations/none/websocket", query),
-                client.query("GET", f"{path}?secret={query['secret']}"),
-                client.query("GET", path, query={**query, "project": "none"}),
-                client.query("GET", path, query=query, headers={"X": f"{query['secret']}\n"}),
-                client._scope.upgrade("GET", path, "sftp", query=query),
-                client.query("POST", "/1.0/certificates", body={"trust_token": token, "type": 5}),
-                client.query("POST", "/1.0/certificates", body={"trust_token": token, "type": {1}}),
-            ):
-                with pytest.raises(IncusError) as caught:
-                    await attempt
-                shown += [str(caught.value), repr(caught.value), *traceback.format_exception(caught.value)]
-            scope = client._scope
-            things = [
-                client,
-                client.use_project("x"),
-                scope,
-                scope.transport,
-                operation,
-                issued,
-                stdin,
-                client.operations,
-            ]
-            shown += [repr(thing) for thing in (*things, await client.get_server_info(), operation.metadata.keys())]
-            for websocket in [stdin] + [await operation.websocket(name, pong=False) for name in ("1", "2", "control")]:
-                await websocket.close()
-            await issued.cancel()
-            await operation.wait(timeout=30)
-    finally:
-        asyncio.get_running_loop().set_debug(False)
-    assert "websocket" in "".join(shown)
-    shown.append(caplog.text)
-    assert [secret for secret in secrets if any(secret in text for text in shown)] == []

@@ -28,8 +28,8 @@ from incus_sdk import (
 )
 from incus_sdk.api.base import Resource
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
-from tests.live.api.test_cluster import empty, where
+from tests.live.roots import ROOTS
+from tests.live.versions.test_cluster import empty, where
 
 Mode = Literal["pull", "push", "relay"]
 MODES: tuple[Mode, ...] = ("pull", "push", "relay")

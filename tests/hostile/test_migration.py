@@ -16,7 +16,7 @@ import incus_sdk.api._copies
 from incus_sdk import Client, IncusInputError, IncusOperationError
 from incus_sdk._connection.scope import Scope
 from incus_sdk._migration import Mode, Side, migrate, same_server
-from tests.unit.test_operations import DELETE, FAILURE, SUCCESS, WAIT, Server, error, http, operation, sync
+from tests.hostile.test_operations import DELETE, FAILURE, SUCCESS, WAIT, Server, error, http, operation, sync
 
 SENDER, RECEIVER = "POST /1.0/instances/c1", "POST /1.0/instances"
 WEBSOCKET = "GET /1.0/operations/5f2c/websocket"

@@ -30,13 +30,13 @@ import yaml
 from incus_sdk import Client, IncusAuthenticationError, IncusConnectionError, IncusNotFoundError, IncusPermissionError
 from incus_sdk._connection.config import ClientConfig, Remote
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
+from tests.live.roots import ROOTS
 
 SECONDS = 4
 """That an access token is good for."""
 
 PROVIDER = Path(os.environ.get("INCUS_SDK_OIDC", "/var/cache/incus-sdk/oidc"))
-SCRIPT = Path(__file__).parent / "oidc" / "provider.mjs"
+SCRIPT = Path(__file__).parents[1] / "oidc" / "provider.mjs"
 
 pytestmark = pytest.mark.skipif(not (PROVIDER / "node_modules").exists(), reason="needs scripts/install-oidc")
 

@@ -28,7 +28,7 @@ from incus_sdk import (
     IncusUnsupportedError,
 )
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
+from tests.live.roots import ROOTS
 
 NOTHING = {"type": "none"}
 NAMES = ("one", "two", "three")

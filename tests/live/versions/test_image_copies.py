@@ -27,9 +27,9 @@ from incus_sdk import (
 from incus_sdk.api import images
 from incus_sdk.api.images import ImageUpload
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
 from tests.live.inside import reaching
 from tests.live.made_images import sha256, split, unified
+from tests.live.roots import ROOTS
 
 MODES = ("pull", "push", "relay")
 MB = 1024 * 1024

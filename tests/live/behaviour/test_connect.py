@@ -40,8 +40,8 @@ from incus_sdk import (
 from incus_sdk._connection.config import ClientConfig, Remote
 from incus_sdk._connection.tls import client_token, make_pair
 from incus_sdk.testing import Daemon
-from tests.live.api.conftest import ROOTS
-from tests.live.test_tls import Fake, Pair, pair, plain_server
+from tests.hostile.tls_server import Fake, Pair, pair, plain_server
+from tests.live.roots import ROOTS
 
 DEAD = "https://127.0.0.1:9"
 """Where nobody listens."""
