@@ -39,7 +39,7 @@ async def processes(box: Instance) -> list[str]:
 
 
 async def gone(box: Instance, command: str) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while any(command in line for line in await processes(box)):
             await asyncio.sleep(0.05)
 
@@ -141,11 +141,14 @@ async def test_check_raises_with_code_output_and_the_last_word(box: Instance) ->
     ids=["TERM is enough", "KILL after the grace"],
 )
 async def test_a_timeout_stops_the_command_and_keeps_what_it_wrote(box: Instance, script: str, last: str) -> None:
-    with pytest.raises(IncusTimeoutError, match=r"more than 0\.5 s") as caught:
-        await box.run(sh(script), timeout=0.5, grace=0.5, text=True)
+    for timeout in (0.5, 5, 50):  # more where the machine is busy and the command has not begun
+        with pytest.raises(IncusTimeoutError, match=rf"more than {timeout} s") as caught:
+            await box.run(sh(script), timeout=timeout, grace=20 if "term" in last else 0.5, text=True)
+        await gone(box, "while")
+        if caught.value.stdout:
+            break
     assert isinstance(caught.value, TimeoutError)
     assert caught.value.stdout == last
-    await gone(box, "while")
 
 
 async def test_output_beyond_its_bound_kills_the_command(box: Instance) -> None:
@@ -158,9 +161,8 @@ async def test_output_beyond_its_bound_kills_the_command(box: Instance) -> None:
 
 async def test_cancelling_the_caller_kills_the_command(box: Instance) -> None:
     task = asyncio.create_task(box.run(["sleep", "1000"]))
-    async with asyncio.timeout(10):
-        while not await processes(box):
-            await asyncio.sleep(0.05)
+    while not await processes(box):
+        await asyncio.sleep(0.05)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -271,7 +273,7 @@ async def test_a_command_that_does_not_read_its_stdin_ends_the_run(box: Instance
 
 
 async def test_what_a_command_leaves_in_the_background_does_not_hold_up_its_end(box: Instance) -> None:
-    result = await box.run(sh("sleep 3 & echo done"), timeout=2.5)
+    result = await box.run(sh("sleep 1000 & echo done"), timeout=100)
     assert result.stdout == b"done\n"
     await box.run(["killall", "sleep"])
 
@@ -297,9 +299,8 @@ async def test_a_killed_client_leaves_no_command_behind(daemon: Daemon, clean: N
     )
     async with daemon.client() as client, client.instances.temporary("busybox") as box:
         child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(daemon.socket), box.name)
-        async with asyncio.timeout(20):
-            while "sleep 4321" not in await processes(box):
-                await asyncio.sleep(0.05)
+        while "sleep 4321" not in await processes(box):
+            await asyncio.sleep(0.05)
         child.kill()
         await child.wait()
         await gone(box, "sleep 4321")
@@ -387,9 +388,9 @@ async def test_a_terminal_has_a_size_that_can_change_and_one_stream(box: Instanc
         seen = await process.stdout.readuntil(b"go\r\n")
         assert b"30 100\r\n" in seen
         assert b"to-stderr" in seen
-        await process.resize(132, 43)
-        process.stdin.write(b"stty size; tty\n")
-        assert b"43 132\r\n" in await process.stdout.readuntil(b"/dev/pts/")
+        await process.resize(132, 43)  # which goes another way than what is typed
+        process.stdin.write(b'until [ "$(stty size)" = "43 132" ]; do sleep 0.05; done; tty\n')
+        await process.stdout.readuntil(b"/dev/pts/")
         process.stdin.write_eof()  # Ctrl-D
         await process.stdout.read()
         assert await process.wait() == 0
@@ -454,8 +455,7 @@ class Terminal:
         os.write(self.fd, text)
 
     async def until(self, mark: bytes) -> None:
-        async with asyncio.timeout(60):
-            await self._output.readuntil(mark)
+        await self._output.readuntil(mark)
 
     def restored(self) -> bool:
         return termios.tcgetattr(self.fd) == self.before
@@ -470,8 +470,8 @@ async def test_a_shell_takes_over_the_terminal_and_gives_it_back(daemon: Daemon,
         await terminal.until(b"20 90\r\n")
         termios.tcsetwinsize(terminal.fd, (50, 111))
         program.send_signal(signal.SIGWINCH)  # as a terminal does for the program in its foreground
-        terminal.type(b"sleep 0.3; stty size\n")
-        await terminal.until(b"50 111\r\n")
+        terminal.type(b"until stty size | grep '50 111'; do sleep 0.05; done\n")
+        await terminal.until(b"\n50 111\r\n")
         terminal.type(b"echo a$((1+1))b; cat\n")
         await terminal.until(b"a2b")
         terminal.type(b"\x03")  # Ctrl-C is for what runs in there
@@ -518,10 +518,9 @@ async def talker(box: Instance) -> AsyncIterator[Instance]:
 async def answered(console: Console, word: bytes) -> None:
     """Say a word on the console until somebody answers: the server may lose what is said while it attaches."""
     seen = asyncio.ensure_future(console.stdout.readuntil(b"[" + word + b"]"))
-    async with asyncio.timeout(20):
-        while not seen.done():
-            console.stdin.write(word + b"\n")
-            await asyncio.wait([seen], timeout=0.5)
+    while not seen.done():
+        console.stdin.write(word + b"\n")
+        await asyncio.wait([seen], timeout=0.5)
     await seen
 
 
@@ -541,8 +540,7 @@ async def test_a_console_in_use_is_refused_unless_forced(talker: Instance) -> No
             await talker.console().__aenter__()
         async with talker.console(force=True) as second:
             await answered(second, b"mine")
-            async with asyncio.timeout(10):
-                await first.stdout.read()  # it has ended
+            await first.stdout.read()  # it has ended
 
 
 async def test_the_console_log_is_read_and_cleared(talker: Instance) -> None:
