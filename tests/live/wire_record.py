@@ -11,6 +11,7 @@ import contextlib
 import functools
 import json
 import re
+import shlex
 import subprocess
 from collections import defaultdict
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Set
@@ -122,7 +123,9 @@ def installed() -> dict[str, str]:
     found: dict[str, str] = {}
     for wanted, root in ROOTS.items():
         command = [preflight(image=False, root=root or Path("/"))["incusd"], "--version"]
-        command = command if root is None else ["chroot", str(root), *command]
+        if root is not None:  # it wants /proc
+            inside = f'mount -t proc proc "$0/proc" && exec chroot "$0" {shlex.join(command)}'
+            command = ["unshare", "--mount", "sh", "-c", inside, str(root)]
         found[wanted] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     return found
 
