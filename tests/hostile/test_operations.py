@@ -102,7 +102,7 @@ class Server:
         return replies.pop(0) if len(replies) > 1 else replies[0]
 
     async def asked(self, request: str) -> None:
-        async with asyncio.timeout(10), self.got:
+        async with asyncio.timeout(60), self.got:
             await self.got.wait_for(lambda: request in self.requests)
 
 

@@ -337,7 +337,7 @@ async def test_directories_without_end_come_to_one(hostile: Hostile, tree: Remot
         return honest(kind, subject, rest)
 
     hostile.answer = endless  # type: ignore[method-assign]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(IncusError, match="4095"):
             await tree.pull(target)
     assert written(target) == []
@@ -375,7 +375,7 @@ async def test_what_is_no_sftp_is_a_broken_connection(
     hostile.content[b"/t/f"] = b"fine"
     hostile.twist = lambda kind, number: case[2](number) if kind == case[1] else None
     hostile.hangs_up = hangs_up
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(IncusConnectionError):
             await tree.pull(target)
     assert written(target) == []
@@ -402,7 +402,7 @@ async def test_answers_that_make_no_sense_are_errors(
     hostile.content[b"/t/f"] = b"fine"
     honest = hostile.answer
     hostile.answer = lambda asked, *rest: answer if asked == kind else honest(asked, *rest)  # type: ignore[method-assign]
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         with pytest.raises(IncusError):
             await tree.pull(target)
     assert written(target) == []
@@ -465,6 +465,6 @@ async def test_what_was_opened_for_somebody_who_left_is_closed(hostile: Hostile,
             await asyncio.sleep(0)
         assert not opening.done()
         opening.cancel()
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(60):
             while hostile.closed != [b"/t/f"]:
                 await asyncio.sleep(0)

@@ -41,7 +41,7 @@ async def clean(daemon: Daemon, _watch: Client) -> AsyncIterator[None]:
     yield
     after = await _objects(_watch)
     assert after == before, f"left in the daemon: {after - before}, missing: {before - after}"
-    async with asyncio.timeout(20):  # what is being closed may take a moment
+    async with asyncio.timeout(60):  # what is being closed may take a moment
         while left := asyncio.all_tasks() - tasks - {asyncio.current_task()}:
             await asyncio.wait(left)
 

@@ -164,7 +164,7 @@ async def incus(*arguments: str) -> tuple[int, str]:
         *("incus", *arguments), stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=-2
     )
     try:
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(60):
             output, _ = await process.communicate()
     except TimeoutError:  # it waits for a login
         process.kill()

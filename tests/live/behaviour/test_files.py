@@ -282,7 +282,7 @@ async def test_errors_say_what_the_system_said(box: Instance) -> None:
 
 async def test_special_files_are_not_opened(box: Instance) -> None:
     await shell(box, "mkfifo /tmp/fifo")
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         for path in ("/tmp/fifo", "/dev/zero"):
             with pytest.raises(IncusAPIError, match="no regular file"):
                 await at(box, path).read_bytes()
@@ -563,7 +563,7 @@ async def test_far_away_everything_is_slower_by_few_round_trips_only(
                 assert await at(box, "/t").pull(tmp_path / "u") == result
                 assert tree_of(bytes(tmp_path / "u")) == tree_of(bytes(tmp_path / "t"))
                 # One file after the other, each with all its requests, it would be more than 100 seconds.
-                assert clock() - begun < 30
+                assert clock() - begun < 80
         finally:
             await near.instances[name].delete(wait=True, force=True)
 

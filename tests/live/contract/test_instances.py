@@ -31,6 +31,7 @@ from incus_sdk import (
 )
 from incus_sdk.api.instances import InstancesAPI
 from incus_sdk.testing import Daemon
+from tests.live.boxes import listening
 
 BUSYBOX = {"type": "image", "alias": "busybox"}
 ROOT = {"root": {"type": "disk", "path": "/", "pool": "default"}}
@@ -373,6 +374,7 @@ async def test_a_box_goes_through_all_its_states(client: Client, name: str) -> N
         assert second != first
         with pytest.raises(IncusAPIError, match="running"):
             await instances.delete(name, wait=wait)
+        await listening(instances[name])
         await done(await instances.stop(name, force=not wait, wait=wait))
         assert await state() == ("Stopped", 0)
     await done(await instances.delete(name))
@@ -532,13 +534,13 @@ async def test_the_clients_timeout_cuts_no_operation(
     daemon: Daemon, wire: Wire, tmp_path: Path, standing: str, transport: str
 ) -> None:
     client = (
-        Client(tmp_path / "relay", timeout=1)
+        Client(tmp_path / "relay", timeout=3)
         if transport == "unix"
-        else Client(daemon.url, daemon.client_cert, timeout=1, server_cert=daemon.certificate)
+        else Client(daemon.url, daemon.client_cert, timeout=3, server_cert=daemon.certificate)
     )
     async with client:
-        script = "sleep 1.5; echo done"
-        operation = await client.instances.execute(standing, ["sleep", "1.5"])
+        script = "sleep 3.5; echo done"
+        operation = await client.instances.execute(standing, ["sleep", "3.5"])
         _, _, result = await asyncio.gather(
             operation.wait(),
             client.wait_for_operation(operation.id),

@@ -47,6 +47,7 @@ from incus_sdk.api.projects import Project
 from incus_sdk.api.storage import StoragePool, Volume
 from incus_sdk.models.base import Record
 from incus_sdk.testing import Daemon
+from tests.live.boxes import listening
 
 BUSYBOX = {"type": "image", "alias": "busybox"}
 NO_ADDRESSES = {"ipv4.address": "none", "ipv6.address": "none"}
@@ -401,17 +402,18 @@ async def test_update_adds_and_removes_and_keeps_what_it_does_not_name(client: C
 async def test_an_operation_may_take_longer_than_the_clients_timeout(
     daemon: Daemon, clean: None, standing: str
 ) -> None:
-    async with Client(daemon.socket, timeout=1) as client:
-        operation = await client.instances.execute(standing, ["sleep", "1.5"])
+    async with Client(daemon.socket, timeout=3) as client:
+        operation = await client.instances.execute(standing, ["sleep", "3.5"])
         assert (await client.operations.wait(operation.id)).status == "Success"
 
 
 # 16: an operation that still ran when the wait was over counted as done.
 async def test_an_operation_that_still_runs_after_the_timeout_is_no_success(client: Client, standing: str) -> None:
-    operation = await client.instances.execute(standing, ["sleep", "1"])
+    operation = await client.instances.execute(standing, ["sh", "-c", "until rm /tmp/go; do sleep 0.1; done"])
     for wait in (client.wait_for_operation, client.operations.wait):
         with pytest.raises(IncusTimeoutError, match="goes on"):
             await wait(operation.id, timeout=0.1)
+    await client.instances.put_files(standing, "/tmp/go", b"")
     assert (await operation.wait()).metadata["return"] == 0
 
 
@@ -472,11 +474,10 @@ async def test_all_documented_methods_and_parameters_are_there(client: Client, b
     assert "lxc.log" in await client.instances.get_logs(box.name)
     await client.instances.put_files(box.name, "/root/file", b"content")
     assert await client.instances.get_files(box.name, "/root/file") == b"content"
-    assert (await client.instances.restart(box.name, timeout=20, wait=True)).status == "Success"
-    # A start is over before the box's init has begun to listen to SIGPWR, the bit 29 here.
-    listening = "until grep -q 'SigCgt.*[2367abef][0-9a-f]\\{7\\}$' /proc/1/status; do sleep 0.05; done"
-    await client.instances.execute(box.name, ["sh", "-c", listening], wait=True)
-    assert (await client.instances.stop(box.name, timeout=20, wait=True)).status == "Success"
+    await listening(box)
+    assert (await client.instances.restart(box.name, timeout=100, wait=True)).status == "Success"
+    await listening(box)
+    assert (await client.instances.stop(box.name, timeout=100, wait=True)).status == "Success"
 
 
 # 23: the caller's dictionaries were changed.

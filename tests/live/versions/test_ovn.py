@@ -162,7 +162,7 @@ async def test_a_box_behind_ovn_is_logged_and_checked(ovn: Client, name: str) ->
                 ["sh", "-c", f"ip addr add {BOX}/26 dev eth0; ip link set eth0 up; ping -c 1 -W 1 203.0.113.1"]
             )
             if version.startswith("6.0."):
-                async with asyncio.timeout(20):
+                async with asyncio.timeout(60):
                     while not (log := await ovn.network_acls.log("pings")):
                         await asyncio.sleep(0.1)
                 entry = json.loads(log.splitlines()[0])
