@@ -61,15 +61,6 @@ class ClusterPut(TypedDict, total=False):
     """This server's values of what `Cluster.member_config` asks for, to join."""
 
 
-class ClusterCertificatePut(TypedDict, total=False):
-    """A new certificate for all members."""
-
-    cluster_certificate: str
-    """PEM."""
-    cluster_certificate_key: str
-    """PEM."""
-
-
 class ClusterMember(Record):
     """One server of the cluster."""
 
@@ -102,19 +93,6 @@ class ClusterMemberPut(TypedDict, total=False):
     groups: Sequence[str]
     roles: Sequence[str]
     """Those of the database are the cluster's to give."""
-
-
-class ClusterMemberPost(TypedDict, total=False):
-    """The new name of a member."""
-
-    server_name: str
-
-
-class ClusterMembersPost(TypedDict, total=False):
-    """Asks for a token with which a new member can join."""
-
-    server_name: str
-    """The name it will have."""
 
 
 class ClusterMemberJoinToken(Record):
@@ -160,15 +138,6 @@ class ClusterMemberSysInfo(Record):
     """Bytes."""
 
 
-class ClusterMemberStatePost(TypedDict, total=False):
-    """Empties a member of its instances, or brings them back."""
-
-    action: str
-    """``evacuate`` or ``restore``."""
-    mode: str
-    """What becomes of instances: ``stop``, ``migrate``, ...; empty: as configured; on restore, ``skip`` leaves them."""
-
-
 class ClusterGroup(Record):
     """Members under one name, for instances to be placed on."""
 
@@ -190,11 +159,5 @@ class ClusterGroupPut(TypedDict, total=False):
 
 class ClusterGroupsPost(ClusterGroupPut, total=False):
     """A new cluster group."""
-
-    name: str
-
-
-class ClusterGroupPost(TypedDict, total=False):
-    """The new name of a cluster group."""
 
     name: str

@@ -140,44 +140,12 @@ class Image(Record):
     """When it came into this store."""
 
 
-class ImageAliasesEntryPost(TypedDict, total=False):
-    """Renames an alias."""
-
-    name: str
-
-
 class ImageAliasesEntryPut(TypedDict, total=False):
     """Changes an alias."""
 
     description: str
     target: str
     """Fingerprint of the image it is to lead to."""
-
-
-class ImageAliasesPost(ImageAliasesEntryPut, total=False):
-    """Creates an alias."""
-
-    name: str
-    """May hold slashes: debian/13."""
-    type: str
-    """container or virtual-machine; a name is unique in its project whatever the type."""
-
-
-class ImageExportPost(TypedDict, total=False):
-    """Has the server push an image to another server."""
-
-    aliases: Sequence[ImageAlias | ImageAliasDict]
-    """For the image over there."""
-    certificate: str
-    """Of the other server, PEM."""
-    profiles: Sequence[str]
-    """For instances made from the image over there."""
-    project: str
-    """Of the other server."""
-    secret: str
-    """From the other server's upload token, which a source with mode push gives."""
-    target: str
-    """Address of the other server."""
 
 
 class ImagePut(TypedDict, total=False):

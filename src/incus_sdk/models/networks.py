@@ -42,12 +42,6 @@ class NetworksPost(NetworkPut, total=False):
     """``bridge``, ``ovn``, ``macvlan``, ``sriov`` or ``physical``; empty: ``bridge``, or ``ovn`` in other projects."""
 
 
-class NetworkPost(TypedDict, total=False):
-    """The new name of a network."""
-
-    name: str
-
-
 class NetworkState(Record):
     """What the kernel, or OVN, knows about a network's interface at this moment."""
 
@@ -244,18 +238,6 @@ class NetworkACLPut(TypedDict, total=False):
     """For traffic into instances."""
 
 
-class NetworkACLsPost(NetworkACLPut, total=False):
-    """A new ACL."""
-
-    name: str
-
-
-class NetworkACLPost(TypedDict, total=False):
-    """The new name of an ACL."""
-
-    name: str
-
-
 class NetworkAddressSet(Record):
     """A named set of addresses that ACL rules refer to as ``$name``."""
 
@@ -276,18 +258,6 @@ class NetworkAddressSetPut(TypedDict, total=False):
     """IPv4 and IPv6 addresses and subnets."""
     config: Config
     description: str
-
-
-class NetworkAddressSetsPost(NetworkAddressSetPut, total=False):
-    """A new address set."""
-
-    name: str
-
-
-class NetworkAddressSetPost(TypedDict, total=False):
-    """The new name of an address set."""
-
-    name: str
 
 
 class NetworkForward(Record):
@@ -337,13 +307,6 @@ class NetworkForwardPut(TypedDict, total=False):
     ports: Sequence[NetworkForwardPort | NetworkForwardPortDict]
 
 
-class NetworkForwardsPost(NetworkForwardPut, total=False):
-    """A new forward."""
-
-    listen_address: str
-    """The outside address; it names the forward."""
-
-
 class NetworkIntegration(Record):
     """A tie to a network control plane elsewhere, for peers to use."""
 
@@ -362,20 +325,6 @@ class NetworkIntegrationPut(TypedDict, total=False):
 
     config: Config
     description: str
-
-
-class NetworkIntegrationsPost(NetworkIntegrationPut, total=False):
-    """A new integration."""
-
-    name: str
-    type: str
-    """``ovn``."""
-
-
-class NetworkIntegrationPost(TypedDict, total=False):
-    """The new name of an integration."""
-
-    name: str
 
 
 class NetworkLoadBalancer(Record):
@@ -441,13 +390,6 @@ class NetworkLoadBalancerPut(TypedDict, total=False):
     ports: Sequence[NetworkLoadBalancerPort | NetworkLoadBalancerPortDict]
 
 
-class NetworkLoadBalancersPost(NetworkLoadBalancerPut, total=False):
-    """A new load balancer."""
-
-    listen_address: str
-    """The outside address; it names the load balancer."""
-
-
 class NetworkLoadBalancerState(Record):
     """Which backends of a load balancer answer."""
 
@@ -499,20 +441,6 @@ class NetworkPeerPut(TypedDict, total=False):
     description: str
 
 
-class NetworkPeersPost(NetworkPeerPut, total=False):
-    """A new peer."""
-
-    name: str
-    type: str
-    """``local`` (empty means it too) or ``remote``."""
-    target_project: str
-    """For a local peer; empty: the network's own project."""
-    target_network: str
-    """For a local peer."""
-    target_integration: str
-    """For a remote peer."""
-
-
 class NetworkZone(Record):
     """A DNS zone that the server makes of its networks, and lets name servers fetch."""
 
@@ -530,13 +458,6 @@ class NetworkZonePut(TypedDict, total=False):
 
     config: Config
     description: str
-
-
-class NetworkZonesPost(NetworkZonePut, total=False):
-    """A new zone."""
-
-    name: str
-    """Its domain name."""
 
 
 class NetworkZoneRecord(Record):
@@ -575,10 +496,3 @@ class NetworkZoneRecordPut(TypedDict, total=False):
     config: Config
     description: str
     entries: Sequence[NetworkZoneRecordEntry | NetworkZoneRecordEntryDict]
-
-
-class NetworkZoneRecordsPost(NetworkZoneRecordPut, total=False):
-    """A new record of a zone."""
-
-    name: str
-    """Without the zone's name; ``@`` is the zone itself."""
