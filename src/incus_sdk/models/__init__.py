@@ -200,7 +200,7 @@ InstanceType = str
 """``container`` or ``virtual-machine``."""
 
 Access = list[AccessEntry]
-"""Who may use an object, and in which role."""
+"""Who can use an object, and in which role."""
 
 MetadataConfigEntityName = str
 """What a configuration key belongs to, such as ``instance`` or ``network-bridge``."""

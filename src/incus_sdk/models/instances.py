@@ -43,7 +43,7 @@ class InstanceSnapshot(Record):
     """Without the instance's name."""
     profiles: list[str]
     size: int
-    """Bytes it takes on the pool by itself; -1 where the server cannot tell."""
+    """Bytes that it alone takes on the pool; -1 where that is unknown."""
     stateful: bool
     """Holds the memory and processes of the running instance too."""
 
@@ -52,13 +52,13 @@ class InstanceStateCPU(Record):
     """Processor time of an instance."""
 
     allocated_time: int
-    """Processor time it may take in each second, in nanoseconds: 4000000000 is four CPUs."""
+    """Processor time that it can use per second, in nanoseconds: 4000000000 is four CPUs."""
     usage: int
-    """Processor time taken since it started, in nanoseconds."""
+    """Processor time used since it started, in nanoseconds."""
 
 
 class InstanceStateDisk(Record):
-    """Room that one disk device takes."""
+    """The space that one disk device uses."""
 
     total: int
     """Size in bytes, where the storage driver knows it; 0 otherwise."""
@@ -134,7 +134,7 @@ class InstanceStateOSInfo(Record):
 
 
 class InstanceState(Record):
-    """What an instance is doing and using at this moment."""
+    """The current state of an instance, and what it uses."""
 
     cpu: InstanceStateCPU
     disk: RecordMap[InstanceStateDisk]
@@ -150,7 +150,7 @@ class InstanceState(Record):
     started_at: datetime | None
     """None when stopped."""
     status: str
-    """Running, Stopped, Frozen, Error, or Ready once the system inside has told the server so (by /dev/incus)."""
+    """Running, Stopped, Frozen, Error, or Ready once the system inside has reported that (through /dev/incus)."""
     status_code: int
 
 
@@ -289,7 +289,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     allow_inconsistent: bool
     """Of type copy or migration: carry on when files change while they are being copied."""
     certificate: str
-    """Of the remote server, PEM; absent: the system's authorities decide."""
+    """The remote server's certificate, PEM; absent: the system's authorities decide."""
     fingerprint: str
     """Of type image: the image's SHA-256, or enough of its beginning to be unique."""
     instance_only: bool
@@ -297,7 +297,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     live: bool
     """Of type migration: bring the running state along."""
     mode: str
-    """Of type migration, and required there: pull or push, who connects to whom."""
+    """Of type migration, and required there: pull or push, which side connects to the other."""
     operation: str
     """Of type migration, pulling: full address of the source's operation."""
     project: str

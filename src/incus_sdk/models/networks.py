@@ -43,7 +43,7 @@ class NetworksPost(NetworkPut, total=False):
 
 
 class NetworkState(Record):
-    """What the kernel, or OVN, knows about a network's interface at this moment."""
+    """The current state of a network's interface, from the kernel or OVN."""
 
     addresses: RecordList[NetworkStateAddress]
     counters: NetworkStateCounters
@@ -89,7 +89,7 @@ class NetworkStateBond(Record):
     down_delay: int
     """Milliseconds before a lost link is given up."""
     mii_frequency: int
-    """Milliseconds between two looks at the links."""
+    """Milliseconds between two checks of the links."""
     mii_state: str
     """``up`` or ``down``."""
     lower_devices: list[str]
@@ -97,10 +97,10 @@ class NetworkStateBond(Record):
 
 
 class NetworkStateBridge(Record):
-    """What is special about a bridge."""
+    """Details of a bridge."""
 
     id: str
-    """Spanning tree's id of it: priority and MAC address."""
+    """Its id in the spanning tree: priority and MAC address."""
     stp: bool
     """Whether it speaks the spanning tree protocol."""
     forward_delay: int
@@ -122,10 +122,10 @@ class NetworkStateCounters(Record):
 
 
 class NetworkStateOVN(Record):
-    """Where a network lives in OVN."""
+    """A network's place in OVN."""
 
     chassis: str
-    """Server that carries its gateway now."""
+    """Server that currently has its gateway."""
     logical_router: str
     logical_switch: str
     uplink_ipv4: str
@@ -135,7 +135,7 @@ class NetworkStateOVN(Record):
 
 
 class NetworkStateVLAN(Record):
-    """What is special about a VLAN."""
+    """Details of a VLAN."""
 
     lower_device: str
     """Interface that carries it."""
@@ -144,7 +144,7 @@ class NetworkStateVLAN(Record):
 
 
 class NetworkLease(Record):
-    """An address that a network handed out, or keeps for itself."""
+    """An address that a network has leased, or uses itself."""
 
     hostname: str
     address: str
@@ -157,7 +157,7 @@ class NetworkLease(Record):
 
 
 class NetworkAllocations(Record):
-    """An address in use, and by whom."""
+    """An address in use, and what uses it."""
 
     addresses: str
     """One address or subnet, with its prefix: ``192.0.2.1/24``."""
@@ -170,7 +170,7 @@ class NetworkAllocations(Record):
     hwaddr: str
     """MAC address, of instances only."""
     nat: bool
-    """Whether what leaves the network carries another address."""
+    """Whether traffic that leaves the network gets another address."""
 
 
 class NetworkACL(Record):
@@ -189,7 +189,7 @@ class NetworkACL(Record):
 
 
 class NetworkACLRule(Record):
-    """Which packets, and what becomes of them."""
+    """A rule: which packets, and what happens to them."""
 
     action: str
     """``allow``, ``allow-stateless``, ``reject`` or ``drop``."""
@@ -267,7 +267,7 @@ class NetworkForward(Record):
     """The outside address; it names the forward."""
     description: str
     config: dict[str, str]
-    """``target_address`` takes what no port entry does."""
+    """``target_address`` gets the traffic of all ports that ``ports`` does not name."""
     ports: RecordList[NetworkForwardPort]
     location: str
     """Cluster member that listens; empty where the network does not belong to one."""
@@ -285,7 +285,7 @@ class NetworkForwardPort(Record):
     target_port: str
     """As many as ``listen_port`` has, or one for all; empty: the same ones."""
     snat: bool
-    """Whether what the target itself sends out leaves from the outside address (extension ``network_forward_snat``)."""
+    """Whether the target's own outgoing traffic gets the outside address (extension ``network_forward_snat``)."""
 
 
 class NetworkForwardPortDict(TypedDict, total=False):
@@ -398,14 +398,14 @@ class NetworkLoadBalancerState(Record):
 
 
 class NetworkLoadBalancerStateBackendHealth(Record):
-    """What the checks of one backend found."""
+    """The result of the health checks of one backend."""
 
     address: str
     ports: RecordList[NetworkLoadBalancerStateBackendHealthPort]
 
 
 class NetworkLoadBalancerStateBackendHealthPort(Record):
-    """What the check of one port of a backend found."""
+    """The result of the health check of one port of a backend."""
 
     port: int
     protocol: str
@@ -442,7 +442,7 @@ class NetworkPeerPut(TypedDict, total=False):
 
 
 class NetworkZone(Record):
-    """A DNS zone that the server makes of its networks, and lets name servers fetch."""
+    """A DNS zone that the server generates from its networks, for name servers to fetch."""
 
     name: str
     """Its domain name."""
@@ -450,7 +450,7 @@ class NetworkZone(Record):
     config: dict[str, str]
     project: str
     used_by: list[str]
-    """URLs of the networks that feed it."""
+    """URLs of its networks."""
 
 
 class NetworkZonePut(TypedDict, total=False):
@@ -461,7 +461,7 @@ class NetworkZonePut(TypedDict, total=False):
 
 
 class NetworkZoneRecord(Record):
-    """A name in a DNS zone that somebody added, with its entries."""
+    """A name added to a DNS zone, with its entries."""
 
     name: str
     """Without the zone's name; ``@`` is the zone itself."""
@@ -479,7 +479,7 @@ class NetworkZoneRecordEntry(Record):
     value: str
     """Its content, as zone files have it."""
     ttl: int
-    """Seconds that it may be cached; 0: the server's default of 300."""
+    """Seconds for which it can be cached; 0: the server's default of 300."""
 
 
 class NetworkZoneRecordEntryDict(TypedDict, total=False):

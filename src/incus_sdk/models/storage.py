@@ -56,7 +56,7 @@ class StorageVolume(Record):
     name: str
     description: str
     type: str
-    """``custom``, or what it is the root disk of: ``container``, ``virtual-machine`` or ``image``."""
+    """``custom``, or the kind of object whose root disk it is: ``container``, ``virtual-machine`` or ``image``."""
     content_type: str
     """``filesystem``, ``block`` or ``iso``."""
     config: dict[str, str]
@@ -65,7 +65,7 @@ class StorageVolume(Record):
     """Cluster member that has it; empty when all of them reach it."""
     project: str
     restore: str
-    """Means something in updates only; answers leave it empty."""
+    """For updates only; answers leave it empty."""
     used_by: list[str]
     """URLs of the instances and profiles that attach it."""
 
@@ -94,7 +94,7 @@ class StorageVolumesPost(StorageVolumePut, total=False):
     type: str
     """``custom``: the server makes the others by itself."""
     content_type: str
-    """``filesystem`` (empty means it too) or ``block``."""
+    """``filesystem`` (also when empty) or ``block``."""
     source: StorageVolumeSource
     """Absent: an empty volume."""
 
@@ -129,10 +129,10 @@ class StorageVolumeSource(TypedDict, total=False):
 
 
 class StorageVolumeState(Record):
-    """What the server measures of a volume."""
+    """The server's measurements of a volume."""
 
     usage: StorageVolumeStateUsage
-    """Empty where the driver cannot tell."""
+    """Empty where the driver does not know."""
 
 
 class StorageVolumeStateUsage(Record):
@@ -145,10 +145,10 @@ class StorageVolumeStateUsage(Record):
 
 
 class StorageVolumeSnapshot(Record):
-    """A volume as it was at some moment."""
+    """A volume as it was at one moment."""
 
     name: str
-    """Lists may give it as ``volume/snapshot``."""
+    """In lists also ``volume/snapshot``."""
     description: str
     content_type: str
     """``filesystem``, ``block`` or ``iso``."""
@@ -205,13 +205,13 @@ class StorageVolumeBitmap(Record):
     count: int
     """Bytes written to."""
     recording: bool
-    """Whether new writes are still noted."""
+    """Whether new writes are still recorded."""
     busy: bool
     """Whether some operation holds it now."""
     persistent: bool
     """Whether it outlives the virtual machine's process."""
     inconsistent: bool
-    """Whether it was not saved properly, and is of no use."""
+    """Whether it was not saved properly, and cannot be used."""
 
 
 class StorageBucket(Record):
