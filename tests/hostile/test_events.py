@@ -103,8 +103,8 @@ async def test_an_unknown_type_of_event_is_an_event_all_the_same(server: Server,
     [
         ([], "the connection was lost"),
         ([SILENCE], "the connection was lost"),
-        (["{"], "the server sent what is no event"),
-        (["[1]"], "the server sent what is no event"),
+        (["{"], "the server sent an invalid event"),
+        (["[1]"], "the server sent an invalid event"),
     ],
     ids=["closed", "silent", "cut off", "no object"],
 )

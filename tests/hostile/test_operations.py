@@ -5,7 +5,9 @@ dropped connections.
 from __future__ import annotations
 
 import asyncio
+import copy
 import json
+import pickle
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -25,6 +27,7 @@ from incus_sdk import (
     IncusTimeoutError,
     Operation,
     Progress,
+    models,
 )
 
 ID = "5f2c"
@@ -108,7 +111,8 @@ class Server:
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incus_sdk.operations, "_PAUSES", (0, 0, 0))
+    monkeypatch.setattr(incus_sdk.operations, "_PAUSE", 0)
+    monkeypatch.setattr(incus_sdk.operations, "_ATTEMPTS", 4)
 
 
 @pytest.fixture
@@ -136,7 +140,7 @@ ENDS: dict[str, dict[str, list[Reply]]] = {
     "a gateway that loses its patience": {WAIT: [*[GATEWAY] * 10, FAILURE], GET: [RUNNING]},
     "connections dropped while the server is there": {WAIT: [*[DROPPED] * 20, FAILURE], GET: [RUNNING]},
     "connections dropped, and it ended meanwhile": {WAIT: [DROPPED], GET: [FAILURE]},
-    "a server away for a while": {WAIT: [DROPPED, error(503, "down"), FAILURE], GET: [DROPPED, error(503, "down")]},
+    "a server away for a while": {WAIT: [DROPPED, FAILURE], GET: [DROPPED, error(503, "down"), RUNNING]},
 }
 
 
@@ -357,9 +361,76 @@ PROGRESS: list[tuple[Any, Progress]] = [
 
 @pytest.mark.parametrize(("metadata", "expected"), PROGRESS)
 def test_progress_is_read_from_every_form_that_servers_give_it(metadata: Any, expected: Progress) -> None:
-    assert incus_sdk.operations._progress(metadata) == expected
+    assert incus_sdk.operations._parse_progress(metadata) == expected
 
 
 def test_an_operation_of_a_server_that_sends_odd_things_is_still_readable(tmp_path: Path) -> None:
     odd = Operation(Client(tmp_path / "socket")._scope, {"id": ID, "status_code": None, "metadata": None, "new": [1]})
     assert (odd.status_code, odd.metadata, odd.err, odd["new"], odd.resources) == (0, {}, "", [1], {})
+
+
+# --- read like the answer that the calls of 1.0.0 returned, in which ["metadata"] was the operation
+
+
+@pytest.fixture
+async def command(server: Server, client: Client) -> Operation:
+    """A command that runs, unwaited."""
+    raw = operation(103, description="Executing command", metadata={"return": 0}, **{"class": "task"})
+    server.replies = {"POST /1.0/instances/c1/exec": [http(202, {"type": "async", "metadata": raw})]}
+    return await client.instances.execute("c1", ["true"])
+
+
+def test_an_unwaited_call_reads_like_the_answer_of_the_published_version(command: Operation) -> None:
+    response = command
+    assert response["metadata"]["id"] == ID
+    assert (response["metadata"]["status"], response["metadata"]["status_code"]) == ("Running", 103)
+    assert response["metadata"].get("class") == "task"
+    assert response["metadata"]["metadata"] == {"return": 0}
+    assert "id" in response.get("metadata", {})
+    assert (response.get("type"), response["operation"]) == ("async", f"/1.0/operations/{ID}")
+
+
+def test_the_operations_own_metadata_come_first_and_are_all_that_is_typed(command: Operation) -> None:
+    command.raw["metadata"]["status"] = "its own"
+    assert command["metadata"]["return"] == 0
+    assert command["metadata"]["status"] == "its own"
+    assert "nothing" not in command["metadata"]
+    assert command["metadata"].get("nothing", 5) == 5
+    with pytest.raises(KeyError, match="nothing"):
+        command["metadata"]["nothing"]
+    assert command.metadata is command.raw["metadata"]
+    assert command["metadata"] == command.metadata == {"return": 0, "status": "its own"}
+    assert json.loads(json.dumps(command["metadata"])) == command.metadata
+    with pytest.raises(KeyError, match="id"):
+        command.metadata["id"]
+
+
+def test_what_is_written_is_read_both_ways(command: Operation) -> None:
+    command.metadata["output"] = {"stdout": "hi\n"}
+    assert command["metadata"]["output"]["stdout"] == "hi\n"
+    command["metadata"]["mine"] = 1
+    assert command.metadata["mine"] == 1
+    command["type"] = "other"
+    assert command["type"] == "other"
+
+
+@pytest.mark.parametrize("raw", [{"id": ID, "metadata": None}, {"id": ID}], ids=["null", "absent"])
+def test_without_metadata_the_fields_are_there_all_the_same(tmp_path: Path, raw: dict[str, Any]) -> None:
+    operation = Operation(Client(tmp_path / "socket")._scope, dict(raw))
+    assert operation["metadata"] == {}
+    assert operation["metadata"]["id"] == ID
+    assert operation.raw == raw
+    operation["metadata"]["mine"] = 1
+    assert operation.raw == {"id": ID, "metadata": {"mine": 1}}
+
+
+@pytest.mark.parametrize("metadata", [{"return": 0}, None, [1]])
+def test_whatever_its_metadata_an_operation_is_equal_to_its_record(tmp_path: Path, metadata: Any) -> None:
+    operation = Operation(Client(tmp_path / "socket")._scope, {"id": ID, "metadata": metadata})
+    record = models.Operation(operation.raw)
+    assert operation == record == operation == operation.raw
+    assert operation != models.Operation({"id": "other"})
+    assert (list(operation), len(operation)) == (["id", "metadata"], 2)
+    copies = [pickle.loads(pickle.dumps(operation)), copy.deepcopy(operation)]
+    assert [(type(each), each.raw) for each in copies] == [(models.Operation, operation.raw)] * 2
+    assert pickle.loads(pickle.dumps(operation["metadata"])) == operation["metadata"] == (metadata or {})

@@ -448,7 +448,7 @@ async def test_a_failed_start_shows_the_log_and_leaves_nothing(
     tmp_path: Path, temporary: Path, cgroups: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     program(tmp_path / "incusd", b"#!/bin/sh\necho the database is on fire >&2\nexit 1\n")
-    monkeypatch.setattr(_host, "_WHERE", (str(tmp_path),))
+    monkeypatch.setattr(_host, "_PATH", (str(tmp_path),))
     with pytest.raises(DaemonUnavailableError, match="the database is on fire") as caught:
         await Daemon().start()
     assert caught.value.log == "the database is on fire"

@@ -32,8 +32,8 @@ FLOORS = (
     {"operations"},
     {"events", "files"},
     {"_connection"},
-    {"filters", "_atomic"},
-    {"exceptions", "_concurrency", "models"},
+    {"filters", "models", "_atomic"},
+    {"exceptions", "_concurrency", "_deprecation"},
 )
 ALONE = {"models", "exceptions"}
 

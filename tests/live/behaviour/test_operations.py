@@ -244,7 +244,7 @@ async def test_the_outcome_of_a_forgotten_operation_is_lost_unless_it_was_seen(d
             await seen.wait()
         await forgotten(unseen)
         for waiting in (unseen.wait(), client.wait_for_operation(unseen.id)):
-            with pytest.raises(IncusOperationLostError, match=f"{unseen.id}.*not known.*look at the object") as caught:
+            with pytest.raises(IncusOperationLostError, match=f"{unseen.id}.*unknown.*look at the object") as caught:
                 await waiting
             assert caught.value.operation_id == unseen.id
         with pytest.raises(IncusOperationError, match="Cancelled") as known:
@@ -286,7 +286,7 @@ async def test_an_operation_that_ends_while_the_server_cannot_be_reached_has_its
 async def test_a_server_that_stays_away_ends_the_wait(
     proxy: Proxy, standing: Instance, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incus_sdk.operations, "_PAUSES", (0.01, 0.01))
+    monkeypatch.setattr(incus_sdk.operations, "_PAUSE", 0.01)
     async with proxy.client() as behind:
         operation = await behind.instances.execute("standing", until_go(name))
         proxy.asked.clear()
@@ -428,7 +428,7 @@ async def test_a_handle_on_an_operation_asks_nothing_and_takes_no_hostile_id(cli
 async def test_an_operation_is_a_mapping_and_travels_as_a_record(client: Client) -> None:
     operation = await token_ended(client)
     assert operation["id"] == operation.id
-    assert operation.get("metadata") is operation.raw["metadata"]
+    assert operation.get("metadata") == operation.raw["metadata"]
     copy = pickle.loads(pickle.dumps(operation))
     assert type(copy) is models.Operation
     assert copy.raw == operation.raw

@@ -254,7 +254,7 @@ async def test_a_server_that_is_none_or_another_is_refused(streams: Streams, pai
     async with serving(None, broken.answer, pair.tls) as url:
         for content in (b'{"index": []}', b"[]", b"<html>", b'{"index": {"x": {"datatype": "image-downloads"}}}x'):
             broken.files["/streams/v1/index.json"] = content
-            with pytest.raises(IncusConnectionError, match="no server of simplestreams"):
+            with pytest.raises(IncusConnectionError, match="not a simplestreams server"):
                 await SimpleStreams(url, server_cert=pair.certificate).list()
     for bad in ("http://127.0.0.1", "images", "https://", "https://a:b@c", "https://c:x", 5):
         with pytest.raises(IncusInputError, match="https://host"):
