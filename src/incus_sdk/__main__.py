@@ -6,11 +6,12 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import platform
 from collections.abc import Sequence
 
-from . import Client, IncusConnectionError, IncusError, __version__
+from . import Client, IncusCertificateError, IncusError, __version__
 from ._connection.config import ClientConfig, Remote
 
 
@@ -50,10 +51,10 @@ async def _examine(server: str | None) -> int:
 async def _talk(client: Client) -> int:
     try:
         info = await client.get_server_info()
-    except IncusConnectionError as error:
-        if "did not prove who it is" in str(error):
-            shown = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
-            _say("shows", f"a certificate with the fingerprint {shown}")
+    except IncusCertificateError:
+        with contextlib.suppress(IncusError):  # of several addresses, the last one may be unreachable
+            fingerprint = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
+            _say("shows", f"a certificate with the fingerprint {fingerprint}")
         raise
     extensions = f"API {info.api_version} with {len(info.api_extensions)} extensions"
     _say("answers", f"{client._scope.transport.endpoint}: {extensions}")

@@ -46,6 +46,10 @@ class IncusConnectionError(IncusError):
         return type(self), self.args, state
 
 
+class IncusCertificateError(IncusConnectionError):
+    """The server's certificate is not the expected one, or no trusted authority vouches for it; nothing was sent."""
+
+
 class IncusTimeoutError(IncusError, TimeoutError):
     """A limit that the caller set has passed; of a command, ``stdout`` and ``stderr`` hold what it wrote until then."""
 

@@ -27,6 +27,7 @@ from cryptography.x509.oid import NameOID
 
 from incus_sdk import (
     Client,
+    IncusCertificateError,
     IncusConnectionError,
     IncusError,
     IncusInputError,
@@ -202,7 +203,7 @@ async def test_a_client_that_is_not_trusted_is_told_so_and_what_to_do(
 async def test_the_certificate_of_another_daemon_is_not_taken(daemon: Daemon, clean: None) -> None:
     async with Daemon(image=False) as second, daemon.client("https") as right:
         assert (await right.get_server_info()).environment.server_name
-        with pytest.raises(IncusConnectionError, match=r"did not prove who it is.*server_cert="):
+        with pytest.raises(IncusCertificateError, match=r"did not prove who it is.*server_cert="):
             await connected(daemon.url, cert=daemon.client_cert, server_cert=second.certificate)
         async with Client(second.url, cert=daemon.client_cert, server_cert=second.certificate.read_text()) as stranger:
             assert (await stranger.get_server_info()).auth == "untrusted"
@@ -216,7 +217,7 @@ async def test_a_server_that_is_another_than_the_pinned_one_learns_nothing(
     async with fake.running() as url:
         client = Client(url, cert=mine, server_cert=other[0], timeout=20)
         with pytest.raises(
-            IncusConnectionError, match=r"nothing was sent.* Give its certificate as server_cert="
+            IncusCertificateError, match=r"nothing was sent.* Give its certificate as server_cert="
         ) as caught:
             await way(client)
         assert isinstance(caught.value.cause, ssl.SSLCertVerificationError)
@@ -240,7 +241,7 @@ async def test_a_certificate_that_the_pinned_one_signed_is_another_one(
     signed = pair(tmp_path, "server", by=theirs)
     fake = Fake(signed, mine)
     async with fake.running() as url:
-        with pytest.raises(IncusConnectionError, match="did not prove who it is"):
+        with pytest.raises(IncusCertificateError, match="did not prove who it is"):
             await connected(url, cert=mine, server_cert=theirs[0])
         await fake.over.wait()
     assert (fake.client, fake.heard) == (None, b"")
@@ -251,13 +252,13 @@ async def test_a_server_that_no_authority_vouches_for_is_refused_unless_verify_i
 ) -> None:
     fake = Fake(theirs, mine)
     async with fake.running() as url:
-        with pytest.raises(IncusConnectionError, match=r"did not prove who it is.*server_cert="):
+        with pytest.raises(IncusCertificateError, match=r"did not prove who it is.*server_cert="):
             await connected(url, cert=mine)
         await fake.over.wait()
         assert (fake.client, fake.heard) == (None, b"")
         async with Client(url, cert=mine, verify=False) as client:
             assert (await client.get_server_info()).api_version == "1.0"
-        with pytest.raises(IncusConnectionError, match="did not prove who it is"):  # a pin counts all the same
+        with pytest.raises(IncusCertificateError, match="did not prove who it is"):  # a pin counts all the same
             await connected(url, cert=mine, verify=False, server_cert=mine[0])
 
 

@@ -21,7 +21,13 @@ from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaita
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
+from ..exceptions import (
+    IncusCertificateError,
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusTimeoutError,
+)
 from . import wire
 
 if TYPE_CHECKING:
@@ -325,7 +331,9 @@ class Transport:
         if len(failures) == 1:
             raise failures[0]
         reasons = "; ".join(str(failure).removeprefix("connecting: ") for failure in failures)
-        raise IncusConnectionError(f"none of the server's addresses can be used: {reasons}", cause=failures[0])
+        stranger = any(isinstance(failure, IncusCertificateError) for failure in failures)
+        kind = IncusCertificateError if stranger else IncusConnectionError
+        raise kind(f"none of the server's addresses can be used: {reasons}", cause=failures[0])
 
     async def _reach(self) -> None:
         if self.endpoint.socket is not None:
@@ -471,6 +479,7 @@ class Transport:
     def _errors(self, request: str, seconds: float | None = None) -> Any:
         """The errors of the HTTP library and of the system, told as the SDK's own."""
         import http.client
+        import ssl
 
         import aiohttp
 
@@ -487,7 +496,9 @@ class Transport:
             *(aiohttp.ClientError, http.client.HTTPException, asyncio.LimitOverrunError, EOFError, OSError, ValueError),
         ) as error:
             cause = _lower(error)
-            raise IncusConnectionError(f"{_shown(request)}: {self._told(error, cause)}", cause=cause) from cause
+            stranger = isinstance(error, aiohttp.ClientConnectorCertificateError | ssl.SSLCertVerificationError)
+            kind = IncusCertificateError if stranger else IncusConnectionError
+            raise kind(f"{_shown(request)}: {self._told(error, cause)}", cause=cause) from cause
 
     def _told(self, error: Exception, cause: BaseException | None) -> str:
         """What an error of the HTTP library or of the system means, and what to do about it."""
