@@ -34,12 +34,12 @@ async def _examine(server: str | None) -> int:
     _say("incus-sdk", f"{__version__}, Python {platform.python_version()}")
     _say("directory", f"{config.directory}, {'with' if config.file.exists() else 'without'} config.yml")
     if server is not None and (server.startswith("/") or "://" in server):
-        remote = Remote("", (server,), why="given")
+        remote = Remote("", (server,), origin="given")
     else:
         remote = config.remote(server)
         _say("remote", remote.name)
     for address in remote.addresses:
-        _say("endpoint", f"{address} ({remote.why})")
+        _say("endpoint", f"{address} ({remote.origin})")
     client = Client(remote)
     _say("project", f"{client.project or 'the default'}")
     try:

@@ -13,7 +13,7 @@ from typing import Any, Self
 from . import models
 from ._connection import wire
 from ._connection.config import ClientConfig, Remote
-from ._connection.dial import make_transport
+from ._connection.connecting import make_transport
 from ._connection.scope import Scope
 from ._connection.transport import Headers
 from .api.activity import EventsAPI, OperationsAPI, WarningsAPI
@@ -149,9 +149,9 @@ class Client:
             raise IncusInputError(f"this trust token has expired, at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
         config = ClientConfig()
         if name is not None:
-            config.check_new(name)
+            config.check_new_name(name)
         addresses = [f"https://{address}" for address in invitation.addresses] if endpoint is None else [endpoint]
-        server = replace(config.new(name or ""), addresses=tuple(addresses), server_cert=None)
+        server = replace(config.new_remote(name or ""), addresses=tuple(addresses), server_cert=None)
         client = cls(server, server_cert=invitation.fingerprint, project=project, timeout=timeout, password=password)
         try:
             await client.connect()
@@ -168,7 +168,7 @@ class Client:
             server = replace(server, addresses=(str(transport.endpoint),), project=project)
             vouched = await cls(server, timeout=timeout, password=password)._connects()
             own_name = (info.get("environment") or {}).get("server_name")
-            config.add(server, by_name=own_name, server_cert=None if vouched else transport.shown)
+            config.add(server, by_name=own_name, server_cert=None if vouched else transport.pinned_certificate)
         except BaseException:
             await client.disconnect()
             raise
@@ -340,7 +340,7 @@ class Client:
         """
         if not isinstance(method, str) or not method.isascii() or not method.isalpha():
             raise IncusInputError(f"a method is one word, as GET, not {method!r}")
-        answer = await self._scope.request(method, wire.checked(path), query=query, body=body, headers=headers)
+        answer = await self._scope.request(method, wire.require_quoted(path), query=query, body=body, headers=headers)
         return Operation(self._scope, answer.metadata) if answer.type == "async" else answer.metadata
 
     def __repr__(self) -> str:

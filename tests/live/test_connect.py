@@ -714,7 +714,7 @@ async def test_a_proxy_that_leads_nowhere_is_named_without_its_password(
             client._scope.upgrade("GET", "/1.0/instances/c1/sftp", "sftp"),
         ):
             with pytest.raises(
-                IncusConnectionError, match=r"https_proxy names does not lead to https://incus|reached"
+                IncusConnectionError, match=r"in https_proxy does not lead to https://incus|reached"
             ) as told:
                 await attempt
             assert "hunter2" not in "".join(traceback.format_exception(told.value))
@@ -806,7 +806,7 @@ async def test_the_doctor_says_for_each_failure_what_to_do(
     plain.touch()
     for environ, problem in (
         ({"INCUS_SOCKET": "/nowhere/socket"}, "there is no socket /nowhere/socket: is Incus installed"),
-        ({"INCUS_DIR": str(tmp_path / "gone")}, "is no socket"),
+        ({"INCUS_DIR": str(tmp_path / "gone")}, "is not a socket"),
         ({"INCUS_REMOTE": "prod"}, "has no remote 'prod', only images, local"),
         ({"INCUS_REMOTE": "images"}, "is a server of images"),
     ):

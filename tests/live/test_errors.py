@@ -183,7 +183,7 @@ NAMED: dict[str, Call] = {
 @pytest.mark.parametrize("call", NAMED)
 async def test_what_is_no_name_is_refused_and_nothing_is_sent(call: str, name: Any) -> None:
     client, spy = spied()
-    with pytest.raises(IncusInputError, match=r"is no name|must be a str|named by its type and name"):
+    with pytest.raises(IncusInputError, match=r"is not a name|must be a str|named by its type and name"):
         await made(NAMED[call], client, name)
     assert spy.sent == []
 
@@ -365,7 +365,7 @@ async def failed(path: Path, way: Callable[[Client], Any] = request) -> str:
 async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to_do(
     directory: Path, way: Callable[[Client], Any]
 ) -> None:
-    assert "there is no socket" in await failed(directory / "missing", way)
+    assert "there is not a socket" in await failed(directory / "missing", way)
     assert "is Incus installed and its daemon running?" in await failed(directory / "missing" / "deeper", way)
 
     with socket.socket(socket.AF_UNIX) as left_behind:
@@ -375,7 +375,7 @@ async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to
 
     (directory / "file").touch()
     for path in (directory / "file", directory, Path("/dev/null")):
-        assert "is no socket" in await failed(path, way)
+        assert "is not a socket" in await failed(path, way)
     assert "file/below" in await failed(directory / "file" / "below", way)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
@@ -388,14 +388,14 @@ async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "is no Incus server"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is not an Incus server"),
         (b"", "closed the connection before its answer was complete"),
-        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<p>Hi", "is no Incus server"),
-        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "is no Incus server"),
-        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", "is no Incus server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<p>Hi", "is not an Incus server"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "is not an Incus server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", "is not an Incus server"),
         (
             b'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{"message": "no"}',
-            "HTTP 404 in no form of Incus, but as of a proxy or of another server: .*no",
+            "HTTP 404, not an answer of Incus; a proxy or another server may have sent it: .*no",
         ),
     ],
 )

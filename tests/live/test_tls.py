@@ -270,7 +270,7 @@ async def test_a_server_without_tls_1_3_is_refused_unless_the_user_says_so(
     fake.context.maximum_version = ssl.TLSVersion.TLSv1_2
     async with fake.running() as url:
         client = Client(url, cert=mine, server_cert=theirs[0])
-        with pytest.raises(IncusConnectionError, match=r"speaks no TLS 1\.3"):
+        with pytest.raises(IncusConnectionError, match=r"does not speak TLS 1\.3"):
             await way(client)
         await client.disconnect()
         await fake.over.wait()
@@ -290,7 +290,9 @@ async def test_a_server_that_speaks_no_tls_is_no_server(banner: bytes, way: Call
 
     async with plain_server(serve) as url:
         client = Client(url, timeout=20)
-        with pytest.raises(IncusConnectionError, match=r"speaks no TLS 1\.3|closed the connection|cannot be reached"):
+        with pytest.raises(
+            IncusConnectionError, match=r"does not speak TLS 1\.3|closed the connection|cannot be reached"
+        ):
             await way(client)
         await client.disconnect()
 
@@ -337,7 +339,7 @@ async def test_an_https_server_that_is_no_incus_is_found_out_when_connecting(
     mine: Pair, theirs: Pair, kind: str, answer: bytes
 ) -> None:
     async with Fake(theirs, mine, answer, kind).running() as url:
-        with pytest.raises(IncusConnectionError, match=r"no Incus server|no JSON"):
+        with pytest.raises(IncusConnectionError, match=r"not an Incus server|not JSON"):
             await connected(url, cert=mine, server_cert=theirs[0])
 
 

@@ -46,7 +46,7 @@ class Remote:
     """The authority whose servers are trusted (PKI), where there is one."""
     tokens: Path | None = None
     """The cache of the tokens of a login by OpenID Connect."""
-    why: str = field(default="", compare=False)
+    origin: str = field(default="", compare=False)
     """Where the address is from, in words."""
 
 
@@ -60,7 +60,7 @@ class ClientConfig:
         self, directory: str | os.PathLike[str] | None = None, environ: Mapping[str, str] = os.environ
     ) -> None:
         self._environ = environ
-        self.directory = Path(directory) if directory is not None else _directory(environ)
+        self.directory = Path(directory) if directory is not None else _default_directory(environ)
         self.global_directory = Path(environ.get("INCUS_GLOBAL_CONF") or "/etc/incus")
 
     @property
@@ -78,13 +78,13 @@ class ClientConfig:
 
         Raises `IncusInputError` for a file that cannot be read or is no configuration.
         """
-        own = _remotes(self.file) if self.file.exists() else {"images": IMAGES}
-        everywhere = _remotes(self.global_directory / "config.yml")
+        own = _read_remotes(self.file) if self.file.exists() else {"images": IMAGES}
+        everywhere = _read_remotes(self.global_directory / "config.yml")
         local = {**LOCAL, "project": own.get("local", {}).get("project")}
         return {
-            **{name: self._remote(name, entry, self.global_directory) for name, entry in everywhere.items()},
-            **{name: self._remote(name, entry, self.directory) for name, entry in own.items()},
-            "local": self._remote("local", local, self.directory),
+            **{name: self._parse_remote(name, entry, self.global_directory) for name, entry in everywhere.items()},
+            **{name: self._parse_remote(name, entry, self.directory) for name, entry in own.items()},
+            "local": self._parse_remote("local", local, self.directory),
         }
 
     def remote(self, name: str | None = None) -> Remote:
@@ -102,37 +102,37 @@ class ClientConfig:
             raise IncusInputError(f"{self.file}: the remote {name} has no address")
         if remote.protocol != "incus" or remote.public:
             raise IncusInputError(f"the remote {name} is a server of images: it has no instances to work with")
-        addresses, project, why = list(remote.addresses), remote.project, remote.why
+        addresses, project, origin = list(remote.addresses), remote.project, remote.origin
         for number, address in enumerate(addresses):
             if address == "unix://":
                 found = local_socket(self._environ)
-                addresses[number], project, why = f"unix://{found.path}", project or found.project, found.why
+                addresses[number], project, origin = f"unix://{found.path}", project or found.project, found.origin
         project = self._environ.get("INCUS_PROJECT") or project
-        return replace(remote, addresses=tuple(addresses), project=project, why=why)
+        return replace(remote, addresses=tuple(addresses), project=project, origin=origin)
 
     @property
     def client_cert(self) -> tuple[Path, Path]:
         """Where the client's own certificate and key are, or will be."""
         return self.directory / "client.crt", self.directory / "client.key"
 
-    def new(self, name: str) -> Remote:
+    def new_remote(self, name: str) -> Remote:
         """A remote without an address, and not written yet; its `cert` is made now, where there is none.
 
         Raises `IncusInputError` where only one of its two files is there.
         """
         certificate, key = self.client_cert
         with self.lock():
-            if _there(certificate) != _there(key):
+            if _exist(certificate) != _exist(key):
                 raise IncusInputError(f"{certificate} and {key} must both be there, or none of them, to be made")
-            if not _there(key):
+            if not _exist(key):
                 import socket
 
                 from .tls import make_pair
 
-                texts = make_pair(f"{_user()}@{socket.gethostname()}")
+                texts = make_pair(f"{_user_name()}@{socket.gethostname()}")
                 write(key, texts[1], 0o600)
                 write(certificate, texts[0])
-        return self._remote(name, {}, self.directory)
+        return self._parse_remote(name, {}, self.directory)
 
     def add(self, remote: Remote, *, by_name: str | None = None, server_cert: bytes | None = None) -> None:
         """Write a remote, and beside it the server's certificate (DER), which is pinned from then on.
@@ -148,21 +148,21 @@ class ClientConfig:
             "public": remote.public,
         }
         with self.lock():
-            name = remote.name or self._free(by_name or "incus")
-            self.check_new(name)
+            name = remote.name or self._free_name(by_name or "incus")
+            self.check_new_name(name)
             document: dict[str, Any] = _read(self.file)
             if not self.file.exists():
                 document = {"default-remote": "local", "remotes": {"images": IMAGES, "local": LOCAL}}
             remotes: dict[Any, Any] = dict(document.get("remotes") or {})
             remotes[name] = {key: value for key, value in entry.items() if value is not None}
             pinned = self.directory / "servercerts" / f"{name}.crt"
-            with _told(pinned):
+            with _explain_errors(pinned):
                 pinned.unlink(missing_ok=True)  # of a remote that was removed, perhaps
             if server_cert is not None:
                 write(pinned, ssl.DER_cert_to_PEM_cert(server_cert))
             write(self.file, _dump({**document, "remotes": remotes}))
 
-    def check_new(self, name: str) -> None:
+    def check_new_name(self, name: str) -> None:
         """Raise `IncusInputError` for what can be no remote's name, or is one already."""
         if not isinstance(name, str) or not name or name[0] == "." or any(bad in name for bad in ":/\0\n"):
             raise IncusInputError(
@@ -176,7 +176,7 @@ class ClientConfig:
         """Keep other processes of the SDK from changing the directory meanwhile; makes it, where there is none."""
         import fcntl
 
-        with _told(self.directory):
+        with _explain_errors(self.directory):
             self.directory.mkdir(0o750, parents=True, exist_ok=True)
             directory = os.open(self.directory, os.O_RDONLY)
         try:
@@ -185,11 +185,11 @@ class ClientConfig:
         finally:
             os.close(directory)
 
-    def _free(self, name: str) -> str:
+    def _free_name(self, name: str) -> str:
         names = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
         return next(itertools.dropwhile(self.remotes().__contains__, names))
 
-    def _remote(self, name: str, entry: dict[str, Any], directory: Path) -> Remote:
+    def _parse_remote(self, name: str, entry: dict[str, Any], directory: Path) -> Remote:
         # ``unix:/path`` is the same as ``unix:///path`` to the command.
         written = (address.strip() for address in str(entry.get("addr") or "").split(","))
         addresses = [re.sub("^unix:(//)?", "unix://", address) for address in written if address]
@@ -197,7 +197,7 @@ class ClientConfig:
             at = addresses.index(last)
             addresses = addresses[at:] + addresses[:at]
         pair = self.directory / "clientcerts" / f"{name}.crt", self.directory / "clientcerts" / f"{name}.key"
-        pair = pair if _there(*pair) else self.client_cert
+        pair = pair if _exist(*pair) else self.client_cert
         ca, server_cert = pair[0].with_suffix(".ca"), directory / "servercerts" / f"{name}.crt"
         project = entry.get("project") or ""
         return Remote(
@@ -207,23 +207,23 @@ class ClientConfig:
             protocol=entry.get("protocol") or "incus",
             auth_type=entry.get("auth_type") or "tls",
             public=bool(entry.get("public")),
-            cert=pair if _there(*pair) else None,
-            server_cert=server_cert if _there(server_cert) else None,
-            ca=ca if _there(ca) else None,
+            cert=pair if _exist(*pair) else None,
+            server_cert=server_cert if _exist(server_cert) else None,
+            ca=ca if _exist(ca) else None,
             tokens=self.directory / "oidctokens" / f"{name}.json",
-            why=f"the remote {name} in {directory / 'config.yml'}",
+            origin=f"the remote {name} in {directory / 'config.yml'}",
         )
 
 
 def write(file: Path, text: str, mode: int = 0o644) -> None:
     """Replace a file of the directory whole, its parents made; one that exists keeps its mode."""
-    with _told(file):
+    with _explain_errors(file):
         file.parent.mkdir(0o750, parents=True, exist_ok=True)
     with atomic_file(file, mode) as stream:
         stream.write(text.encode())
 
 
-def _user() -> str:
+def _user_name() -> str:
     try:
         import pwd
 
@@ -232,7 +232,7 @@ def _user() -> str:
         return "UNKNOWN"
 
 
-def _directory(environ: Mapping[str, str]) -> Path:
+def _default_directory(environ: Mapping[str, str]) -> Path:
     if given := environ.get("INCUS_CONF"):
         return Path(given)
     # Newer versions of the command follow XDG_CONFIG_HOME, older ones do not know it.
@@ -243,7 +243,7 @@ def _directory(environ: Mapping[str, str]) -> Path:
     return Path(home if home and os.path.exists(home) else os.path.expanduser("~"), ".config", "incus")
 
 
-def _remotes(file: Path) -> dict[str, dict[str, Any]]:
+def _read_remotes(file: Path) -> dict[str, dict[str, Any]]:
     remotes = _read(file).get("remotes") or {}
     if not isinstance(remotes, dict) or not all(isinstance(entry, dict) for entry in remotes.values()):
         raise IncusInputError(f"{file}: its remotes are no mapping of names to remotes")
@@ -251,7 +251,7 @@ def _remotes(file: Path) -> dict[str, dict[str, Any]]:
 
 
 def _read(file: Path) -> dict[str, Any]:
-    with _told(file):
+    with _explain_errors(file):
         try:
             text = file.read_text(encoding="utf-8")
         except (FileNotFoundError, NotADirectoryError):
@@ -274,12 +274,12 @@ def _dump(document: dict[str, Any]) -> str:
     return text
 
 
-def _there(*files: Path) -> bool:
+def _exist(*files: Path) -> bool:
     return all(os.path.exists(file) for file in files)
 
 
 @contextlib.contextmanager
-def _told(file: Path) -> Generator[None]:
+def _explain_errors(file: Path) -> Generator[None]:
     try:
         yield
     except (OSError, ValueError) as error:

@@ -92,7 +92,7 @@ def _load_openssh(
     once = secrets.token_hex()
     with tempfile.NamedTemporaryFile() as file:
         file.write(
-            _private_key(Path(key), password).private_bytes(
+            _read_private_key(Path(key), password).private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.BestAvailableEncryption(once.encode()),
@@ -102,7 +102,7 @@ def _load_openssh(
         settings.load_cert_chain(certificate, file.name, password=once)
 
 
-def _private_key(file: Path, password: str | None) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+def _read_private_key(file: Path, password: str | None) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -169,27 +169,27 @@ def client_token(cert: CertificatePair, lifetime: float = 3600, password: str | 
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
     context(cert, password=password)  # that it is a pair
-    key, now = _private_key(Path(cert[1]), password), int(time.time())
+    key, now = _read_private_key(Path(cert[1]), password), int(time.time())
     elliptic = isinstance(key, ec.EllipticCurvePrivateKey)
     if elliptic and key.key_size != 384:
         raise IncusInputError(f"cert: {cert[1]} must be a key on the curve P-384, or an RSA key")
     header = {"alg": "ES384" if elliptic else "RS256", "typ": "JWT"}
     claims = {"sub": fingerprint(_read(cert[0], "cert")), "exp": now + int(lifetime), "nbf": now, "iat": now}
     # Servers write both anew before they verify: without spaces, and the claims in this order.
-    signed = b".".join(_base64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+    signed = b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
     if isinstance(key, ec.EllipticCurvePrivateKey):
         numbers = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA384())))
         signature = b"".join(number.to_bytes(48, "big") for number in numbers)
     else:
         signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-    return b".".join((signed, _base64(signature))).decode()
+    return b".".join((signed, _base64url(signature))).decode()
 
 
-def _base64(data: bytes) -> bytes:
+def _base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def pinned(shown: bytes, expected: str) -> str:
+def check_fingerprint(shown: bytes, expected: str) -> str:
     """The certificate (DER) that a server shows, in PEM, if it is the one of that fingerprint."""
     found = hashlib.sha256(shown).hexdigest()
     if found != expected.lower():

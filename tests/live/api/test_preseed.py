@@ -188,8 +188,8 @@ async def test_who_is_trusted(empty: Daemon, sent: list[str]) -> None:
     [
         ({"storage": []}, r"there is no \['storage'\], but .*'storage_pools'"),
         ({"profiles": [{"name": "x", "device": {}}]}, r"profiles: there is no \['device'\]"),
-        ({"networks": [{"type": "bridge"}]}, "is no name"),
-        ({"storage_volumes": [{"name": "x"}]}, "is no name"),
+        ({"networks": [{"type": "bridge"}]}, "is not a name"),
+        ({"storage_volumes": [{"name": "x"}]}, "is not a name"),
         ({"profiles": {"name": "x"}}, "profiles must be a list"),
         ({"profiles": ["x"]}, "profiles: expected a mapping"),
         ({"config": {"a": 1.5}}, "must be a str"),
