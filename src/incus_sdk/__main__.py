@@ -1,6 +1,4 @@
-"""``python -m incus_sdk [remote or endpoint]``: which server a client would use and why, whether it answers, as whom,
-and what to do where it does not.
-"""
+"""``python -m incus_sdk [remote or endpoint]``: which server a client would use and why, and whether that works."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ from ._connection.config import ClientConfig, Remote
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: 0 if the server answers and trusts this client, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m incus_sdk", description="What is between this machine and Incus.")
+    """Run the command; returns 0 if the server answers and trusts this client, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m incus_sdk", description="Check the connection to an Incus server.")
     parser.add_argument(
         "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"
     )
@@ -43,16 +41,16 @@ async def _examine(server: str | None) -> int:
     client = Client(remote)
     _say("project", f"{client.project or 'the default'}")
     try:
-        return await _talk(client)
+        return await _report(client)
     finally:
         await client.disconnect()
 
 
-async def _talk(client: Client) -> int:
+async def _report(client: Client) -> int:
     try:
         info = await client.get_server_info()
     except IncusCertificateError:
-        with contextlib.suppress(IncusError):  # of several addresses, the last one may be unreachable
+        with contextlib.suppress(IncusError):  # another of several addresses may be unreachable
             fingerprint = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
             _say("shows", f"a certificate with the fingerprint {fingerprint}")
         raise

@@ -365,7 +365,7 @@ async def failed(path: Path, way: Callable[[Client], Any] = request) -> str:
 async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to_do(
     directory: Path, way: Callable[[Client], Any]
 ) -> None:
-    assert "there is not a socket" in await failed(directory / "missing", way)
+    assert "there is no socket" in await failed(directory / "missing", way)
     assert "is Incus installed and its daemon running?" in await failed(directory / "missing" / "deeper", way)
 
     with socket.socket(socket.AF_UNIX) as left_behind:

@@ -161,14 +161,14 @@ def test_who_logs_in_shows_no_certificate(tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("remotes: [", "is no YAML"),
-        ("- a\n- b\n", "is no configuration"),
-        ("text", "is no configuration"),
+        ("remotes: [", "is not YAML"),
+        ("- a\n- b\n", "is not a configuration"),
+        ("text", "is not a configuration"),
         ("remotes: []\nx: 1", None),
-        ("remotes: [1]", "no mapping of names"),
-        ("remotes: {a: b}", "no mapping of names"),
-        ("!!python/object/apply:os.system ['false']", "is no YAML"),
-        ("\x00", "is no YAML"),
+        ("remotes: [1]", "must be a mapping of names"),
+        ("remotes: {a: b}", "must be a mapping of names"),
+        ("!!python/object/apply:os.system ['false']", "is not YAML"),
+        ("\x00", "is not YAML"),
         ("", None),
     ],
 )
@@ -215,7 +215,7 @@ def test_a_remote_is_written_beside_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a:b", "../x", "a/b", ".hidden", "a\0b", "a\nb", "local", "prod", 5])
 def test_a_name_that_is_none_or_taken_is_refused(tmp_path: Path, name: Any) -> None:
     config = make(tmp_path, WRITTEN)
-    with pytest.raises(IncusInputError, match=r"is no name for a remote|there is a remote"):
+    with pytest.raises(IncusInputError, match=r"is not a name for a remote|there is already a remote"):
         config.add(Remote(name, ("https://n:8443",)))
     assert config.file.read_text() == WRITTEN
     assert [path.name for path in tmp_path.iterdir()] == ["config.yml"]
