@@ -46,6 +46,7 @@ from .events import LoggingEvent as LoggingEvent
 from .events import OperationEvent as OperationEvent
 from .exceptions import IncusAPIError as IncusAPIError
 from .exceptions import IncusAuthenticationError as IncusAuthenticationError
+from .exceptions import IncusCertificateError as IncusCertificateError
 from .exceptions import IncusConflictError as IncusConflictError
 from .exceptions import IncusConnectionError as IncusConnectionError
 from .exceptions import IncusError as IncusError

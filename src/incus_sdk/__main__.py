@@ -1,22 +1,21 @@
-"""``python -m incus_sdk [remote or endpoint]``: which server a client would use and why, whether it answers, as whom,
-and what to do where it does not.
-"""
+"""``python -m incus_sdk [remote or endpoint]``: which server a client would use and why, and whether that works."""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import contextlib
 import hashlib
 import platform
 from collections.abc import Sequence
 
-from . import Client, IncusConnectionError, IncusError, __version__
+from . import Client, IncusCertificateError, IncusError, __version__
 from ._connection.config import ClientConfig, Remote
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The command: 0 if the server answers and trusts this client, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m incus_sdk", description="What is between this machine and Incus.")
+    """Run the command; returns 0 if the server answers and trusts this client, else 1."""
+    parser = argparse.ArgumentParser(prog="python -m incus_sdk", description="Check the connection to an Incus server.")
     parser.add_argument(
         "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"
     )
@@ -33,27 +32,27 @@ async def _examine(server: str | None) -> int:
     _say("incus-sdk", f"{__version__}, Python {platform.python_version()}")
     _say("directory", f"{config.directory}, {'with' if config.file.exists() else 'without'} config.yml")
     if server is not None and (server.startswith("/") or "://" in server):
-        remote = Remote("", (server,), why="given")
+        remote = Remote("", (server,), origin="given")
     else:
         remote = config.remote(server)
         _say("remote", remote.name)
     for address in remote.addresses:
-        _say("endpoint", f"{address} ({remote.why})")
+        _say("endpoint", f"{address} ({remote.origin})")
     client = Client(remote)
     _say("project", f"{client.project or 'the default'}")
     try:
-        return await _talk(client)
+        return await _report(client)
     finally:
         await client.disconnect()
 
 
-async def _talk(client: Client) -> int:
+async def _report(client: Client) -> int:
     try:
         info = await client.get_server_info()
-    except IncusConnectionError as error:
-        if "did not prove who it is" in str(error):
-            shown = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
-            _say("shows", f"a certificate with the fingerprint {shown}")
+    except IncusCertificateError:
+        with contextlib.suppress(IncusError):  # another of several addresses may be unreachable
+            fingerprint = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
+            _say("shows", f"a certificate with the fingerprint {fingerprint}")
         raise
     extensions = f"API {info.api_version} with {len(info.api_extensions)} extensions"
     _say("answers", f"{client._scope.transport.endpoint}: {extensions}")

@@ -1,4 +1,4 @@
-"""The one writer of local files: a file appears complete, or not at all."""
+"""The one writer of local files: they appear complete, or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from .exceptions import IncusInputError
 
 @contextmanager
 def atomic_file(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[IO[bytes]]:
-    """A file that appears complete when the block ends, in place of one that is there; or not at all if it raises.
+    """A file that appears complete when the block ends, also in place of another; or not at all if it raises.
 
-    A link stays one, its target is replaced. A file that is there keeps its mode, a new one gets ``mode``. Raises
+    Of a link, the target is replaced. A file that exists keeps its mode, a new one gets ``mode``. Raises
     `IncusInputError` if it cannot be written.
     """
     target = Path(path)
@@ -39,6 +39,6 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[IO
                 os.unlink(file.name)
                 raise
     except OSError as error:
-        if isinstance(error, TimeoutError):  # of what the block waited for
+        if isinstance(error, TimeoutError):  # it comes from inside the block
             raise
         raise IncusInputError(f"{target} cannot be written: {error.strerror or error}") from error

@@ -1,11 +1,9 @@
-"""The client: connecting, scopes, and one attribute for each group of the API."""
+"""The client: connecting, views, and one attribute for each group of the API."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import replace
-from datetime import UTC, datetime
 from functools import cached_property
 from types import TracebackType
 from typing import Any, Self
@@ -13,7 +11,8 @@ from typing import Any, Self
 from . import models
 from ._connection import wire
 from ._connection.config import ClientConfig, Remote
-from ._connection.dial import make_transport
+from ._connection.connecting import make_transport
+from ._connection.joining import join
 from ._connection.scope import Scope
 from ._connection.transport import Headers
 from .api.activity import EventsAPI, OperationsAPI, WarningsAPI
@@ -26,13 +25,13 @@ from .api.profiles import ProfilesAPI
 from .api.projects import ProjectsAPI
 from .api.server import ServerAPI
 from .api.storage import StoragePoolsAPI
-from .exceptions import IncusConnectionError, IncusInputError
+from .exceptions import IncusInputError
 from .models.base import Record
 from .operations import Operation
 
 
 class _Enveloped(Record):
-    """A record that is also found under ``["metadata"]``, where the documented API has it."""
+    """A record that can also be read as ``["metadata"]``, where the documented API has it."""
 
     def __getitem__(self, key: str) -> Any:
         return self.raw if key == "metadata" and key not in self.raw else super().__getitem__(key)
@@ -53,20 +52,27 @@ class Client:
             for instance in await client.instances.list():
                 print(instance.name, instance.status)
 
-    ``endpoint``: ``https://host:8443``, ``unix:///path/to/unix.socket`` or that path; None takes the server that the
-    ``incus`` command would, by INCUS_REMOTE, INCUS_PROJECT and its ``config.yml``: the local daemon, if they name no
-    other. ``project``: the project that requests are for; None is the server's default. ``timeout``: seconds to
-    connect, and to the first byte of an ordinary answer; it never cuts off an operation, a stream or a transfer.
+    Nothing is sent before `connect`, ``async with`` or the first request. A client belongs to the event loop that
+    first used it.
 
-    Who the client is, over HTTPS. ``cert``: the paths of its certificate and key (PEM); ``password``: what opens an
-    encrypted key. ``token``: a bearer token in their place, or what makes one: see `client_token`. ``login``: for
-    OpenID Connect, called with a URL and a code to be shown to the user, where one has to log in; may be a coroutine.
+    Args:
+        endpoint: ``https://host:8443``, ``unix:///path/to/unix.socket`` or that path; or a `Remote`. None takes the
+            same server as the ``incus`` command, by INCUS_REMOTE, INCUS_PROJECT and its ``config.yml``: the local
+            daemon, unless they name another.
+        cert: The paths of the client's certificate and of its key (PEM), for HTTPS.
+        verify: False accepts any server where neither ``server_cert`` nor ``ca`` is given.
+        project: The project of all requests; None is the remote's, or the server's default.
+        timeout: Seconds to connect, and to the first byte of an ordinary answer; None for no limit. It never cuts off
+            an operation, a stream or a transfer.
+        server_cert: The server's own certificate (PEM, text or path), or its fingerprint: the only one accepted.
+        ca: The only authority whose servers are accepted (PEM, text or path); None takes those of the system.
+        password: Opens an encrypted key.
+        token: A bearer token in place of ``cert``, or a function that makes one for each request: see `client_token`.
+        login: For OpenID Connect: called with a URL and a code to show to the user, where a login is needed; can be a
+            coroutine function.
 
-    Who the server is, over HTTPS. ``server_cert``: its own certificate (PEM, text or path), or the fingerprint of it,
-    which is then the only one accepted. Else ``ca``: the one authority that vouches for it (PEM, text or path), or the
-    system's. ``verify=False`` accepts any server when neither is given.
-
-    Belongs to the event loop that first used it. Nothing is sent before `connect`, ``async with`` or the first request.
+    Raises:
+        IncusInputError: The endpoint or the certificates are invalid, or the command's configuration is.
     """
 
     def __init__(
@@ -112,11 +118,21 @@ class Client:
         password: str | None = None,
         login: Callable[[str, str], object] | None = None,
     ) -> Self:
-        """A client of a remote of the ``incus`` command's configuration; None is the default remote.
+        """Make a client of a remote of the ``incus`` command's configuration.
 
-        Takes the remote's addresses, of which the first that answers is used, its project, and the certificates beside
-        it. ``project``: another than the remote's. ``timeout``, ``password``, ``login``: as of `Client`.
-        Raises `IncusInputError` where there is no such remote, or it is a server of images.
+        It uses the first of the remote's addresses that answers, the remote's project, and the certificates beside the
+        configuration.
+
+        Args:
+            name: The remote; None is the default one.
+            project: The project of all requests; None is the remote's.
+            timeout: See `Client`.
+            password: Opens an encrypted key.
+            login: For OpenID Connect: see `Client`.
+
+        Raises:
+            IncusInputError: There is no such remote, it is a server of images, or it needs a certificate that is
+                missing.
         """
         return cls(ClientConfig().remote(name), project=project, timeout=timeout, password=password, login=login)
 
@@ -131,58 +147,34 @@ class Client:
         timeout: float | None = 30,
         password: str | None = None,
     ) -> Self:
-        """Become a trusted client of a server, by the one token that its owner issued; returns a client of it,
-        connected. ``POST /1.0/certificates``.
+        """Become a trusted client of a server, by a token that its owner issued.
 
-        Makes a certificate and a key, where the ``incus`` command's configuration has none, and writes the server there
-        as a remote, for `from_remote` and for the command; with its certificate, which is pinned, unless an authority
-        vouches for it. Nothing is sent to a server whose certificate is another than the token says. A client that is
-        trusted already does not use the token up.
+        Makes a certificate and a key where the ``incus`` command's configuration has none, and writes the server there
+        as a remote, for `from_remote` and for the command. The server's certificate is pinned, unless an authority
+        vouches for it. Nothing is sent to a server whose certificate is not the one in the token. A client that is
+        trusted already does not use up the token.
 
-        ``name``: of the remote; by default the server's own. ``endpoint``: where the server is, if the addresses in the
-        token do not lead there. ``project``: what requests are for; by default the only one that the token allows, if
-        it is one. ``timeout``, ``password``: as of `Client`. Raises `IncusInputError` for a token that is none or has
-        expired, or a name that is taken.
+        Args:
+            token: The trust token, as ``incus config trust add`` prints it.
+            name: The remote's new name; None takes the server's own, with a number where that is taken.
+            endpoint: The server's address; None takes those in the token.
+            project: The project of all requests; None is the only one that the token allows, or else the default.
+            timeout: See `Client`.
+            password: Opens an encrypted key.
+
+        Returns:
+            A client of the server, connected.
+
+        Raises:
+            IncusInputError: The token is invalid or expired, or the name is invalid or taken.
+            IncusCertificateError: The server is not the one in the token.
+            IncusAPIError: The server refused the token.
+
+        API:
+            ``POST /1.0/certificates``
         """
-        invitation = models.CertificateAddToken(wire.read_token(token))
-        if (end := invitation.expires_at) is not None and end < datetime.now(UTC):
-            raise IncusInputError(f"this trust token has expired, at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
-        config = ClientConfig()
-        if name is not None:
-            config.check_new(name)
-        addresses = [f"https://{address}" for address in invitation.addresses] if endpoint is None else [endpoint]
-        server = replace(config.new(name or ""), addresses=tuple(addresses), server_cert=None)
-        client = cls(server, server_cert=invitation.fingerprint, project=project, timeout=timeout, password=password)
-        try:
-            await client.connect()
-            if (await client._scope.server()).get("auth") != "trusted":
-                body = {"trust_token": token, "type": "client"}
-                await client._scope.request("POST", wire.path("certificates"), body=body)
-                await client.connect()
-            if project is None:
-                allowed = (await client._scope.request("GET", wire.path("projects"))).metadata
-                only = wire.names(allowed[0])[-1] if len(allowed) == 1 else "default"
-                project = None if only == "default" else only
-            transport, info = client._scope.transport, await client._scope.server()
-            # The address that works, alone: older versions of the command read no more than one.
-            server = replace(server, addresses=(str(transport.endpoint),), project=project)
-            vouched = await cls(server, timeout=timeout, password=password)._connects()
-            own_name = (info.get("environment") or {}).get("server_name")
-            config.add(server, by_name=own_name, server_cert=None if vouched else transport.shown)
-        except BaseException:
-            await client.disconnect()
-            raise
-        client._scope = client._scope.view(project=project)
-        return client
-
-    async def _connects(self) -> bool:
-        """Whether authorities vouch for the server, so that it may renew its certificate."""
-        try:
-            await self.connect()
-        except IncusConnectionError:
-            return False
-        await self.disconnect()
-        return True
+        scope = await join(token, name, endpoint=endpoint, project=project, timeout=timeout, password=password)
+        return cls._view(scope)
 
     @classmethod
     def _view(cls, scope: Scope) -> Self:
@@ -191,7 +183,14 @@ class Client:
         return view
 
     async def connect(self) -> None:
-        """Ask the server who it is; raises if it cannot be reached or is no Incus. ``GET /1.0``."""
+        """Ask the server to describe itself, which shows that it can be reached.
+
+        Raises:
+            IncusConnectionError: It cannot be reached, or is not an Incus server.
+
+        API:
+            ``GET /1.0``
+        """
         try:
             await self._scope.server(fresh=True)
         except BaseException:
@@ -212,16 +211,30 @@ class Client:
         await self.disconnect()
 
     def use_project(self, project: str) -> Self:
-        """A view of this client for another project, on the same connections."""
+        """Get a view of this client for another project, on the same connections.
+
+        Args:
+            project: The project of the view's requests.
+
+        Raises:
+            IncusInputError: The name is invalid.
+        """
         return self._view(self._scope.view(project=project))
 
     def use_target(self, target: str) -> Self:
-        """A view of this client for one cluster member, or ``@group``, on the same connections."""
+        """Get a view of this client for one cluster member, on the same connections.
+
+        Args:
+            target: The member, or ``@group`` for one of a group.
+
+        Raises:
+            IncusInputError: The name is invalid.
+        """
         return self._view(self._scope.view(target=target))
 
     @property
     def project(self) -> str | None:
-        """The project that requests are for; None is the server's default."""
+        """The project of all requests; None is the server's default."""
         return self._scope.project
 
     @cached_property
@@ -236,17 +249,17 @@ class Client:
 
     @cached_property
     def networks(self) -> NetworksAPI:
-        """Networks and what hangs below them."""
+        """Networks, with their forwards, load balancers, peers, leases and allocations."""
         return NetworksAPI(self)
 
     @cached_property
     def network_acls(self) -> NetworkACLsAPI:
-        """Rules for the traffic of networks and NICs."""
+        """Network ACLs: rules for the traffic of networks and NICs."""
         return NetworkACLsAPI(self)
 
     @cached_property
     def network_address_sets(self) -> NetworkAddressSetsAPI:
-        """Addresses that rules name together."""
+        """Network address sets, which rules of ACLs refer to."""
         return NetworkAddressSetsAPI(self)
 
     @cached_property
@@ -256,7 +269,7 @@ class Client:
 
     @cached_property
     def network_integrations(self) -> NetworkIntegrationsAPI:
-        """Ties to the networks of other servers and clusters."""
+        """Network integrations: connections to the networks of other clusters."""
         return NetworkIntegrationsAPI(self)
 
     @cached_property
@@ -291,12 +304,12 @@ class Client:
 
     @cached_property
     def server(self) -> ServerAPI:
-        """The server itself: configuration, hardware, metrics, preseeds."""
+        """The server itself: configuration, hardware, metrics, preseed."""
         return ServerAPI(self)
 
     @cached_property
     def warnings(self) -> WarningsAPI:
-        """What the server warns of."""
+        """The server's warnings."""
         return WarningsAPI(self)
 
     @cached_property
@@ -305,21 +318,49 @@ class Client:
         return EventsAPI(self)
 
     async def get_server_info(self) -> ServerInfo:
-        """The server: its version, extensions, environment and configuration. ``GET /1.0``."""
+        """Read the server's version, extensions, environment and configuration.
+
+        API:
+            ``GET /1.0``
+        """
         return ServerInfo(dict(await self._scope.server(fresh=True)))
 
     async def get_resources(self) -> ResourcesInfo:
-        """The server's hardware. ``GET /1.0/resources``."""
+        """Read the server's hardware.
+
+        API:
+            ``GET /1.0/resources``
+        """
         return ResourcesInfo((await self.server.get_resources()).raw)
 
     async def has_extension(self, name: str) -> bool:
-        """Whether the server has an API extension; asks the server once. ``GET /1.0``."""
+        """Tell whether the server has an API extension; asks the server once.
+
+        Args:
+            name: The extension.
+
+        API:
+            ``GET /1.0``
+        """
         return name in ((await self._scope.server()).get("api_extensions") or ())
 
     async def wait_for_operation(self, operation_id: str, timeout: float | None = 60) -> Operation:
-        """Wait until an operation ended, and return it: see `Operation.wait`. ``timeout``: seconds.
+        """Wait until an operation has ended; a caller that is cancelled meanwhile cancels the operation.
 
-        ``GET /1.0/operations/{id}/wait``.
+        Args:
+            operation_id: The operation.
+            timeout: Seconds; None waits without a limit.
+
+        Returns:
+            The operation as it ended.
+
+        Raises:
+            IncusOperationError: It failed or was cancelled.
+            IncusOperationLostError: The server does not know it, or forgot it: it does so five seconds after its end.
+            IncusTimeoutError: It has not ended in time, and goes on.
+
+        API:
+            ``GET /1.0/operations/{id}/wait``
         """
         return await self.operations.wait(operation_id, timeout)
 
@@ -332,18 +373,32 @@ class Client:
         query: wire.Query | None = None,
         headers: Headers | None = None,
     ) -> Any:
-        """Any request, for what has no method yet: ``await client.query("GET", "/1.0/something/new")``.
+        """Send any request, for what has no method yet.
 
-        ``path``: from ``/1.0``, its names quoted by the caller. ``body``: bytes or an async iterable of bytes are sent
-        as they are, anything else as JSON. Returns the answer's ``metadata``; an `Operation` for what the server does
-        in the background; ``bytes`` where the answer is not JSON. Raises as every method does.
+            await client.query("GET", "/1.0/something/new")
+
+        Args:
+            method: ``GET``, ``POST``, ...
+            path: The path, from ``/1.0``; the caller quotes the names in it.
+            body: Bytes, an async iterable of bytes, or anything else as JSON.
+            query: Parameters; those that are None are left out.
+            headers: Further headers.
+
+        Returns:
+            The answer's ``metadata``; an `Operation` for what the server does in the background; ``bytes`` where the
+            answer is not JSON.
+
+        Raises:
+            IncusInputError: The method, path, body or a header cannot be sent.
+            IncusAPIError: The server refused the request; its subclasses tell why.
         """
         if not isinstance(method, str) or not method.isascii() or not method.isalpha():
-            raise IncusInputError(f"a method is one word, as GET, not {method!r}")
-        answer = await self._scope.request(method, wire.checked(path), query=query, body=body, headers=headers)
+            raise IncusInputError(f"a method must be one word, such as GET, not {method!r}")
+        answer = await self._scope.request(method, wire.require_quoted(path), query=query, body=body, headers=headers)
         return Operation(self._scope, answer.metadata) if answer.type == "async" else answer.metadata
 
     def __repr__(self) -> str:
         scope = self._scope
-        shown = [f"project={scope.project!r}"] * bool(scope.project) + [f"target={scope.target!r}"] * bool(scope.target)
-        return f"<{' '.join(['Client', str(scope.transport.endpoint), *shown])}>"
+        project = f" project={scope.project!r}" if scope.project else ""
+        target = f" target={scope.target!r}" if scope.target else ""
+        return f"<Client {scope.transport.endpoint}{project}{target}>"

@@ -1,7 +1,7 @@
-"""The errors of the SDK: one tree, each leaf says what to do next.
+"""The errors of the SDK: one tree, whose leaves say what to do next.
 
-Everything raised on purpose is an `IncusError`; nothing of the HTTP library, ``json`` or ``ssl`` escapes. All of them
-print on one line and can be pickled.
+Everything raised on purpose is an `IncusError`; no error of the HTTP library, ``json`` or ``ssl`` comes through. All of
+them print on one line and can be pickled. The arguments of an error, apart from its message, are also its attributes.
 """
 
 from __future__ import annotations
@@ -11,22 +11,27 @@ from typing import Any
 
 
 class IncusError(Exception):
-    """Anything that went wrong in talking to Incus."""
+    """The base of all errors of the SDK."""
 
     def __str__(self) -> str:
         return " ".join(super().__str__().split())
 
 
 class IncusInputError(IncusError, ValueError):
-    """The call cannot be right as it was written; nothing was sent."""
+    """The call cannot be right as it is written; nothing was sent."""
 
 
 class IncusNotLoadedError(IncusError):
-    """A field was asked of a handle that was never read from the server: ``await handle.refresh()`` first."""
+    """A field was read of a handle that was never loaded: ``await handle.refresh()`` first."""
 
 
 class IncusUnsupportedError(IncusError):
-    """The server lacks the API extension that the call needs; nothing was sent."""
+    """The server lacks the API extension that the call needs; nothing was sent.
+
+    Args:
+        message: What needs the extension, and the server's version.
+        extension: The missing extension.
+    """
 
     def __init__(self, message: str = "", *, extension: str = "") -> None:
         super().__init__(message)
@@ -34,20 +39,38 @@ class IncusUnsupportedError(IncusError):
 
 
 class IncusConnectionError(IncusError):
-    """The server could not be reached, is no Incus, or the connection broke; ``cause`` is the lower error, if any."""
+    """The server could not be reached, is not an Incus server, or the connection broke.
+
+    Args:
+        message: What was asked, what went wrong, and the remedy.
+        cause: The lower error, if there is one.
+    """
 
     def __init__(self, message: str = "", *, cause: BaseException | None = None) -> None:
         super().__init__(message)
         self.cause = cause
 
     def __reduce__(self) -> Any:
-        # A cause of the HTTP library may hold sockets: what it says travels, it does not.
+        # A cause of the HTTP library can hold sockets, which cannot be pickled: its text goes instead.
         state = {**self.__dict__, "cause": None if self.cause is None else OSError(str(self.cause))}
         return type(self), self.args, state
 
 
+class IncusCertificateError(IncusConnectionError):
+    """The server's certificate is not the expected one, or no trusted authority vouches for it; nothing was sent.
+
+    Give the certificate, or its fingerprint, as ``server_cert=`` if it is the right one.
+    """
+
+
 class IncusTimeoutError(IncusError, TimeoutError):
-    """A limit that the caller set has passed; of a command, ``stdout`` and ``stderr`` hold what it wrote until then."""
+    """A time limit of the caller has passed.
+
+    Args:
+        message: What was waited for, and for how long.
+        stdout: What a command had written to its standard output.
+        stderr: What a command had written to its standard error.
+    """
 
     def __init__(self, message: str = "", *, stdout: Any = b"", stderr: Any = b"") -> None:
         super().__init__(message)
@@ -56,10 +79,14 @@ class IncusTimeoutError(IncusError, TimeoutError):
 
 
 class ProcessError(IncusError):
-    """A command ended with another exit code than 0, or wrote more than it was allowed to.
+    """A command ended with an exit code other than 0, or wrote more than it was allowed to.
 
-    ``stdout`` and ``stderr`` hold what it wrote; ``returncode`` is None for a command that was killed for writing too
-    much.
+    Args:
+        message: The command, and how it ended.
+        command: The command and its arguments.
+        returncode: The exit code; None for a command that was killed because it wrote too much.
+        stdout: What it wrote to its standard output.
+        stderr: What it wrote to its standard error.
     """
 
     def __init__(
@@ -79,7 +106,13 @@ class ProcessError(IncusError):
 
 
 class IncusAPIError(IncusError):
-    """The server refused a request: ``status_code`` is the HTTP code, ``response`` the JSON it answered with."""
+    """The server refused a request.
+
+    Args:
+        message: What was asked, and the server's reason.
+        status_code: The HTTP status; 0 if there was none.
+        response: The JSON that the server answered; empty if it was something else.
+    """
 
     def __init__(self, message: str = "", *, status_code: int = 0, response: dict[str, Any] | None = None) -> None:
         super().__init__(message)
@@ -92,7 +125,7 @@ class IncusAuthenticationError(IncusAPIError):
 
 
 class IncusPermissionError(IncusAPIError):
-    """403: the server does not trust this client, or not with this."""
+    """403: the server does not trust this client, or does not allow it this request."""
 
 
 class IncusNotFoundError(IncusAPIError):
@@ -104,14 +137,17 @@ class IncusConflictError(IncusAPIError):
 
 
 class IncusPreconditionError(IncusAPIError):
-    """412: the object changed since its ETag was read; read it again and redo the change."""
+    """412: the object changed since its ETag was read; read it again and repeat the change."""
 
 
 class IncusOperationError(IncusError):
     """An operation failed or was cancelled.
 
-    ``response`` is the operation's JSON as last seen; its ``status_code`` is 400 for failed and 401 for cancelled.
-    ``log`` is the end of the instance's log where an instance failed to start, else empty.
+    Args:
+        message: The operation, and the server's reason.
+        operation_id: The operation.
+        response: Its JSON, as last read; ``status_code`` in it is 400 for failed and 401 for cancelled.
+        log: The end of the instance's log where an instance failed to start; empty otherwise.
     """
 
     def __init__(

@@ -173,7 +173,7 @@ NAMED: dict[str, Call] = {
 @pytest.mark.parametrize("call", NAMED)
 async def test_what_is_no_name_is_refused_and_nothing_is_sent(call: str, name: Any) -> None:
     client, spy = spied()
-    with pytest.raises(IncusInputError, match=r"is no name|must be a str|named by its type and name"):
+    with pytest.raises(IncusInputError, match=r"is not a name|must be a str|named by its type and name"):
         await made(NAMED[call], client, name)
     assert spy.sent == []
 

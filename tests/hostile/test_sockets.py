@@ -68,7 +68,7 @@ async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to
 
     (directory / "file").touch()
     for path in (directory / "file", directory, Path("/dev/null")):
-        assert "is no socket" in await failed(path, way)
+        assert "is not a socket" in await failed(path, way)
     assert "file/below" in await failed(directory / "file" / "below", way)
 
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
@@ -81,14 +81,14 @@ async def test_a_socket_that_cannot_be_used_is_named_with_the_reason_and_what_to
 @pytest.mark.parametrize(
     ("answer", "said"),
     [
-        (b"SSH-2.0-OpenSSH_9.2\r\n", "is no Incus server"),
+        (b"SSH-2.0-OpenSSH_9.2\r\n", "is not an Incus server"),
         (b"", "closed the connection before its answer was complete"),
-        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<p>Hi", "is no Incus server"),
-        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "is no Incus server"),
-        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", "is no Incus server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 5\r\n\r\n<p>Hi", "is not an Incus server"),
+        (b"HTTP/1.1 302 Found\r\nLocation: /login\r\nContent-Length: 0\r\n\r\n", "is not an Incus server"),
+        (b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}", "is not an Incus server"),
         (
             b'HTTP/1.1 404 Not Found\r\nContent-Type: application/json\r\nContent-Length: 17\r\n\r\n{"message": "no"}',
-            "HTTP 404 in no form of Incus, but as of a proxy or of another server: .*no",
+            "HTTP 404, not an answer of Incus; a proxy or another server may have sent it: .*no",
         ),
     ],
 )

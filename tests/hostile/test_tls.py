@@ -20,6 +20,7 @@ import pytest
 
 from incus_sdk import (
     Client,
+    IncusCertificateError,
     IncusConnectionError,
     IncusInputError,
     IncusTimeoutError,
@@ -76,7 +77,7 @@ async def test_a_server_that_is_another_than_the_pinned_one_learns_nothing(
     async with fake.running() as url:
         client = Client(url, cert=mine, server_cert=other[0], timeout=20)
         with pytest.raises(
-            IncusConnectionError, match=r"nothing was sent.* Give its certificate as server_cert="
+            IncusCertificateError, match=r"nothing was sent.* Give its certificate as server_cert="
         ) as caught:
             await way(client)
         assert isinstance(caught.value.cause, ssl.SSLCertVerificationError)
@@ -100,7 +101,7 @@ async def test_a_certificate_that_the_pinned_one_signed_is_another_one(
     signed = pair(tmp_path, "server", by=theirs)
     fake = Fake(signed, mine)
     async with fake.running() as url:
-        with pytest.raises(IncusConnectionError, match="did not prove who it is"):
+        with pytest.raises(IncusCertificateError, match="did not prove who it is"):
             await connected(url, cert=mine, server_cert=theirs[0])
         await fake.over.wait()
     assert (fake.client, fake.heard) == (None, b"")
@@ -111,13 +112,13 @@ async def test_a_server_that_no_authority_vouches_for_is_refused_unless_verify_i
 ) -> None:
     fake = Fake(theirs, mine)
     async with fake.running() as url:
-        with pytest.raises(IncusConnectionError, match=r"did not prove who it is.*server_cert="):
+        with pytest.raises(IncusCertificateError, match=r"did not prove who it is.*server_cert="):
             await connected(url, cert=mine)
         await fake.over.wait()
         assert (fake.client, fake.heard) == (None, b"")
         async with Client(url, cert=mine, verify=False) as client:
             assert (await client.get_server_info()).api_version == "1.0"
-        with pytest.raises(IncusConnectionError, match="did not prove who it is"):  # a pin counts all the same
+        with pytest.raises(IncusCertificateError, match="did not prove who it is"):  # a pin counts all the same
             await connected(url, cert=mine, verify=False, server_cert=mine[0])
 
 
@@ -129,7 +130,7 @@ async def test_a_server_without_tls_1_3_is_refused_unless_the_user_says_so(
     fake.context.maximum_version = ssl.TLSVersion.TLSv1_2
     async with fake.running() as url:
         client = Client(url, cert=mine, server_cert=theirs[0])
-        with pytest.raises(IncusConnectionError, match=r"speaks no TLS 1\.3"):
+        with pytest.raises(IncusConnectionError, match=r"does not speak TLS 1\.3"):
             await way(client)
         await client.disconnect()
         await fake.over.wait()
@@ -149,7 +150,9 @@ async def test_a_server_that_speaks_no_tls_is_no_server(banner: bytes, way: Call
 
     async with plain_server(serve) as url:
         client = Client(url, timeout=20)
-        with pytest.raises(IncusConnectionError, match=r"speaks no TLS 1\.3|closed the connection|cannot be reached"):
+        with pytest.raises(
+            IncusConnectionError, match=r"does not speak TLS 1\.3|closed the connection|cannot be reached"
+        ):
             await way(client)
         await client.disconnect()
 
@@ -196,7 +199,7 @@ async def test_an_https_server_that_is_no_incus_is_found_out_when_connecting(
     mine: Pair, theirs: Pair, kind: str, answer: bytes
 ) -> None:
     async with Fake(theirs, mine, answer, kind).running() as url:
-        with pytest.raises(IncusConnectionError, match=r"no Incus server|no JSON"):
+        with pytest.raises(IncusConnectionError, match=r"not an Incus server|not JSON"):
             await connected(url, cert=mine, server_cert=theirs[0])
 
 

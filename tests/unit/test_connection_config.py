@@ -22,8 +22,10 @@ from incus_sdk import Client, IncusAuthenticationError, IncusConnectionError, In
 from incus_sdk._connection import config as module
 from incus_sdk._connection import oidc, tls, wire
 from incus_sdk._connection.config import ClientConfig, Remote, write
+from incus_sdk._connection.endpoint import Endpoint
+from incus_sdk._connection.errors import socket_group
 from incus_sdk._connection.oidc import OIDC
-from incus_sdk._connection.transport import Endpoint, Transport, _group, _within
+from incus_sdk._connection.proxies import in_networks, proxy_for
 
 
 def make(directory: Path, text: str, **environ: str) -> ClientConfig:
@@ -62,11 +64,11 @@ def test_without_a_file_there_are_the_commands_own_remotes(tmp_path: Path) -> No
 
 def test_the_group_to_join_is_the_one_of_the_socket(tmp_path: Path) -> None:
     socket = tmp_path / "unix.socket"
-    assert _group(str(socket)) == "incus-admin"  # not to be seen, as little as to be used
+    assert socket_group(str(socket)) == "incus-admin"  # not to be seen, as little as to be used
     socket.touch()
-    assert _group(str(socket)) == "incus-admin"  # root's
+    assert socket_group(str(socket)) == "incus-admin"  # root's
     os.chown(socket, -1, 1)
-    assert _group(str(socket)) == grp.getgrgid(1).gr_name
+    assert socket_group(str(socket)) == grp.getgrgid(1).gr_name
 
 
 # What is in it.
@@ -152,21 +154,21 @@ def test_who_logs_in_shows_no_certificate(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(tls, "context", lambda cert, *_: shown.append(cert))
     config, pair = make(tmp_path, WRITTEN), (tmp_path / "client.crt", tmp_path / "client.key")
     for name in ("oidc", "plain"):
-        Client(replace(config.remote(name), cert=pair))._scope.transport._context()
+        Client(replace(config.remote(name), cert=pair))._scope.transport._tls_context()
     assert shown == [None, pair]
 
 
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("remotes: [", "is no YAML"),
-        ("- a\n- b\n", "is no configuration"),
-        ("text", "is no configuration"),
+        ("remotes: [", "is not YAML"),
+        ("- a\n- b\n", "is not a configuration"),
+        ("text", "is not a configuration"),
         ("remotes: []\nx: 1", None),
-        ("remotes: [1]", "no mapping of names"),
-        ("remotes: {a: b}", "no mapping of names"),
-        ("!!python/object/apply:os.system ['false']", "is no YAML"),
-        ("\x00", "is no YAML"),
+        ("remotes: [1]", "must be a mapping of names"),
+        ("remotes: {a: b}", "must be a mapping of names"),
+        ("!!python/object/apply:os.system ['false']", "is not YAML"),
+        ("\x00", "is not YAML"),
         ("", None),
     ],
 )
@@ -213,7 +215,7 @@ def test_a_remote_is_written_beside_what_is_there(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["a:b", "../x", "a/b", ".hidden", "a\0b", "a\nb", "local", "prod", 5])
 def test_a_name_that_is_none_or_taken_is_refused(tmp_path: Path, name: Any) -> None:
     config = make(tmp_path, WRITTEN)
-    with pytest.raises(IncusInputError, match=r"is no name for a remote|there is a remote"):
+    with pytest.raises(IncusInputError, match=r"is not a name for a remote|there is already a remote"):
         config.add(Remote(name, ("https://n:8443",)))
     assert config.file.read_text() == WRITTEN
     assert [path.name for path in tmp_path.iterdir()] == ["config.yml"]
@@ -243,13 +245,13 @@ def test_files_are_replaced_whole_and_keep_their_mode_and_their_link(
 def test_processes_that_change_it_wait_for_each_other(tmp_path: Path) -> None:
     config = ClientConfig(tmp_path / "conf", {"INCUS_GLOBAL_CONF": "/none"})
     pairs: list[Remote] = []
-    other = threading.Thread(target=lambda: pairs.append(config.new("")))
+    other = threading.Thread(target=lambda: pairs.append(config.new_remote("")))
     with config.lock():
         other.start()
         other.join(0.2)
         assert (other.is_alive(), list(config.directory.iterdir())) == (True, [])
     other.join(30)
-    assert pairs[0].cert == config.client_cert == config.new("").cert
+    assert pairs[0].cert == config.client_cert == config.new_remote("").cert
     assert sorted(path.name for path in config.directory.iterdir()) == ["client.crt", "client.key"]
 
 
@@ -272,14 +274,14 @@ def test_a_trust_token_is_read_also_where_it_was_broken_into_lines() -> None:
     "changed", [{"client_name": None, "server_name": "s"}, {"addresses": []}, {"addresses": "x"}, {"fingerprint": 5}]
 )
 def test_what_is_no_trust_token_is_refused_without_showing_it(changed: dict[str, Any]) -> None:
-    with pytest.raises(IncusInputError, match=r"no trust token: `incus config trust add") as caught:
+    with pytest.raises(IncusInputError, match=r"not a trust token: `incus config trust add") as caught:
         wire.read_token(encoded(**changed))
     assert "hunter2" not in str(caught.value)
 
 
 @given(st.text() | st.binary().map(lambda data: base64.b64encode(data).decode()) | st.none())
 def test_any_text_is_a_token_or_refused(text: Any) -> None:
-    with pytest.raises(IncusInputError, match="no trust token"):
+    with pytest.raises(IncusInputError, match="not a trust token"):
         wire.read_token(text)
 
 
@@ -298,7 +300,7 @@ def test_any_text_is_a_token_or_refused(text: Any) -> None:
     ],
 )
 def test_networks_in_no_proxy(host: str, networks: str, expected: bool) -> None:
-    assert _within(host, networks) is expected
+    assert in_networks(host, networks) is expected
 
 
 @pytest.mark.parametrize(
@@ -331,7 +333,7 @@ def test_the_proxy_is_the_one_of_the_environment(
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert Transport(Endpoint.parse(endpoint))._proxy() == proxy
+    assert proxy_for(Endpoint.parse(endpoint)) == proxy
 
 
 # OpenID Connect.
@@ -368,7 +370,7 @@ class Provider:
 @pytest.fixture
 def provider(monkeypatch: pytest.MonkeyPatch) -> Iterator[Provider]:
     provider = Provider()
-    monkeypatch.setattr(oidc, "_ask", provider.ask)
+    monkeypatch.setattr(oidc, "_fetch_json", provider.ask)
     monkeypatch.setattr(asyncio, "sleep", provider.sleep)
     yield provider
     assert provider.answers == []
@@ -401,9 +403,9 @@ async def test_the_user_is_waited_for_as_the_provider_says(provider: Provider, t
         ([PROVIDER, DEVICE, {"error": "access_denied"}], "the login was refused: access_denied"),
         ([PROVIDER, DEVICE, {"error": "expired_token", "error_description": "too late"}], "refused: too late"),
         ([PROVIDER, DEVICE, {}], "the login was refused"),
-        ([PROVIDER, {"error": "unauthorized_client"}], "offers no login by a code: unauthorized_client"),
+        ([PROVIDER, {"error": "unauthorized_client"}], "does not offer a login by code: unauthorized_client"),
         ([PROVIDER, {**DEVICE, "expires_in": 0.05}], "nobody confirmed"),
-        ([PROVIDER, {**DEVICE, "user_code": 5}], "offers no login by a code"),
+        ([PROVIDER, {**DEVICE, "user_code": 5}], "does not offer a login by code"),
         ([PROVIDER, {**DEVICE, "interval": "x"}, {"access_token": 5}], "the login was refused"),
     ],
 )
@@ -447,14 +449,14 @@ async def test_a_token_of_another_provider_is_not_sent_to_this_one(provider: Pro
 @pytest.mark.parametrize("found", [{**PROVIDER, "issuer": "https://other.example"}, {}])
 async def test_a_provider_that_is_another_is_refused(provider: Provider, found: dict[str, Any]) -> None:
     provider.answers = [found]
-    with pytest.raises(IncusConnectionError, match="is not the OpenID Connect provider that the server means"):
+    with pytest.raises(IncusConnectionError, match="is not the OpenID Connect provider that the server names"):
         await OIDC(None, None).renew(HEADERS, "Bearer none")
 
 
 @pytest.mark.parametrize("url", ["http://login.example", "file:///etc/passwd", "", "ftp://127.0.0.1/", "http://[::2]/"])
 async def test_a_provider_without_tls_is_refused(url: str) -> None:
     with pytest.raises(IncusConnectionError, match="must be https://"):
-        await oidc._ask(url)
+        await oidc._fetch_json(url)
 
 
 def test_a_cache_that_is_none_is_as_no_login(tmp_path: Path) -> None:

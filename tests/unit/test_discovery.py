@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from incus_sdk import Client, IncusInputError
 from incus_sdk._connection import discovery
 from incus_sdk._connection.discovery import LocalSocket, local_socket
-from incus_sdk._connection.transport import Endpoint
+from incus_sdk._connection.endpoint import Endpoint
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_an_endpoint_is_read_as_written(written: str, endpoint: Endpoint, url: s
     ],
 )
 def test_what_is_no_endpoint_is_refused_and_says_how_to_write_one(written: str) -> None:
-    with pytest.raises(IncusInputError, match=r"(no endpoint|no socket).*: .*write (https|unix)://") as caught:
+    with pytest.raises(IncusInputError, match=r"is not .* (endpoint|socket): write (https|unix)://") as caught:
         Endpoint.parse(written)
     assert "password" not in str(caught.value)
 

@@ -15,6 +15,7 @@ import incus_sdk
 from incus_sdk import (
     IncusAPIError,
     IncusAuthenticationError,
+    IncusCertificateError,
     IncusConflictError,
     IncusConnectionError,
     IncusError,
@@ -38,6 +39,7 @@ BASES: dict[type[IncusError], tuple[type[BaseException], ...]] = {
     IncusNotLoadedError: (IncusError,),
     IncusUnsupportedError: (IncusError,),
     IncusConnectionError: (IncusError,),
+    IncusCertificateError: (IncusConnectionError,),
     IncusTimeoutError: (IncusError, TimeoutError),
     IncusAPIError: (IncusError,),
     IncusAuthenticationError: (IncusAPIError,),
@@ -100,6 +102,7 @@ def test_each_is_public_and_says_in_its_docstring_what_it_means(kind: type[Incus
         (IncusAPIError, {"status_code", "response"}),
         (IncusNotFoundError, {"status_code", "response"}),
         (IncusConnectionError, {"cause"}),
+        (IncusCertificateError, {"cause"}),
         (IncusOperationError, {"operation_id", "response", "log"}),
         (IncusTimeoutError, {"stdout", "stderr"}),
         (IncusUnsupportedError, {"extension"}),

@@ -363,7 +363,7 @@ async def test_what_a_head_request_is_answered(server: Server, machine: Instance
     with pytest.raises(IncusNotFoundError):
         await machine.stat_files("/x")
     server.answer = raw(b"", "Content-Type: text/plain", status=404)
-    with pytest.raises(IncusAPIError, match="no form of Incus") as foreign:
+    with pytest.raises(IncusAPIError, match="not an answer of Incus") as foreign:
         await machine.stat_files("/x")
     assert not isinstance(foreign.value, IncusNotFoundError)
     server.answer = raw(b"", *found[1:])

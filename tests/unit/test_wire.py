@@ -55,13 +55,13 @@ def test_any_str_is_refused_or_goes_out_and_back_as_one_segment_that_is_exactly_
         return
     assert wire.names(path) == ["instances", name, "state"]
     assert path.count("/") == 4
-    assert wire.checked(path) == path
+    assert wire.require_quoted(path) == path
     assert wire.names(wire.target(path, {"project": "p"})) == ["instances", name, "state"]
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "\ud800", "a\udcffb"])
 def test_a_name_that_would_address_something_else_is_refused(name: str) -> None:
-    with pytest.raises(IncusInputError, match="is no name"):
+    with pytest.raises(IncusInputError, match="is not a name"):
         wire.path("instances", name)
 
 
@@ -132,7 +132,7 @@ def test_a_file_name_that_is_no_utf_8_arrives_byte_for_byte() -> None:
     "path", ["/1.0", "/1.0/instances?recursion=1&filter=a%20eq%20b", "/1.0/images/aliases/a%2Fb", "/internal/ready"]
 )
 def test_a_path_whose_names_are_quoted_is_taken_as_it_is(path: str) -> None:
-    assert wire.checked(path) == path
+    assert wire.require_quoted(path) == path
 
 
 @pytest.mark.parametrize(
@@ -152,7 +152,7 @@ def test_a_path_whose_names_are_quoted_is_taken_as_it_is(path: str) -> None:
 )
 def test_a_path_that_could_not_be_sent_as_it_is_is_refused(path: Any) -> None:
     with pytest.raises(IncusInputError, match="path must"):
-        wire.checked(path)
+        wire.require_quoted(path)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +279,7 @@ def test_an_http_error_is_one_whatever_the_envelope_says(status: int, type: str)
 )
 @pytest.mark.parametrize("status", [200, 500])
 def test_json_that_is_cut_off_or_none_is_an_error_of_the_connection(body: bytes, status: int) -> None:
-    with pytest.raises(IncusConnectionError, match=r"GET /1\.0/x: .*cut off or no JSON"):
+    with pytest.raises(IncusConnectionError, match=r"GET /1\.0/x: .*cut off or not JSON"):
         decode(status, body)
 
 
@@ -287,13 +287,13 @@ def test_json_that_is_cut_off_or_none_is_an_error_of_the_connection(body: bytes,
     "body", [{}, [], None, 1, "sync", {"type": "sync"}, {"type": "other", "metadata": {}}, {"error": "x"}]
 )
 def test_json_without_an_envelope_is_no_answer_of_incus(body: Any) -> None:
-    with pytest.raises(IncusConnectionError, match="no Incus"):
+    with pytest.raises(IncusConnectionError, match="not an Incus server"):
         decode(200, body)
 
 
 @pytest.mark.parametrize("status", [200, 204, 301, 302, 307, 308])
 def test_a_web_page_or_a_redirect_is_no_answer_of_incus(status: int) -> None:
-    with pytest.raises(IncusConnectionError, match="no Incus"):
+    with pytest.raises(IncusConnectionError, match="not an Incus server"):
         decode(status, b"<html><h1>Welcome</h1></html>", HTML)
 
 
@@ -303,7 +303,7 @@ def test_an_error_of_something_between_says_what_it_is_and_is_not_taken_for_one_
     status: int, headers: dict[str, str]
 ) -> None:
     page = b"<html>\r\n<head><title>Bad\xffGateway</title></head>\r\n" + b"x" * 10_000
-    with pytest.raises(IncusAPIError, match=rf"^GET /1\.0/x: HTTP {status} .*proxy.*Gateway") as caught:
+    with pytest.raises(IncusAPIError, match=rf"^GET /1\.0/x: HTTP {status}, .*proxy.*Gateway") as caught:
         decode(status, page, headers)
     # Nobody may take it that Incus said there is no such object.
     assert type(caught.value) is IncusAPIError
@@ -383,7 +383,7 @@ def test_a_configuration_that_is_no_mapping_is_refused(config: Any) -> None:
 
 @pytest.mark.parametrize("key", ["", 5, None, b"a", ("a",)])
 def test_a_configuration_key_that_is_no_name_is_refused(key: Any) -> None:
-    with pytest.raises(IncusInputError, match="key that is no name"):
+    with pytest.raises(IncusInputError, match="invalid key"):
         wire.config_strings({key: "x"})
 
 

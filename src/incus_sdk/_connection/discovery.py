@@ -1,4 +1,4 @@
-"""Finding the local daemon's socket in the order of the ``incus`` command."""
+"""Finding the local daemon's socket, in the same order as the ``incus`` command."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ DIRECTORIES = (Path("/run/incus"), Path("/var/lib/incus"))
 
 @dataclass(frozen=True)
 class LocalSocket:
-    """A socket and the project that goes with it: an unprivileged user's socket has a project of its own."""
+    """A socket, and its project: that of an unprivileged user has one of its own."""
 
     path: str
     project: str | None = None
-    why: str = field(default="", compare=False)
-    """What led here, in words."""
+    origin: str = field(default="", compare=False)
+    """How it was found, in words."""
 
 
 def local_socket(environ: Mapping[str, str] = os.environ) -> LocalSocket:
-    """INCUS_SOCKET, INCUS_DIR, /run/incus, /var/lib/incus; where that is not writable, the user socket beside it."""
+    """By INCUS_SOCKET, INCUS_DIR, /run/incus or /var/lib/incus; the users' socket if that is not writable."""
     if given := environ.get("INCUS_SOCKET"):
-        return LocalSocket(given, why="INCUS_SOCKET")
+        return LocalSocket(given, origin="INCUS_SOCKET")
     if directory := environ.get("INCUS_DIR"):
-        found, why = Path(directory), "INCUS_DIR"
+        found, origin = Path(directory), "INCUS_DIR"
     else:
         found = next((path for path in DIRECTORIES if os.path.lexists(path / "unix.socket")), DIRECTORIES[-1])
-        why = f"the first of {' and '.join(map(str, DIRECTORIES))} that holds one, or the last"
+        origin = f"the first of {' and '.join(map(str, DIRECTORIES))} that has one, or the last"
     socket, user_socket = found / "unix.socket", found / "unix.socket.user"
     if not os.access(socket, os.W_OK) and os.access(user_socket, os.W_OK):
-        why = f"{why}; you may write to the users' socket, not to the administrators'"
-        return LocalSocket(str(user_socket), f"user-{os.geteuid()}", why)
-    return LocalSocket(str(socket), why=why)
+        origin = f"{origin}; you can write to the users' socket, not to the administrators'"
+        return LocalSocket(str(user_socket), f"user-{os.geteuid()}", origin)
+    return LocalSocket(str(socket), origin=origin)

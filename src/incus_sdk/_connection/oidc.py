@@ -1,7 +1,7 @@
-"""Logging in through an OpenID Connect provider, as the ``incus`` command does, with one cache of tokens for both.
+"""Logging in through an OpenID Connect provider like the ``incus`` command, with one cache of tokens for both.
 
-The server says by its 401 which provider it trusts. The login is refreshed without the user where that is possible;
-else the user confirms a code in a browser (RFC 8628).
+The server's 401 says which provider it trusts. The login is refreshed without the user where possible; otherwise the
+user confirms a code in a browser (RFC 8628).
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ from .config import write
 Login = Callable[[str, str], object]
 """Shows the user a URL, and the code to confirm there; may be a coroutine."""
 
-_SECONDS = 30  # for one answer of the provider
+_ANSWER_SECONDS = 30
 
 
 class OIDC:
-    """The tokens of one server. ``file``: the command's cache of them; None keeps them in memory.
-
-    ``login``: without it, a login that cannot be refreshed raises `IncusAuthenticationError`.
-    """
+    """The login at one server; ``file`` is the command's cache of its tokens, ``login`` shows the user a code."""
 
     def __init__(self, file: Path | None, login: Login | None) -> None:
         self._file = file
         self._login = login
         self._lock = asyncio.Lock()
-        self._tokens = self._cached()
+        self._tokens = self._read_cache()
 
     def authorization(self) -> str:
-        """The value of that header; where there is no login yet, one that the server answers by saying how to do it."""
+        """The value of that header; before the first login, one that makes the server say how to log in."""
         return f"Bearer {self._tokens.get('access_token') or 'none'}"
 
     async def renew(self, headers: Mapping[str, str], used: str | None) -> bool:
-        """Log in anew, after a 401 with these headers to the authorization ``used``; whether to ask once more.
+        """Log in after a 401 with these headers to the authorization ``used``; whether to ask again.
 
         Raises `IncusAuthenticationError` where the user has to log in, or did not; `IncusConnectionError` where the
         provider cannot be used.
         """
-        issuer, client = headers.get("X-Incus-OIDC-issuer"), headers.get("X-Incus-OIDC-clientid")
-        if not issuer or not client:
+        issuer, client_id = headers.get("X-Incus-OIDC-issuer"), headers.get("X-Incus-OIDC-clientid")
+        if not issuer or not client_id:
             return False
         async with self._lock:
-            for known in (self._tokens, self._cached()):  # another task may have done it, or another process
+            for known in (self._tokens, self._read_cache()):  # another task or process may have logged in
                 self._tokens = known
                 if self.authorization() != used:
                     return True
             provider = await _discover(issuer)
-            fresh = await self._refreshed(issuer, client, provider)
-            self._tokens = _kept(self._tokens, fresh or await self._asked(client, headers, provider))
+            tokens = await self._refresh(issuer, client_id, provider)
+            if tokens is None:
+                tokens = await self._log_in(client_id, headers, provider)
+            self._tokens = _merge_tokens(self._tokens, tokens)
             if self._file is not None:
                 write(self._file, json.dumps(self._tokens), 0o600)
         return True
 
-    async def _refreshed(self, issuer: str, client: str, provider: dict[str, Any]) -> dict[str, Any] | None:
+    async def _refresh(self, issuer: str, client_id: str, provider: dict[str, Any]) -> dict[str, Any] | None:
         token = self._tokens.get("refresh_token")
-        # A server that names another provider than before shall not get hold of this token by it.
-        if not token or _issuer(self._tokens.get("access_token")) != issuer.rstrip("/"):
+        # A server that names another provider than before must not get this token.
+        if not token or _issuer_of(self._tokens.get("access_token")) != issuer.rstrip("/"):
             return None
-        form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client}
+        form = {"grant_type": "refresh_token", "refresh_token": token, "client_id": client_id}
         answer = await _post(provider.get("token_endpoint"), form)
         return answer if isinstance(answer.get("access_token"), str) else None
 
-    async def _asked(self, client: str, headers: Mapping[str, str], provider: dict[str, Any]) -> dict[str, Any]:
+    async def _log_in(self, client_id: str, headers: Mapping[str, str], provider: dict[str, Any]) -> dict[str, Any]:
+        """Have the user confirm a code, and return the tokens."""
         if self._login is None:
             raise IncusAuthenticationError(
                 "the server wants a login by OpenID Connect: give login=, which shows the user a URL and a code, or "
@@ -82,96 +82,102 @@ class OIDC:
                 status_code=401,
             )
         scopes = headers.get("X-Incus-OIDC-scopes") or "openid,offline_access,email"
-        form = {"client_id": client, "scope": " ".join(scopes.replace(",", " ").split())}
+        form = {"client_id": client_id, "scope": " ".join(scopes.replace(",", " ").split())}
         if audience := headers.get("X-Incus-OIDC-audience"):
             form["audience"] = audience
         device = await _post(provider.get("device_authorization_endpoint"), form)
         match device:
-            case {"device_code": str(code), "user_code": str(shown_code), "verification_uri": str(url)}:
-                shown = self._login(str(device.get("verification_uri_complete") or url), shown_code)
+            case {"device_code": str(device_code), "user_code": str(user_code), "verification_uri": str(url)}:
+                shown = self._login(str(device.get("verification_uri_complete") or url), user_code)
             case _:
-                raise _denied("the provider offers no login by a code", device)
+                raise _login_error("the provider does not offer a login by code", device)
         if inspect.isawaitable(shown):
             await shown
-        grant = "urn:ietf:params:oauth:grant-type:device_code"
-        form = {"grant_type": grant, "device_code": code, "client_id": client}
-        interval = _seconds(device, "interval", 5)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_seconds(device, "expires_in", 600)):
-                while True:
-                    await asyncio.sleep(interval)
-                    answer = await _post(provider.get("token_endpoint"), form)
-                    match answer.get("error"):
-                        case None if isinstance(answer.get("access_token"), str):
-                            return answer
-                        case "authorization_pending":
-                            pass
-                        case "slow_down":
-                            interval += 5
-                        case _:
-                            raise _denied("the login was refused", answer)
-        raise _denied("nobody confirmed the login in time", {})
+        return await _wait_for_confirmation(client_id, device_code, device, provider)
 
-    def _cached(self) -> dict[str, Any]:
+    def _read_cache(self) -> dict[str, Any]:
         if self._file is None:
             return {}
         try:
             tokens = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):  # none yet, or what a login will replace
+        except (OSError, ValueError):  # there is none yet, or a login will replace it
             return {}
         return tokens if isinstance(tokens, dict) else {}
 
 
+async def _wait_for_confirmation(
+    client_id: str, device_code: str, device: dict[str, Any], provider: dict[str, Any]
+) -> dict[str, Any]:
+    grant = "urn:ietf:params:oauth:grant-type:device_code"
+    form = {"grant_type": grant, "device_code": device_code, "client_id": client_id}
+    interval = _read_seconds(device, "interval", 5)
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(_read_seconds(device, "expires_in", 600)):
+            while True:
+                await asyncio.sleep(interval)
+                answer = await _post(provider.get("token_endpoint"), form)
+                match answer.get("error"):
+                    case None if isinstance(answer.get("access_token"), str):
+                        return answer
+                    case "authorization_pending":
+                        pass
+                    case "slow_down":
+                        interval += 5
+                    case _:
+                        raise _login_error("the login was refused", answer)
+    raise _login_error("nobody confirmed the login in time", {})
+
+
 async def _discover(issuer: str) -> dict[str, Any]:
-    provider = await _ask(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
+    provider = await _fetch_json(f"{issuer.rstrip('/')}/.well-known/openid-configuration")
     if str(provider.get("issuer")).rstrip("/") != issuer.rstrip("/"):
-        raise IncusConnectionError(f"{issuer} is not the OpenID Connect provider that the server means")
+        raise IncusConnectionError(f"{issuer} is not the OpenID Connect provider that the server names")
     return provider
 
 
 async def _post(url: Any, form: dict[str, str]) -> dict[str, Any]:
-    return await _ask(str(url), urllib.parse.urlencode(form).encode())
+    return await _fetch_json(str(url), urllib.parse.urlencode(form).encode())
 
 
-async def _ask(url: str, form: bytes | None = None) -> dict[str, Any]:
+async def _fetch_json(url: str, form: bytes | None = None) -> dict[str, Any]:
     parts = urllib.parse.urlsplit(url)
     if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
-        raise IncusConnectionError(f"{url!r} is no address of an OpenID Connect provider: it must be https://")
+        raise IncusConnectionError(f"the OpenID Connect provider {url!r} cannot be used: it must be https://")
 
-    def ask() -> Any:
+    def fetch() -> Any:
         try:
-            with urllib.request.urlopen(url, form, timeout=_SECONDS) as answer:
+            with urllib.request.urlopen(url, form, timeout=_ANSWER_SECONDS) as answer:
                 return json.load(answer)
         except urllib.error.HTTPError as refusal:
             with refusal:
                 return json.load(refusal)
 
     try:
-        answer = await asyncio.to_thread(ask)
+        answer = await asyncio.to_thread(fetch)
     except (OSError, ValueError) as error:
         raise IncusConnectionError(f"the OpenID Connect provider {url} cannot be used: {error}") from None
     return answer if isinstance(answer, dict) else {}
 
 
-def _kept(old: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
+def _merge_tokens(cached: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
     """The cache with new tokens, in the command's form."""
-    named = {"access_token": new["access_token"], "token_type": new.get("token_type", "Bearer")}
-    end = datetime.now(UTC) + timedelta(seconds=_seconds(new, "expires_in", 0))
-    named["expiry"] = end.isoformat().replace("+00:00", "Z")
+    tokens = {"access_token": new["access_token"], "token_type": new.get("token_type", "Bearer")}
+    end = datetime.now(UTC) + timedelta(seconds=_read_seconds(new, "expires_in", 0))
+    tokens["expiry"] = end.isoformat().replace("+00:00", "Z")
     if "refresh_token" in new:
-        named["refresh_token"] = new["refresh_token"]
+        tokens["refresh_token"] = new["refresh_token"]
     if "id_token" in new:
-        named["IDToken"] = new["id_token"]
-    return {**old, **named}
+        tokens["IDToken"] = new["id_token"]
+    return {**cached, **tokens}
 
 
-def _seconds(answer: Mapping[str, Any], key: str, default: float) -> float:
+def _read_seconds(answer: Mapping[str, Any], key: str, default: float) -> float:
     value = answer.get(key)
     return value if isinstance(value, int | float) else default
 
 
-def _issuer(token: str | None) -> str | None:
-    """Who made a token, by its own words."""
+def _issuer_of(token: str | None) -> str | None:
+    """The issuer that a token names, unverified."""
     try:
         claims = (token or "").split(".")[1]
         issuer = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iss"]
@@ -180,6 +186,6 @@ def _issuer(token: str | None) -> str | None:
     return str(issuer).rstrip("/")
 
 
-def _denied(what: str, answer: Mapping[str, Any]) -> IncusAuthenticationError:
+def _login_error(failure: str, answer: Mapping[str, Any]) -> IncusAuthenticationError:
     reason = answer.get("error_description") or answer.get("error")
-    return IncusAuthenticationError(f"{what}: {reason}" if reason else what, status_code=401)
+    return IncusAuthenticationError(f"{failure}: {reason}" if reason else failure, status_code=401)

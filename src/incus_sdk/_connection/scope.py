@@ -1,7 +1,7 @@
-"""A connection as seen from one project and one cluster member: what every request of the SDK goes through.
+"""A connection as seen from one project and one cluster member: every request of the SDK goes through it.
 
-Adds project and target to the query, encodes bodies, turns answers into values or exceptions, and knows which API
-extensions the server has. Scopes are cheap views: all that come from one client share its connections.
+It adds project and target to the query, encodes bodies, turns answers into values or exceptions, and knows which API
+extensions the server has. Scopes are cheap views: all those of one client share its connections.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusPermissionError, IncusUnsupportedError
 from . import wire
-from .transport import Body, Headers, Refused, Response, Stream, Transport, WebSocket
+from .transport import Body, Headers, Response, Stream, Transport, UpgradeRefused, WebSocket
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Scope:
-    """One transport, with the project and the cluster member that requests are for; None leaves it to the server."""
+    """A transport, with the project and the cluster member of its requests; None leaves them to the server."""
 
     transport: Transport
     project: str | None = None
@@ -45,14 +45,14 @@ class Scope:
         headers: Headers | None = None,
         wait: bool = False,
     ) -> wire.Answer:
-        """One request. ``body``: bytes or an async iterable of bytes as they are, anything else as JSON.
+        """Send a request; ``body`` is bytes, an async iterable of bytes, or anything else as JSON.
 
-        ``wait``: the answer may take as long as it takes. Raises `IncusAPIError` and its kin, `IncusConnectionError`,
-        `IncusTimeoutError`.
+        With ``wait`` the answer may take any time. Raises `IncusAPIError` and its subclasses, `IncusConnectionError`,
+        and `IncusTimeoutError`.
         """
         target = self._target(path, query)
-        data, headers = _body(body, headers)
-        return self._decoded(
+        data, headers = _encode_body(body, headers)
+        return self._decode(
             method, path, await self.transport.request(method, target, body=data, headers=headers, wait=wait)
         )
 
@@ -66,42 +66,40 @@ class Scope:
         body: Any = None,
         headers: Headers | None = None,
     ) -> AsyncGenerator[Stream]:
-        """An answer that is read piece by piece; an error answer is raised before the first piece. ``body``: as of
-        `request`.
-        """
-        data, headers = _body(body, headers)
+        """Send a request whose answer is read piece by piece; raises an error answer before the first piece."""
+        data, headers = _encode_body(body, headers)
         async with self.transport.stream(method, self._target(path, query), body=data, headers=headers) as stream:
             if not 200 <= stream.status < 300:
-                self._decoded(method, path, Response(stream.status, stream.headers, await stream.read()))
+                self._decode(method, path, Response(stream.status, stream.headers, await stream.read()))
             yield stream
 
     async def websocket(self, path: str, query: wire.Query | None = None, *, pong: bool = True) -> WebSocket:
-        """An open websocket; raises as `request` does. ``pong``: see `WebSocket`."""
+        """Open a websocket; raises the same as `request`. ``pong``: see `WebSocket`."""
         try:
             return await self.transport.websocket(self._target(path, query), pong=pong)
-        except Refused as refused:
+        except UpgradeRefused as refused:
             raise self._refusal("websocket", path, refused) from None
 
     async def upgrade(
         self, method: str, path: str, protocol: str, *, query: wire.Query | None = None, body: Any = None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A raw byte stream after an upgrade to ``protocol``; raises as `request` does."""
-        data, headers = _body(body, None)
+        """Open a raw byte stream by an upgrade to ``protocol``; raises the same as `request`."""
+        data, headers = _encode_body(body, None)
         if not isinstance(data, bytes | None):
             raise IncusInputError("the body of an upgrade cannot be streamed")
         try:
             return await self.transport.upgrade(
                 method, self._target(path, query), protocol, body=data or b"", headers=headers
             )
-        except Refused as refused:
+        except UpgradeRefused as refused:
             raise self._refusal(method, path, refused) from None
 
     async def server(self, *, fresh: bool = False) -> dict[str, Any]:
-        """``GET /1.0``, asked once for all views of this connection."""
+        """``GET /1.0``, which is sent once for all views of this connection, or again with ``fresh``."""
         if fresh or not self._server:
             answer = await self.request("GET", wire.path())
             if not isinstance(answer.metadata, dict):
-                raise IncusConnectionError("GET /1.0: this is no Incus server: it does not say what it is")
+                raise IncusConnectionError("GET /1.0: this is not an Incus server: it does not describe itself")
             self._server.clear()
             self._server.update(answer.metadata)
         return self._server
@@ -123,30 +121,30 @@ class Scope:
             scoped["project"] = self.project
         return wire.target(path, scoped)
 
-    def _named(self, method: str, path: str) -> str:
-        """The request as errors show it: without its query, which may hold a secret."""
+    def _redacted(self, method: str, path: str) -> str:
+        """The request for messages, without its query, which can hold a secret."""
         return f"{method} {path.partition('?')[0]}" + (f" (project {self.project})" if self.project else "")
 
-    def _decoded(self, method: str, path: str, answer: Response) -> wire.Answer:
+    def _decode(self, method: str, path: str, answer: Response) -> wire.Answer:
         try:
-            return wire.decode(answer.status, answer.headers, answer.body, self._named(method, path))
+            return wire.decode(answer.status, answer.headers, answer.body, self._redacted(method, path))
         except IncusPermissionError as error:
             if self._server.get("auth") != "untrusted":
                 raise
             raise IncusPermissionError(
-                f"{error}: the server does not trust this client; give a certificate that it trusts as cert=, or have "
-                "this one trusted by a token: Client.join",
+                f"{error}: the server does not trust this client; give a certificate that it trusts as cert=, or join "
+                "it with a token: Client.join",
                 status_code=error.status_code,
                 response=error.response,
             ) from None
 
-    def _refusal(self, method: str, path: str, refused: Refused) -> IncusError:
+    def _refusal(self, method: str, path: str, refused: UpgradeRefused) -> IncusError:
         try:
-            self._decoded(method, path, refused.response)
+            self._decode(method, path, refused.response)
         except IncusError as error:
             return error
         return IncusConnectionError(
-            f"{self._named(method, path)}: the server answered {refused.response.status} instead of upgrading"
+            f"{self._redacted(method, path)}: the server answered {refused.response.status} instead of upgrading"
         )
 
 
@@ -161,13 +159,13 @@ class Scoped(Protocol):
 
 
 def scope_of(to: Scoped) -> Scope:
-    """The scope of a client that a caller gave, or `IncusInputError`."""
+    """The scope of a client; raises `IncusInputError` for anything else."""
     if not hasattr(to, "use_project"):  # groups have a scope too
         raise IncusInputError(f"to must be a client, not {type(to).__name__}")
     return to._scope
 
 
-def _body(body: Any, headers: Headers | None) -> tuple[Body, Headers | None]:
+def _encode_body(body: Any, headers: Headers | None) -> tuple[Body, Headers | None]:
     if body is None or isinstance(body, bytes) or hasattr(body, "__aiter__"):
         return body, headers
     if isinstance(body, bytearray | memoryview):

@@ -1,4 +1,4 @@
-"""TLS as Incus does it: a client certificate, and a server that is known by its own certificate."""
+"""TLS in the way of Incus: a client certificate, and a server that is known by its own certificate."""
 
 from __future__ import annotations
 
@@ -30,22 +30,19 @@ def context(
     ca: str | os.PathLike[str] | None = None,
     password: str | None = None,
 ) -> ssl.SSLContext:
-    """The TLS settings of a client.
+    """The TLS settings of a client: TLS 1.3, or 1.2 where INCUS_INSECURE_TLS is true.
 
-    ``server_cert``: the PEM of the one certificate that the server must show, as text or as the path of a file. It is
-    pinned: neither its names nor any authority counts, since a server makes it for itself. Without it, the system's
-    authorities decide, or ``ca`` (PEM, text or path) alone. ``verify=False`` accepts any server where neither is given.
-    ``password``: of an encrypted key. TLS 1.3, or 1.2 where INCUS_INSECURE_TLS is true.
-
-    Raises `IncusInputError` for a file that is missing or no PEM.
+    ``server_cert`` (PEM, text or path) is pinned: it alone is accepted, whatever its names and its authority, since
+    servers make it for themselves. Without it the system's authorities decide, or ``ca`` (PEM, text or path) alone;
+    ``verify=False`` accepts any server where neither is given. Raises `IncusInputError` for unusable files.
     """
     settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     insecure = os.environ.get("INCUS_INSECURE_TLS", "").lower() in ("true", "1", "yes", "on")
     settings.minimum_version = ssl.TLSVersion.TLSv1_2 if insecure else ssl.TLSVersion.TLSv1_3
     if server_cert is not None:
         settings.check_hostname = False
-        # Only this certificate is trusted, and being no authority it vouches for no other. The handshake fails before
-        # anything is sent, the client's certificate included.
+        # Only this certificate is trusted; as it is not an authority, it cannot vouch for others. For any other, the
+        # handshake fails before anything is sent, the client's certificate included.
         settings.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         _trust(settings, server_cert, "server_cert")
     elif ca is not None:
@@ -68,7 +65,7 @@ def context(
         except ssl.SSLError as error:
             kind = "key that this password opens" if password else "unencrypted key (password= opens an encrypted one)"
             raise IncusInputError(
-                f"cert: {certificate} and {key} are no pair of PEM certificate and {kind}: {error}"
+                f"cert: {certificate} and {key} are not a PEM certificate and its {kind}: {error}"
             ) from None
     return settings
 
@@ -80,19 +77,19 @@ def _trust(settings: ssl.SSLContext, given: str | os.PathLike[str], parameter: s
     try:
         settings.load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError) as error:
-        raise IncusInputError(f"{parameter} holds no PEM certificate: {error}") from None
+        raise IncusInputError(f"{parameter} is not a PEM certificate: {error}") from None
 
 
 def _load_openssh(
     settings: ssl.SSLContext, certificate: str | os.PathLike[str], key: str | os.PathLike[str], password: str | None
 ) -> None:
-    # The library reads neither OpenSSH's form nor anything but files: it gets one that only this call can open.
+    # The library does not read OpenSSH's format, and reads only files: it gets one that only this call can open.
     from cryptography.hazmat.primitives import serialization
 
     once = secrets.token_hex()
     with tempfile.NamedTemporaryFile() as file:
         file.write(
-            _private_key(Path(key), password).private_bytes(
+            _read_private_key(Path(key), password).private_bytes(
                 serialization.Encoding.PEM,
                 serialization.PrivateFormat.PKCS8,
                 serialization.BestAvailableEncryption(once.encode()),
@@ -102,7 +99,7 @@ def _load_openssh(
         settings.load_cert_chain(certificate, file.name, password=once)
 
 
-def _private_key(file: Path, password: str | None) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
+def _read_private_key(file: Path, password: str | None) -> ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey:
     from cryptography.exceptions import UnsupportedAlgorithm
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -114,16 +111,14 @@ def _private_key(file: Path, password: str | None) -> ec.EllipticCurvePrivateKey
     except UnsupportedAlgorithm as error:
         raise IncusInputError(f"cert: {file} cannot be read: {error}") from None
     except (ValueError, TypeError) as error:
-        raise IncusInputError(f"cert: {file} is no key, or password= does not open it: {error}") from None
+        raise IncusInputError(f"cert: {file} is not a key, or password= does not open it: {error}") from None
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise IncusInputError(f"cert: {file} must be a key of the kind EC or RSA")
+        raise IncusInputError(f"cert: {file} must be an EC or RSA key")
     return key
 
 
 def make_pair(name: str) -> tuple[str, str]:
-    """A new client certificate and its key, in PEM, as the ``incus`` command makes them: EC P-384, signed with itself,
-    for ten years. ``name``: whose it is, such as ``user@host``.
-    """
+    """Make a certificate and its key (PEM) like the ``incus`` command: EC P-384, self-signed, for ten years."""
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -159,42 +154,49 @@ def make_pair(name: str) -> tuple[str, str]:
 
 
 def client_token(cert: CertificatePair, lifetime: float = 3600, password: str | None = None) -> str:
-    """A bearer token that stands for a client's certificate, as ``incus remote get-client-token`` makes it: for
-    ``Client(token=...)``, where the certificate itself cannot be shown, or its key should not be.
+    """Make a bearer token that stands for a client's certificate, like ``incus remote get-client-token``.
 
-    ``lifetime``: seconds. ``password``: of an encrypted key. Raises `IncusInputError` for files that are no such pair.
+    It is for ``Client(token=...)``, where TLS with the certificate is impossible, or its key must not be given away.
+
+    Args:
+        cert: The paths of the client's certificate and of its key (PEM).
+        lifetime: Seconds until it expires.
+        password: Opens an encrypted key.
+
+    Raises:
+        IncusInputError: The files are not such a pair, or its key is neither RSA nor on the curve P-384.
     """
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
-    context(cert, password=password)  # that it is a pair
-    key, now = _private_key(Path(cert[1]), password), int(time.time())
+    context(cert, password=password)  # raises unless it is a pair
+    key, now = _read_private_key(Path(cert[1]), password), int(time.time())
     elliptic = isinstance(key, ec.EllipticCurvePrivateKey)
     if elliptic and key.key_size != 384:
         raise IncusInputError(f"cert: {cert[1]} must be a key on the curve P-384, or an RSA key")
     header = {"alg": "ES384" if elliptic else "RS256", "typ": "JWT"}
     claims = {"sub": fingerprint(_read(cert[0], "cert")), "exp": now + int(lifetime), "nbf": now, "iat": now}
-    # Servers write both anew before they verify: without spaces, and the claims in this order.
-    signed = b".".join(_base64(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
+    # Servers write both again before they verify: without spaces, and the claims in this order.
+    signed = b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
     if isinstance(key, ec.EllipticCurvePrivateKey):
         numbers = decode_dss_signature(key.sign(signed, ec.ECDSA(hashes.SHA384())))
         signature = b"".join(number.to_bytes(48, "big") for number in numbers)
     else:
         signature = key.sign(signed, padding.PKCS1v15(), hashes.SHA256())
-    return b".".join((signed, _base64(signature))).decode()
+    return b".".join((signed, _base64url(signature))).decode()
 
 
-def _base64(data: bytes) -> bytes:
+def _base64url(data: bytes) -> bytes:
     return base64.urlsafe_b64encode(data).rstrip(b"=")
 
 
-def pinned(shown: bytes, expected: str) -> str:
-    """The certificate (DER) that a server shows, in PEM, if it is the one of that fingerprint."""
-    found = hashlib.sha256(shown).hexdigest()
+def check_fingerprint(certificate: bytes, expected: str) -> str:
+    """The certificate (DER) of a server in PEM, or an error if it has another fingerprint."""
+    found = hashlib.sha256(certificate).hexdigest()
     if found != expected.lower():
         raise ssl.SSLCertVerificationError(1, f"the fingerprint of its certificate is {found}, not {expected}")
-    return ssl.DER_cert_to_PEM_cert(shown)
+    return ssl.DER_cert_to_PEM_cert(certificate)
 
 
 def der(certificate: str) -> bytes:
@@ -209,11 +211,11 @@ def der(certificate: str) -> bytes:
 
 
 def fingerprint(certificate: str) -> str:
-    """Of a certificate in PEM: the SHA-256 of its DER, in hex. Raises `IncusInputError` for what is none."""
+    """The fingerprint of a certificate in PEM: the SHA-256 of its DER, in hex."""
     try:
         return hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
     except (AttributeError, ValueError):
-        raise IncusInputError("a certificate must be one in PEM, as text") from None
+        raise IncusInputError("a certificate must be PEM text") from None
 
 
 def _read(file: str | os.PathLike[str], parameter: str) -> str:

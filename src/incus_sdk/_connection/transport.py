@@ -1,7 +1,7 @@
-"""The one network seam: request, stream, websocket and raw upgrade, over a unix socket or HTTPS.
+"""The one network seam: requests, streams, websockets and raw upgrades, over a unix socket or HTTPS.
 
-The only module that knows the HTTP library, which is loaded at the first connection. What it raises is
-`IncusConnectionError` and `IncusTimeoutError`; it hands answers up as they came, whatever their status.
+Raises `IncusConnectionError` and `IncusTimeoutError`; hands answers up as they came, whatever their status. The HTTP
+library is loaded at the first connection.
 
 Connections are made when a request needs one, never before: a unix connection that sends nothing blocks every new
 client of the daemon.
@@ -10,19 +10,19 @@ client of the daemon.
 from __future__ import annotations
 
 import asyncio
-import base64
 import contextlib
-import errno
-import io
 import os
-import re
-import stat
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 from . import wire
+from .bodies import BytesBody, StreamedBody
+from .endpoint import Endpoint as Endpoint
+from .errors import combine, translate_errors
+from .http1 import exchange
+from .proxies import open_tunnel, proxy_for
 
 if TYPE_CHECKING:
     import ssl
@@ -37,49 +37,10 @@ CHUNK = 256 * 1024
 
 _T = TypeVar("_T")
 
-_HTTPS = re.compile(
-    r"https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?",
-    re.ASCII | re.IGNORECASE,
-)
-_APART = 10.0  # seconds that one of several addresses may take
-_ATTACHING = 16  # commands whose websockets are being opened at a time
-_CLOSING = 1.0  # seconds for the other side to answer that a websocket is being closed
-_LOOPBACK = re.compile(r"localhost|::1|127\.[0-9.]+")
-_KEEPALIVE = 15.0  # seconds; the daemon closes an idle unix connection after 30
-
-
-@dataclass(frozen=True)
-class Endpoint:
-    """Where a server is: the path of a unix socket, or the host and port of an HTTPS server."""
-
-    socket: str | None = None
-    host: str = ""
-    port: int = 8443
-
-    @classmethod
-    def parse(cls, endpoint: str) -> Endpoint:
-        """``https://host[:port]``, ``unix:///path`` or a path; raises `IncusInputError` for anything else."""
-        if endpoint.startswith(("unix://", "/")):
-            path = endpoint.removeprefix("unix://")
-            if not path.startswith("/") or "\0" in path:
-                raise IncusInputError(f"{endpoint!r} names no socket: write unix:// and an absolute path")
-            return cls(socket=path)
-        found = _HTTPS.fullmatch(endpoint)
-        port = int((found and found["port"]) or 8443)
-        if found is None or not 0 < port < 65536:
-            shown = re.sub("//.*@", "//...@", endpoint)  # without a password
-            raise IncusInputError(f"{shown!r} is no endpoint: write https://host:8443 or unix:///path/to/unix.socket")
-        return cls(host=(found["ip"] or found["host"]).lower(), port=port)
-
-    @property
-    def url(self) -> str:
-        """The base of request URLs."""
-        if self.socket is not None:
-            return "http://unix.socket"
-        return f"https://[{self.host}]:{self.port}" if ":" in self.host else f"https://{self.host}:{self.port}"
-
-    def __str__(self) -> str:
-        return self.url if self.socket is None else f"unix://{self.socket}"
+_ADDRESS_SECONDS = 10.0  # that one of several addresses may take
+_CLOSE_SECONDS = 1.0  # for the other side to answer that a websocket is being closed
+_KEEPALIVE_SECONDS = 15.0  # the daemon closes an idle unix connection after 30
+_MAX_ATTACHING = 16  # commands whose websockets are being opened at a time
 
 
 @dataclass(frozen=True)
@@ -98,28 +59,31 @@ class Stream:
     status: int
     headers: Headers
     _response: aiohttp.ClientResponse
-    _where: Callable[[], contextlib.AbstractContextManager[None]]
+    _errors: Callable[[], contextlib.AbstractContextManager[None]]
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body piece by piece; a body that ends early raises `IncusConnectionError`."""
-        with self._where():
+        with self._errors():
             async for chunk in self._response.content.iter_chunked(CHUNK):
                 yield chunk
 
     async def read(self) -> bytes:
         """The whole body."""
-        with self._where():
+        with self._errors():
             return await self._response.read()
 
 
 class Transport:
-    """Connections to one server, pooled. ``timeout``: seconds to connect, and to the first byte of an ordinary
-    answer.
+    """Pooled connections to one server.
 
-    ``others``: further addresses of the server; the first that answers is `endpoint` from then on, until `close`.
-    ``pin``: makes the TLS settings of the certificate that the server shows (DER), or raises; nothing is sent before.
-    ``authorization``: the value of that header; ``renew``: gets the headers of a 401, and what was sent there, and says
-    whether to ask once more.
+    Args:
+        endpoint: The server's address.
+        tls: Makes the TLS settings; for HTTPS.
+        timeout: Seconds to connect, and to the first byte of an ordinary answer; None for no limit.
+        others: Further addresses; the first that answers is `endpoint` until `close`.
+        pin: Makes the TLS settings from the server's certificate (DER), or raises; nothing is sent before.
+        authorization: Returns the value of that header.
+        renew: Called with the headers of a 401 and the authorization that was sent; returns whether to ask again.
     """
 
     def __init__(
@@ -134,25 +98,25 @@ class Transport:
         renew: Callable[[Headers, str | None], Awaitable[bool]] | None = None,
     ) -> None:
         self.endpoint = endpoint
-        self.shown: bytes | None = None  # the certificate (DER) that `pin` has taken
+        self.pinned_certificate: bytes | None = None  # the server's (DER), once `pin` has accepted it
+        # Commands whose websockets are being opened: the server gives each five seconds, which more would not keep.
+        self.attaching = asyncio.Semaphore(_MAX_ATTACHING)
         self._endpoints = (endpoint, *others)
         self._make_tls = tls
         self._pin = pin
         self._authorization = authorization
         self._renew = renew
-        self._settled = False
-        self._settling = asyncio.Lock()
         self._timeout = timeout
+        self._address_known = False
+        self._address_lock = asyncio.Lock()
         self._tls: ssl.SSLContext | None = None
         self._session: aiohttp.ClientSession | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        # Commands whose websockets are being opened: each has five seconds, so they must not all wait for each other.
-        self.attaching = asyncio.Semaphore(_ATTACHING)
 
     async def request(
         self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
     ) -> Response:
-        """One request and its whole answer. ``wait``: the answer may take as long as it takes."""
+        """Send a request and read its whole answer, which with ``wait`` may take any time."""
         async with self.stream(method, target, body=body, headers=headers, wait=wait) as stream:
             return Response(stream.status, stream.headers, await stream.read())
 
@@ -160,47 +124,82 @@ class Transport:
     async def stream(
         self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
     ) -> AsyncGenerator[Stream]:
-        """One request whose answer is read piece by piece: flat memory in both directions.
-
-        An upload that is streamed has no limit of time either.
-        """
-        used = self._authorized()
+        """Send a request and read its answer piece by piece; a streamed upload may take any time too."""
+        used = self._current_authorization()
         async with self._stream(method, target, body, headers, wait) as stream:
-            again = isinstance(body, bytes | None)  # what was streamed is gone
-            if not await self._renewed(stream, used) or not again:
+            repeatable = isinstance(body, bytes | None)  # a streamed body is gone
+            if not await self._log_in_again(stream, used) or not repeatable:
                 yield stream
                 return
         async with self._stream(method, target, body, headers, wait) as stream:
             yield stream
 
+    async def websocket(self, target: str, *, pong: bool = True) -> WebSocket:
+        """Open a websocket, which the caller closes; ``pong``: see `WebSocket`."""
+        used = self._current_authorization()
+        try:
+            return await self._websocket(target, pong)
+        except UpgradeRefused as refused:
+            if not await self._log_in_again(refused.response, used):
+                raise
+        return await self._websocket(target, pong)
+
+    async def upgrade(
+        self, method: str, target: str, protocol: str, *, body: bytes = b"", headers: Headers | None = None
+    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """Open a raw byte stream by an HTTP upgrade, which the caller closes.
+
+        The reader also has the bytes that followed the server's answer at once. Raises `UpgradeRefused` for any answer
+        but 101.
+        """
+        used = self._current_authorization()
+        try:
+            return await self._upgrade(method, target, protocol, body, headers)
+        except UpgradeRefused as refused:
+            if not await self._log_in_again(refused.response, used):
+                raise
+        return await self._upgrade(method, target, protocol, body, headers)
+
+    async def certificate(self) -> bytes:
+        """The certificate (DER) that the server shows, whoever it is; sends nothing but half a handshake."""
+        with self._errors("connecting"):
+            async with asyncio.timeout(self._timeout):
+                return await self._peer_certificate()
+
+    async def close(self) -> None:
+        """Close every connection; the next request opens new ones."""
+        session, self._session, self._address_known = self._session, None, False
+        if session is not None:
+            await session.close()
+
     @contextlib.asynccontextmanager
     async def _stream(
         self, method: str, target: str, body: Body, headers: Headers | None, wait: bool
     ) -> AsyncGenerator[Stream]:
-        await self._settle()
-        session, headers = self._open(), self._headers(headers)
+        await self._choose_address()
+        session, headers = self._open_session(), self._with_authorization(headers)
 
         def errors() -> contextlib.AbstractContextManager[None]:
             return self._errors(f"{method} {target}")
 
-        upload = None if body is None or isinstance(body, bytes) else _Upload(body)
+        upload = None if body is None or isinstance(body, bytes) else StreamedBody(body)
         seconds = None if wait or upload else self._timeout
         try:
             with errors():
                 async with contextlib.AsyncExitStack() as stack:
                     async with asyncio.timeout(seconds) as limit:
-                        data = _Content(body, limit, seconds) if isinstance(body, bytes) else upload
+                        data = BytesBody(body, limit, seconds) if isinstance(body, bytes) else upload
                         response = await stack.enter_async_context(
-                            await self._asked(
+                            await self._send_with_retry(
                                 lambda: session.request(
                                     method,
                                     self._url(target),
                                     data=data,
                                     headers=headers,
                                     allow_redirects=False,
-                                    proxy=self._proxy(),
+                                    proxy=proxy_for(self.endpoint),
                                 ),
-                                again=method == "GET",
+                                repeatable=method == "GET",
                             )
                         )
                     leave = stack.pop_all()
@@ -217,34 +216,35 @@ class Transport:
                 response.close()
             await leave.aclose()
 
-    async def websocket(self, target: str, *, pong: bool = True) -> WebSocket:
-        """A websocket, open. Whoever asked for it closes it. ``pong``: see `WebSocket`."""
-        used = self._authorized()
+    async def _send_with_retry(self, send: Callable[[], Awaitable[_T]], repeatable: bool) -> _T:
+        """Retry once if a pooled connection had just been closed, for requests that may be repeated."""
+        import aiohttp
+
         try:
-            return await self._websocket(target, pong)
-        except Refused as refused:
-            if not await self._renewed(refused.response, used):
+            return await send()
+        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
+            if not repeatable or self._session is None or isinstance(error, aiohttp.ClientConnectorError):
                 raise
-        return await self._websocket(target, pong)
+        return await send()
 
     async def _websocket(self, target: str, pong: bool) -> WebSocket:
         import aiohttp
 
-        await self._settle()
+        await self._choose_address()
         # A session for the handshake alone: watching for redirects would make every request slower.
         watch = aiohttp.TraceConfig()
-        watch.on_request_redirect.append(_redirected)
-        session = self._on(self._open().connector, connector_owner=False, trace_configs=[watch])
+        watch.on_request_redirect.append(_refuse_redirect)
+        session = self._new_session(self._open_session().connector, connector_owner=False, trace_configs=[watch])
         with self._errors(f"websocket {target}"):
             try:
                 async with session, asyncio.timeout(self._timeout):
-                    patience = aiohttp.ClientWSTimeout(ws_close=_CLOSING)  # pyright: ignore[reportCallIssue]
+                    patience = aiohttp.ClientWSTimeout(ws_close=_CLOSE_SECONDS)  # pyright: ignore[reportCallIssue]
                     socket = await session.ws_connect(
                         self._url(target),
                         autoping=False,
-                        headers=self._headers(None),
+                        headers=self._with_authorization(None),
                         max_msg_size=0,
-                        proxy=self._proxy(),
+                        proxy=proxy_for(self.endpoint),
                         timeout=patience,
                     )
             except aiohttp.WSServerHandshakeError as error:
@@ -252,184 +252,118 @@ class Transport:
                 if error.status == 101:
                     raise
                 async with self._stream("GET", target, None, None, False) as stream:
-                    raise Refused(Response(stream.status, stream.headers, await stream.read())) from None
+                    raise UpgradeRefused(Response(stream.status, stream.headers, await stream.read())) from None
         return WebSocket(socket, self._errors, pong)
-
-    async def upgrade(
-        self, method: str, target: str, protocol: str, *, body: bytes = b"", headers: Headers | None = None
-    ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A raw byte stream, after an HTTP upgrade to ``protocol``. Whoever asked for it closes it.
-
-        Bytes that came right behind the server's answer are in the reader. Raises `Refused` for any answer but 101.
-        """
-        used = self._authorized()
-        try:
-            return await self._upgrade(method, target, protocol, body, headers)
-        except Refused as refused:
-            if not await self._renewed(refused.response, used):
-                raise
-        return await self._upgrade(method, target, protocol, body, headers)
 
     async def _upgrade(
         self, method: str, target: str, protocol: str, body: bytes, headers: Headers | None
     ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        self._here()
-        await self._settle()
-        lines = {"Host": "incus", "Connection": "Upgrade", "Upgrade": protocol, "Content-Length": str(len(body))}
-        lines = self._headers({**lines, **(headers or {})})
+        self._check_loop()
+        await self._choose_address()
+        sent = {"Host": "incus", "Connection": "Upgrade", "Upgrade": protocol, "Content-Length": str(len(body))}
+        sent = self._with_authorization({**sent, **(headers or {})})
         with self._errors(f"{method} {target}"):
             async with asyncio.timeout(self._timeout):
                 if self.endpoint.socket is not None:
                     reader, writer = await asyncio.open_unix_connection(self.endpoint.socket)
                 else:
-                    reader, writer = await self._dial(self._context())
+                    reader, writer = await self._connect(self._tls_context())
                 try:
-                    answer = await _ask(reader, writer, f"{method} {target}", lines, body)
-                    if answer.status != 101:
-                        length = int(answer.headers.get("Content-Length", "0"))
-                        raise Refused(Response(answer.status, answer.headers, await reader.readexactly(length)))
-                    if answer.headers.get("Upgrade", "").lower() != protocol:
-                        raise ValueError(f"it upgrades to {answer.headers.get('Upgrade')}, not to {protocol}")
+                    status, received = await exchange(reader, writer, f"{method} {target}", sent, body)
+                    if status != 101:
+                        length = int(received.get("Content-Length", "0"))
+                        raise UpgradeRefused(Response(status, received, await reader.readexactly(length)))
+                    if received.get("Upgrade", "").lower() != protocol:
+                        raise ValueError(f"it upgrades to {received.get('Upgrade')}, not to {protocol}")
                 except BaseException:
                     writer.transport.abort()
                     raise
         return reader, writer
 
-    async def close(self) -> None:
-        """Close every connection; the next request opens new ones."""
-        session, self._session, self._settled = self._session, None, False
-        if session is not None:
-            await session.close()
-
-    async def _settle(self) -> None:
-        """Choose the first address that answers, where there are several, and take the certificate that it shows, where
-        that is what counts.
-        """
+    async def _choose_address(self) -> None:
+        """Take the first of several addresses that answers, and the server's certificate where it is to be pinned."""
         if self._pin is None and len(self._endpoints) == 1:
             return
-        async with self._settling:
-            if self._settled:
+        async with self._address_lock:
+            if self._address_known:
                 return
-            seconds = self._timeout if len(self._endpoints) == 1 else min(self._timeout or _APART, _APART)
+            several = len(self._endpoints) > 1
+            seconds = min(self._timeout or _ADDRESS_SECONDS, _ADDRESS_SECONDS) if several else self._timeout
             failures: list[IncusError] = []
             for endpoint in self._endpoints:
                 self.endpoint = endpoint
                 try:
                     with self._errors("connecting", seconds):
                         async with asyncio.timeout(seconds):
-                            await self._reach()
-                    self._settled = True
+                            await self._probe()
+                    self._address_known = True
                     return
                 except (IncusConnectionError, IncusTimeoutError) as error:
                     failures.append(error)
-        if len(failures) == 1:
-            raise failures[0]
-        reasons = "; ".join(str(failure).removeprefix("connecting: ") for failure in failures)
-        raise IncusConnectionError(f"none of the server's addresses can be used: {reasons}", cause=failures[0])
+        raise combine(failures)
 
-    async def _reach(self) -> None:
+    async def _probe(self) -> None:
+        """Raise unless the address can be used; pin the server's certificate where that is wanted."""
         if self.endpoint.socket is not None:
             # Not by connecting: a connection that sends nothing blocks the daemon.
             os.stat(self.endpoint.socket)
         elif self._pin is None:
-            _, writer = await self._dial(self._context())
+            _, writer = await self._connect(self._tls_context())
             writer.transport.abort()
         else:
-            shown = await self._shown()
-            self._tls, self.shown = self._pin(shown), shown
+            certificate = await self._peer_certificate()
+            self._tls, self.pinned_certificate = self._pin(certificate), certificate
 
-    async def certificate(self) -> bytes:
-        """The certificate (DER) that the server shows, whoever it is; it gets nothing but half a handshake."""
-        with self._errors("connecting"):
-            async with asyncio.timeout(self._timeout):
-                return await self._shown()
-
-    async def _shown(self) -> bytes:
+    async def _peer_certificate(self) -> bytes:
         import ssl
 
-        stranger = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-        stranger.check_hostname, stranger.verify_mode = False, ssl.CERT_NONE
-        _, writer = await self._dial(stranger)
+        unverified = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        unverified.check_hostname, unverified.verify_mode = False, ssl.CERT_NONE
+        _, writer = await self._connect(unverified)
         writer.transport.abort()
-        shown: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
-        return shown
+        certificate: bytes = writer.get_extra_info("ssl_object").getpeercert(binary_form=True)
+        return certificate
 
-    async def _dial(self, tls: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """A connection of its own to an HTTPS server, by way of a proxy where the environment names one."""
-        import ssl
+    async def _connect(self, tls: ssl.SSLContext) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A new connection to the HTTPS server, outside the pool."""
+        host, port, proxy = self.endpoint.host, self.endpoint.port, proxy_for(self.endpoint)
+        if proxy is not None:
+            return await open_tunnel(proxy, self.endpoint, tls)
+        return await asyncio.open_connection(host, port, ssl=tls, server_hostname=host)
 
-        from yarl import URL
-
-        host, port, proxy = self.endpoint.host, self.endpoint.port, self._proxy()
-        if proxy is None:
-            return await asyncio.open_connection(host, port, ssl=tls, server_hostname=host)
-        via = URL(proxy)
-        secure = ssl.create_default_context() if via.scheme == "https" else None
-        reader, writer = await asyncio.open_connection(via.host, via.port, ssl=secure)
-        try:
-            there = self.endpoint.url.removeprefix("https://")
-            lines = {"Host": there}
-            if via.user is not None:
-                login = base64.b64encode(f"{via.user}:{via.password or ''}".encode()).decode()
-                lines["Proxy-Authorization"] = f"Basic {login}"
-            answer = await _ask(reader, writer, f"CONNECT {there}", lines)
-            if answer.status != 200:
-                raise _ProxyError(f"HTTP {answer.status}")
-            await writer.start_tls(tls, server_hostname=host)
-        except BaseException:
-            writer.transport.abort()
-            raise
-        return reader, writer
-
-    def _proxy(self) -> str | None:
-        """The proxy that the environment names for this server, as the ``incus`` command reads it: never for the
-        machine itself.
-        """
-        if self.endpoint.socket is not None or _LOOPBACK.fullmatch(self.endpoint.host):
-            return None
-        from urllib.request import getproxies_environment, proxy_bypass
-
-        proxies, host = getproxies_environment(), self.endpoint.host
-        proxy = proxies.get("https")
-        if not proxy or proxy_bypass(f"{host}:{self.endpoint.port}") or _within(host, proxies.get("no", "")):
-            return None
-        proxy = proxy if "://" in proxy else f"http://{proxy}"
-        if not proxy.startswith(("http://", "https://")):
-            raise IncusInputError("the proxy in https_proxy must be http:// or https://, or be excepted by no_proxy")
-        return proxy
-
-    def _authorized(self) -> str | None:
+    def _current_authorization(self) -> str | None:
         return self._authorization() if self._authorization else None
 
-    async def _renewed(self, answer: Response | Stream, used: str | None) -> bool:
+    async def _log_in_again(self, answer: Response | Stream, used: str | None) -> bool:
+        """Log in after a 401, where that is possible; whether to ask again."""
         return answer.status == 401 and self._renew is not None and await self._renew(answer.headers, used)
 
-    def _headers(self, headers: Headers | None) -> dict[str, str]:
-        authorization = self._authorized()
+    def _with_authorization(self, headers: Headers | None) -> dict[str, str]:
+        authorization = self._current_authorization()
         known = {} if authorization is None else {"Authorization": authorization}
-        return wire.sendable({**known, **(headers or {})})
+        return wire.require_sendable({**known, **(headers or {})})
 
-    def _here(self) -> None:
+    def _check_loop(self) -> None:
         loop = asyncio.get_running_loop()
         if self._session is not None and self._loop is not loop:
             raise IncusError("this client is connected in another event loop; make one client for each loop")
         self._loop = loop
 
-    def _open(self) -> aiohttp.ClientSession:
+    def _open_session(self) -> aiohttp.ClientSession:
         import aiohttp
 
-        self._here()
+        self._check_loop()
         if self._session is None:
             connector: aiohttp.BaseConnector
             if self.endpoint.socket is not None:
-                connector = aiohttp.UnixConnector(self.endpoint.socket, limit=0, keepalive_timeout=_KEEPALIVE)
+                connector = aiohttp.UnixConnector(self.endpoint.socket, limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
             else:
-                connector = aiohttp.TCPConnector(ssl=self._context(), limit=0, keepalive_timeout=_KEEPALIVE)
-            self._session = self._on(connector)
-            self._session._retry_connection = False  # it is `_asked` that knows what may be sent twice
+                connector = aiohttp.TCPConnector(ssl=self._tls_context(), limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
+            self._session = self._new_session(connector)
+            self._session._retry_connection = False  # `_send_with_retry` knows what may be sent twice
         return self._session
 
-    def _on(self, connector: aiohttp.BaseConnector | None, **options: Any) -> aiohttp.ClientSession:
+    def _new_session(self, connector: aiohttp.BaseConnector | None, **options: Any) -> aiohttp.ClientSession:
         import aiohttp
 
         return aiohttp.ClientSession(
@@ -441,21 +375,7 @@ class Transport:
             **options,
         )
 
-    async def _asked(self, ask: Callable[[], Awaitable[_T]], again: bool) -> _T:
-        """What the library answers. ``again``: ask twice if the server has just closed a connection of the pool.
-
-        Not for what it may have carried out all the same.
-        """
-        import aiohttp
-
-        try:
-            return await ask()
-        except (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError) as error:
-            if not again or self._session is None or isinstance(error, aiohttp.ClientConnectorError):
-                raise
-        return await ask()
-
-    def _context(self) -> ssl.SSLContext:
+    def _tls_context(self) -> ssl.SSLContext:
         if self._tls is None:
             if self._make_tls is None:
                 raise IncusInputError(f"{self.endpoint} needs TLS settings")
@@ -467,112 +387,12 @@ class Transport:
 
         return URL(self.endpoint.url + target, encoded=True)
 
-    @contextlib.contextmanager
-    def _errors(self, request: str, seconds: float | None = None) -> Any:
-        """The errors of the HTTP library and of the system, told as the SDK's own."""
-        import http.client
-
-        import aiohttp
-
-        try:
-            yield
-        except IncusError:
-            raise
-        except TimeoutError as error:
-            raise IncusTimeoutError(
-                f"{_shown(request)}: no answer from {self.endpoint} within {seconds or self._timeout} s; the server "
-                "may still carry it out"
-            ) from _lower(error)
-        except (
-            *(aiohttp.ClientError, http.client.HTTPException, asyncio.LimitOverrunError, EOFError, OSError, ValueError),
-        ) as error:
-            cause = _lower(error)
-            raise IncusConnectionError(f"{_shown(request)}: {self._told(error, cause)}", cause=cause) from cause
-
-    def _told(self, error: Exception, cause: BaseException | None) -> str:
-        """What an error of the HTTP library or of the system means, and what to do about it."""
-        import ssl
-
-        import aiohttp
-
-        match error:
-            case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
-                return (
-                    f"{self.endpoint} did not prove who it is, so nothing was sent: {cause}. Give its certificate as "
-                    "server_cert=, or the fingerprint that its owner tells you"
-                )
-            case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError() | _ProxyError():
-                reason = f"HTTP {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else cause
-                return f"the proxy that https_proxy names does not lead to {self.endpoint}: {reason}"
-            case aiohttp.ClientSSLError() | ssl.SSLError():
-                return f"{self.endpoint} speaks no TLS 1.3: {cause}"
-            case aiohttp.ClientConnectorError():
-                return self._unreachable(error.os_error)
-            case ConnectionRefusedError():
-                return self._unreachable(error)
-            case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError() | EOFError():
-                return f"{self.endpoint} closed the connection before its answer was complete"
-            case OSError():
-                return self._unreachable(error)
-            case aiohttp.ClientResponseError():
-                return f"{self.endpoint} is no Incus server: {error.message}"
-            case _:
-                return f"{self.endpoint} is no Incus server: {error}"
-
-    def _unreachable(self, error: OSError) -> str:
-        if self.endpoint.socket is None:
-            return (
-                f"{self.endpoint} cannot be reached ({error.strerror or error}): is it the right address, and is it up?"
-            )
-        match error.errno:
-            case errno.ENOENT:
-                return f"there is no socket {self.endpoint.socket}: is Incus installed and its daemon running?"
-            case errno.ECONNREFUSED if not stat.S_ISSOCK(_mode(self.endpoint.socket)):
-                return f"{self.endpoint.socket} is no socket: give the path of the daemon's unix.socket"
-            case errno.ECONNREFUSED:
-                return f"nobody listens on {self.endpoint.socket}: the daemon is not running; start it"
-            case errno.EACCES | errno.EPERM:
-                group = _group(self.endpoint.socket)
-                return f"no permission to use {self.endpoint.socket}: become root or join the group {group}"
-            case _:
-                return f"{self.endpoint.socket} cannot be used: {error.strerror or error}"
+    def _errors(self, request: str, seconds: float | None = None) -> contextlib.AbstractContextManager[None]:
+        return translate_errors(request, self.endpoint, seconds or self._timeout)
 
 
-class _Content(io.BytesIO):
-    """A request's body: the library sends bytes in one piece, but a file piece by piece. Each puts the limit off."""
-
-    def __init__(self, content: bytes, limit: asyncio.Timeout, seconds: float | None) -> None:
-        super().__init__(content)
-        self._limit = limit
-        self._seconds = seconds
-
-    def read(self, size: int | None = -1, /) -> bytes:
-        if self._seconds is not None:
-            with contextlib.suppress(RuntimeError):  # the answer is there before all was sent
-                self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
-        return super().read(size)
-
-
-class _Upload:
-    """A request's body, piece by piece. ``failure``: what its source raised, which the library tells as its own."""
-
-    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
-        self._pieces = pieces
-        self.failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        try:
-            async for piece in self._pieces:
-                if not isinstance(piece, bytes | bytearray | memoryview):
-                    raise IncusInputError(f"an upload is made of bytes, not of {type(piece).__name__}")
-                yield piece
-        except Exception as error:
-            self.failure = error
-            raise
-
-
-class Refused(IncusError):
-    """The server answered a websocket or an upgrade with an ordinary answer; `scope.Scope` reads the reason from it."""
+class UpgradeRefused(IncusError):
+    """The server gave an ordinary answer to a websocket or an upgrade; `Scope` reads the reason from it."""
 
     def __init__(self, response: Response) -> None:
         super().__init__(f"HTTP {response.status}")
@@ -582,20 +402,22 @@ class Refused(IncusError):
 class WebSocket:
     """An open websocket: whole messages in both directions, ``str`` for text and ``bytes`` for binary.
 
-    ``pong``: whether pings are answered, which happens inside `receive`. The daemon insists on it for events alone.
-    Where it closes the connection as soon as all is said, as for a short command, an answer would meet a closed
-    connection, and that error drops what was not read yet.
+    With ``pong``, `receive` answers pings; the daemon needs that for events alone. After a short command it closes the
+    connection at once: a pong would fail then, and its error would drop what was not read yet.
     """
 
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse, errors: Callable[[str], Any], pong: bool) -> None:
+    def __init__(
+        self,
+        socket: aiohttp.ClientWebSocketResponse,
+        errors: Callable[[str], contextlib.AbstractContextManager[None]],
+        pong: bool,
+    ) -> None:
         self._socket = socket
         self._errors = errors
         self._pong = pong
 
     async def receive(self, idle: float | None = None) -> bytes | str | None:
-        """The next message; None once the other side has closed, the connection is gone, or ``idle`` seconds passed
-        without anything from the other side, pings included.
-        """
+        """The next message; None once it is closed, or after ``idle`` seconds without anything, pings included."""
         import aiohttp
 
         while True:
@@ -618,9 +440,7 @@ class WebSocket:
                     return None
 
     async def send(self, data: bytes | str) -> None:
-        """Send one message; waits while the other side does not read. Raises `IncusConnectionError` once it is
-        closed.
-        """
+        """Send one message, waiting while the other side does not read; raise `IncusConnectionError` once closed."""
         with self._errors("websocket"):
             if isinstance(data, str):
                 await self._socket.send_str(data)
@@ -632,75 +452,9 @@ class WebSocket:
         await self._socket.close()
 
 
-class _ProxyError(OSError):
-    """A proxy that leads nowhere."""
-
-
-async def _ask(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: str, headers: Headers, body: bytes = b""
-) -> Response:
-    lines = "".join(f"{key}: {value}\r\n" for key, value in headers.items())
-    writer.write(f"{request} HTTP/1.1\r\n{lines}\r\n".encode() + body)
-    await writer.drain()
-    return await _read_head(reader)
-
-
-async def _read_head(reader: asyncio.StreamReader) -> Response:
-    import http.client
-
-    first, _, rest = (await reader.readuntil(b"\r\n\r\n")).partition(b"\r\n")
-    version, _, status = first.decode("latin-1").partition(" ")
-    if not version.startswith("HTTP/1."):
-        raise http.client.BadStatusLine(version)
-    headers: Any = http.client.parse_headers(io.BytesIO(rest))  # reads like a mapping, whatever the case of the name
-    return Response(int(status[:3]), headers, b"")
-
-
-def _within(host: str, networks: str) -> bool:
-    """Whether an address is in one of the networks of ``no_proxy``, which also holds names."""
-    import ipaddress
-
-    for network in networks.split(","):
-        with contextlib.suppress(ValueError):
-            if ipaddress.ip_address(host) in ipaddress.ip_network(network.strip(), strict=False):
-                return True
-    return False
-
-
-def _group(path: str) -> str:
-    """Who may use a socket, besides root: the group that it belongs to, or else the one that packages make."""
-    try:
-        import grp
-
-        found = os.stat(path).st_gid
-        return grp.getgrgid(found).gr_name if found else "incus-admin"
-    except (ImportError, OSError, KeyError):
-        return "incus-admin"
-
-
-def _mode(path: str) -> int:
-    try:
-        return os.stat(path).st_mode
-    except OSError:
-        return stat.S_IFSOCK  # it has just gone
-
-
-def _lower(error: BaseException | None) -> BaseException | None:
-    """The error of the system below one of the HTTP library, whose text may hold the URL and a secret in its query."""
-    while error is not None and type(error).__module__.partition(".")[0] == "aiohttp":
-        error = error.__cause__
-    return error
-
-
-async def _redirected(
+async def _refuse_redirect(
     session: aiohttp.ClientSession, context: Any, redirect: aiohttp.TraceRequestRedirectParams
 ) -> None:
-    """Ends a websocket's handshake, which the library would carry on elsewhere, with its secret."""
+    """End a websocket's handshake, which the library would continue elsewhere, with its secret."""
     redirect.response.close()
     raise ValueError(f"it redirects to {redirect.response.headers.get('Location')}")
-
-
-def _shown(request: str) -> str:
-    """A request for messages: of its query, which may hold a secret, only the project."""
-    project = wire.parameter(request, "project")
-    return request.partition("?")[0] + (f" (project {project})" if project else "")

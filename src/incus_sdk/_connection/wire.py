@@ -1,6 +1,6 @@
-"""The wire format, as pure functions: paths and quoting, queries, bodies, the answer's envelope, ETags, merging.
+"""The wire format as pure functions: paths and quoting, queries, bodies, the answer's envelope, ETags, merging.
 
-Knows nothing of sockets or of the HTTP library. URLs are built here and nowhere else.
+It does not know sockets or the HTTP library. URLs are built here and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,35 +16,35 @@ from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
 
-_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNSENDABLE = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_UNSAFE_IN_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
 
 Query = Mapping[str, str | int | bool | None]
 
 
 def path(*segments: str) -> str:
-    """``/1.0/...`` of the segments, each quoted whole, so that no name can reach another object than its own."""
-    return "/".join(["/1.0", *map(_quoted, segments)])
+    """``/1.0/...`` of the segments, each quoted whole, so that a name can only reach its own object."""
+    return "/".join(["/1.0", *map(_quote, segments)])
 
 
-def _quoted(segment: str) -> str:
+def _quote(segment: str) -> str:
     if not isinstance(segment, str):
         raise IncusInputError(f"a name must be a str, not {type(segment).__name__}: {segment!r}")
     if segment in ("", ".", ".."):
-        raise IncusInputError(f"{segment!r} is no name: it would address another object than the one meant")
+        raise IncusInputError(f"{segment!r} is not a name: it would address another object")
     try:
         return quote(segment, safe="")
     except UnicodeEncodeError:
-        raise IncusInputError(f"{segment!r} is no name: it cannot be written in UTF-8") from None
+        raise IncusInputError(f"{segment!r} is not a name: it cannot be written in UTF-8") from None
 
 
 def names(url: str) -> list[str]:
-    """The unquoted path segments after ``/1.0`` of a URL that the server sent; its query and fragment are cut off."""
+    """The unquoted path segments after ``/1.0`` of a URL from the server, without its query and fragment."""
     return [unquote(segment) for segment in urlsplit(url).path.split("/")[2:]]
 
 
 def target(url_path: str, query: Query | None = None) -> str:
-    """A path with its query; parameters that are None are left out, booleans are written as the server reads them."""
+    """A path with its query, without parameters that are None; booleans are written as the server reads them."""
     pairs = [
         (key, str(value).lower() if isinstance(value, bool) else value)
         for key, value in (query or {}).items()
@@ -53,7 +53,7 @@ def target(url_path: str, query: Query | None = None) -> str:
     if not pairs:
         return url_path
     try:
-        # A file in an instance may have a name that is no UTF-8: Python holds it so, and the server takes any byte.
+        # File names in an instance can be other than UTF-8: Python has them as surrogates, the server takes any byte.
         query_string = urlencode(pairs, errors="surrogateescape")
     except UnicodeEncodeError as error:
         raise IncusInputError(f"the query cannot be written in UTF-8: {error}") from None
@@ -61,28 +61,26 @@ def target(url_path: str, query: Query | None = None) -> str:
 
 
 def encode(body: Any) -> bytes:
-    """A body as JSON; records and any other mapping or sequence are taken as the JSON they stand for."""
+    """A body as JSON, in which records, other mappings and sequences are objects and arrays."""
     try:
-        return json.dumps(body, default=_plain, allow_nan=False, ensure_ascii=False).encode()
+        return json.dumps(body, default=_to_plain, allow_nan=False, ensure_ascii=False).encode()
     except (TypeError, ValueError, RecursionError) as error:
         raise IncusInputError(f"the body cannot be written as JSON: {error}") from None
 
 
-def _plain(value: Any) -> Any:
+def _to_plain(value: Any) -> Any:
     if isinstance(value, datetime):
         return value.astimezone().isoformat()
     if isinstance(value, Mapping):
         return dict(value)
     if isinstance(value, Sequence) and not isinstance(value, bytes | bytearray | memoryview):
         return list(value)
-    raise TypeError(f"{type(value).__name__} has no JSON form")
+    raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
 @dataclass(frozen=True)
 class Answer:
-    """What the server answered to one request: ``type`` is ``sync`` or ``async``, or ``raw`` where it is no
-    envelope.
-    """
+    """The server's answer to one request: ``type`` is ``sync`` or ``async``, or ``raw`` without an envelope."""
 
     type: str
     body: Any
@@ -101,25 +99,27 @@ class Answer:
 
 
 def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -> Answer:
-    """The answer to ``request``, or the exception it stands for: the one place where that is decided.
+    """The answer to ``request``, or its exception: the one place where that is decided.
 
-    What counts is the body's ``type``, since servers send errors under HTTP 200 too.
+    The body's ``type`` decides, since servers send errors under HTTP 200 too.
     """
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
-    if kind == "application/json" and request.startswith("HEAD "):  # whose body stays behind
+    if kind == "application/json" and request.startswith("HEAD "):  # the answer to it has no body
         if status >= 400:
             raise BY_STATUS.get(status, IncusAPIError)(f"{request}: HTTP {status}", status_code=status)
         return Answer("raw", b"", status, headers)
     if kind != "application/json":
         if status >= 400:
-            raise _foreign(status, body, request)
+            raise _foreign_error(status, body, request)
         if not 200 <= status < 300 or kind == "text/html":
-            raise IncusConnectionError(f"{request}: this is no Incus server: it answered HTTP {status} with {kind!r}")
+            raise IncusConnectionError(
+                f"{request}: this is not an Incus server: it answered HTTP {status} with {kind!r}"
+            )
         return Answer("raw", body, status, headers)
     try:
         envelope = json.loads(body)
     except (ValueError, RecursionError) as error:
-        raise IncusConnectionError(f"{request}: the answer is cut off or no JSON ({error})", cause=error) from error
+        raise IncusConnectionError(f"{request}: the answer is cut off or not JSON ({error})", cause=error) from error
     match envelope:
         case {"type": "error"}:
             code = envelope.get("error_code")
@@ -130,22 +130,23 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(type_, envelope, status, headers)
         case _ if status >= 400:
-            raise _foreign(status, body, request)
+            raise _foreign_error(status, body, request)
         case _:
-            raise IncusConnectionError(f"{request}: this is no Incus server: its answer has no Incus envelope")
+            raise IncusConnectionError(f"{request}: this is not an Incus server: its answer has no Incus envelope")
 
 
-def _foreign(status: int, body: bytes, request: str) -> IncusAPIError:
-    """The error for an HTTP status without the envelope: not of a kind such as "not found", as Incus did not say so."""
+def _foreign_error(status: int, body: bytes, request: str) -> IncusAPIError:
+    """The error for an HTTP status without an envelope, never "not found" and the like: Incus did not say so."""
     text = body[:500].decode(errors="replace").strip()
     return IncusAPIError(
-        f"{request}: HTTP {status} in no form of Incus, but as of a proxy or of another server: {text or 'no text'}",
+        f"{request}: HTTP {status}, not an answer of Incus; a proxy or another server may have sent it: "
+        f"{text or 'no text'}",
         status_code=status,
     )
 
 
 def merge_patch(document: Any, patch: Any) -> Any:
-    """``patch`` applied to ``document`` as a JSON merge patch (RFC 7396): None removes its key. Neither is changed."""
+    """A copy of ``document`` with a JSON merge patch (RFC 7396) applied: None removes its key."""
     if not isinstance(patch, Mapping):
         return patch
     merged = dict(document) if isinstance(document, Mapping) else {}
@@ -158,16 +159,16 @@ def merge_patch(document: Any, patch: Any) -> Any:
 
 
 def config_strings(config: Any, where: str = "config") -> dict[str, str | None]:
-    """A configuration with its values as the strings that servers of every version take; None stays None.
+    """A configuration with its values as strings, which servers of every version take; None stays None.
 
-    Raises `IncusInputError` for what has no such form, instead of letting ``str()`` make something of it.
+    Raises `IncusInputError` for a value without an obvious string form, such as a float or a list.
     """
     if not isinstance(config, Mapping):
         raise IncusInputError(f"{where} must be a mapping, not {type(config).__name__}")
     strings: dict[str, str | None] = {}
     for key, value in config.items():
         if not isinstance(key, str) or not key:
-            raise IncusInputError(f"{where} has a key that is no name: {key!r}")
+            raise IncusInputError(f"{where} has an invalid key: {key!r}")
         match value:
             case None | str():
                 strings[key] = value
@@ -181,7 +182,7 @@ def config_strings(config: Any, where: str = "config") -> dict[str, str | None]:
 
 
 def texts(values: Any, where: str) -> list[str]:
-    """A list of str as callers write it, or `IncusInputError`, also for one str in the place of a list."""
+    """Any iterable of str as a list; raises `IncusInputError` for anything else, and for a single str."""
     if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
         found: list[Any] = list(values)
         if all(isinstance(value, str) for value in found):
@@ -190,24 +191,24 @@ def texts(values: Any, where: str) -> list[str]:
 
 
 def parameter(url: str, name: str) -> str | None:
-    """One query parameter of a URL that the server sent."""
+    """One query parameter of a URL."""
     return next((value for key, value in parse_qsl(urlsplit(url).query) if key == name), None)
 
 
-def token(made: Mapping[str, Any], **named: str) -> str:
-    """The token that an operation of class ``token`` made, in the form that the ``incus`` command prints and takes."""
+def token(metadata: Mapping[str, Any], **names: str) -> str:
+    """The token of an operation of class ``token``, from its metadata, in the form of the ``incus`` command."""
     fields = {
-        **named,
-        "fingerprint": made["fingerprint"],
-        "addresses": made["addresses"],
-        "secret": made["secret"],
-        "expires_at": made.get("expiresAt", "0001-01-01T00:00:00Z"),
+        **names,
+        "fingerprint": metadata["fingerprint"],
+        "addresses": metadata["addresses"],
+        "secret": metadata["secret"],
+        "expires_at": metadata.get("expiresAt", "0001-01-01T00:00:00Z"),
     }
     return base64.b64encode(json.dumps(fields).encode()).decode()
 
 
 def read_token(text: str) -> dict[str, Any]:
-    """What a trust token says, or `IncusInputError`, without the token, which is a secret."""
+    """The fields of a trust token; the `IncusInputError` for another text does not show it, as it can be a secret."""
     try:
         fields = json.loads(base64.b64decode("".join(text.split()), validate=True))
     except (AttributeError, RecursionError, ValueError):
@@ -216,11 +217,11 @@ def read_token(text: str) -> dict[str, Any]:
         case {"client_name": str(), "fingerprint": str(), "addresses": [str(), *_], "secret": str()}:
             return dict(fields)
         case _:
-            raise IncusInputError("this is no trust token: `incus config trust add NAME` prints one, on the server")
+            raise IncusInputError("this is not a trust token: `incus config trust add NAME` prints one, on the server")
 
 
-def checked(url_path: str) -> str:
-    """A path that a caller quoted, or `IncusInputError` for one that could not be sent as it is."""
+def require_quoted(url_path: str) -> str:
+    """A path that a caller quoted; raises `IncusInputError` for one that cannot be sent unchanged."""
     if not isinstance(url_path, str) or not url_path.startswith("/") or not url_path.isascii():
         raise IncusInputError(f"a path must start with / and have its names quoted: {url_path!r}")
     if any(character <= " " or character in '#"<>\\^`{|}\x7f' for character in url_path):
@@ -228,9 +229,9 @@ def checked(url_path: str) -> str:
     return url_path
 
 
-def sendable(headers: Mapping[str, str] | None) -> dict[str, str]:
-    """Headers, or `IncusInputError` for one that would not arrive as it is, or as two."""
+def require_sendable(headers: Mapping[str, str] | None) -> dict[str, str]:
+    """Headers; raises `IncusInputError` for one that would arrive changed, or as two."""
     for name, value in (headers or {}).items():
-        if not _TOKEN.fullmatch(name) or not isinstance(value, str) or _UNSENDABLE.search(value):
-            raise IncusInputError(f"the header {name!r} cannot be sent: line breaks, say, have no place in one")
+        if not _HEADER_NAME.fullmatch(name) or not isinstance(value, str) or _UNSAFE_IN_HEADER.search(value):
+            raise IncusInputError(f"the header {name!r} cannot be sent: it must be text without control characters")
     return dict(headers or {})

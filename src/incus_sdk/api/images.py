@@ -19,7 +19,7 @@ from .._atomic import atomic_file
 from .._concurrency import attempts, shielded
 from .._connection import wire
 from .._connection.config import ClientConfig, Remote
-from .._connection.dial import make_transport
+from .._connection.connecting import make_transport
 from .._connection.scope import Scope, Scoped, scope_of
 from .._connection.transport import Endpoint, Stream
 from .._content import Content, checked_content, iter_content, read_form, size_of, with_progress, write_form

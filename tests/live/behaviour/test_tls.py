@@ -13,7 +13,7 @@ import pytest
 
 from incus_sdk import (
     Client,
-    IncusConnectionError,
+    IncusCertificateError,
     IncusError,
     IncusPermissionError,
     Instance,
@@ -65,7 +65,7 @@ async def test_a_client_that_is_not_trusted_is_told_so_and_what_to_do(
 async def test_the_certificate_of_another_daemon_is_not_taken(daemon: Daemon, clean: None) -> None:
     async with Daemon(image=False) as second, daemon.client("https") as right:
         assert (await right.get_server_info()).environment.server_name
-        with pytest.raises(IncusConnectionError, match=r"did not prove who it is.*server_cert="):
+        with pytest.raises(IncusCertificateError, match=r"did not prove who it is.*server_cert="):
             await connected(daemon.url, cert=daemon.client_cert, server_cert=second.certificate)
         async with Client(second.url, cert=daemon.client_cert, server_cert=second.certificate.read_text()) as stranger:
             assert (await stranger.get_server_info()).auth == "untrusted"

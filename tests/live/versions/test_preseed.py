@@ -188,8 +188,8 @@ async def test_who_is_trusted(empty: Daemon, sent: list[str]) -> None:
     [
         ({"storage": []}, r"there is no \['storage'\], but .*'storage_pools'"),
         ({"profiles": [{"name": "x", "device": {}}]}, r"profiles: there is no \['device'\]"),
-        ({"networks": [{"type": "bridge"}]}, "is no name"),
-        ({"storage_volumes": [{"name": "x"}]}, "is no name"),
+        ({"networks": [{"type": "bridge"}]}, "is not a name"),
+        ({"storage_volumes": [{"name": "x"}]}, "is not a name"),
         ({"profiles": {"name": "x"}}, "profiles must be a list"),
         ({"profiles": ["x"]}, "profiles: expected a mapping"),
         ({"config": {"a": 1.5}}, "must be a str"),
@@ -198,7 +198,7 @@ async def test_who_is_trusted(empty: Daemon, sent: list[str]) -> None:
         ({"cluster": {"cluster_token": "x"}, "config": {"user.a": "b"}}, r"not with \['config', 'projects'\]"),
         ({"cluster": {"enabled": True, "cluster_certificate_path": "/nowhere"}}, "cannot be read"),
         ({"certificates": [{"token": True}]}, "token"),
-        ({"certificates": [{"name": "x"}]}, "must be one in PEM"),
+        ({"certificates": [{"name": "x"}]}, "must be PEM text"),
     ],
 )
 async def test_what_is_wrong_is_said_before_anything_is_sent(

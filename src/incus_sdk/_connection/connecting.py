@@ -1,15 +1,19 @@
-"""The way to a server: from what a user says, or the configuration of the ``incus`` command, to connections."""
+"""From what a user gives, or the configuration of the ``incus`` command has, to a transport."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
 from .config import Remote
-from .transport import Endpoint, Transport
+from .endpoint import Endpoint
+from .transport import Transport
+
+if TYPE_CHECKING:
+    import ssl
 
 _FINGERPRINT = re.compile(r"[0-9a-fA-F]{64}")
 
@@ -26,17 +30,10 @@ def make_transport(
     token: str | Callable[[], str] | None = None,
     login: Callable[[str, str], object] | None = None,
 ) -> Transport:
-    """Connections to a remote, none of them open yet; parameters as of `Client`, before what the remote has."""
-    parsed, *others = map(Endpoint.parse, remote.addresses)
-    local, by_oidc = parsed.socket is not None, False
-    if local and (cert is not None or server_cert is not None):
-        raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")
-    if cert is not None and not (
-        isinstance(cert, tuple | list) and len(cert) == 2 and all(isinstance(file, str | os.PathLike) for file in cert)
-    ):
-        raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
-    if server_cert is not None and not isinstance(server_cert, str | os.PathLike):
-        raise IncusInputError("server_cert must be a certificate in PEM, or the path of one")
+    """A transport to a remote; the parameters are those of `Client`, and override what the remote has."""
+    endpoint, *others = map(Endpoint.parse, remote.addresses)
+    local, by_oidc = endpoint.socket is not None, False
+    _check_certificates(cert, server_cert, local)
     if not local:
         server_cert = remote.server_cert if server_cert is None else server_cert
         ca = remote.ca if ca is None else ca
@@ -47,15 +44,15 @@ def make_transport(
                 f"the remote {remote.name} needs a client certificate, and there is none: Client.join makes one"
             )
 
-    def tls(pinned: str | os.PathLike[str] | None = server_cert) -> Any:
+    def tls(pinned: str | os.PathLike[str] | None = server_cert) -> ssl.SSLContext:
         from .tls import context
 
         return context(cert, verify, pinned, ca, password)
 
-    def pin(shown: bytes) -> Any:
-        from .tls import pinned
+    def pin(certificate: bytes) -> ssl.SSLContext:
+        from .tls import check_fingerprint
 
-        return tls(pinned(shown, str(server_cert)))
+        return tls(check_fingerprint(certificate, str(server_cert)))
 
     def bearer() -> str | None:
         return None if token is None else f"Bearer {token() if callable(token) else token}"
@@ -68,7 +65,7 @@ def make_transport(
         oidc = OIDC(remote.tokens, login)
         authorization, renew = oidc.authorization, oidc.renew
     return Transport(
-        parsed,
+        endpoint,
         tls,
         timeout,
         others=others,
@@ -76,3 +73,14 @@ def make_transport(
         authorization=authorization,
         renew=renew,
     )
+
+
+def _check_certificates(cert: object, server_cert: object, local: bool) -> None:
+    if local and (cert is not None or server_cert is not None):
+        raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")
+    if cert is not None and not (
+        isinstance(cert, tuple | list) and len(cert) == 2 and all(isinstance(file, str | os.PathLike) for file in cert)
+    ):
+        raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
+    if server_cert is not None and not isinstance(server_cert, str | os.PathLike):
+        raise IncusInputError("server_cert must be a certificate in PEM, its path, or its fingerprint")
