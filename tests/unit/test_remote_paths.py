@@ -101,11 +101,11 @@ def test_a_mode_that_is_none_is_refused(call: Callable[[RemotePath], object]) ->
 
 
 async def duplicate(source: Path, target: Path, **options: object) -> Transfer:
-    def wanted(found: FileStat) -> FileStat:
+    def adjust(found: FileStat) -> FileStat:
         return found
 
     target.mkdir(exist_ok=True)
-    how = Options(**{"wanted": wanted, "skip_equal": False, "progress": None, "limit": 4, **options})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    how = Options(**{"adjust": adjust, "skip_equal": False, "progress": None, "limit": 4, **options})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with LocalTree(str(source), directory=True) as ours, LocalTree(str(target), directory=True) as theirs:
         return await copy(ours, file_stat(os.stat(source)), theirs, how)
 
