@@ -16,13 +16,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar, get_args
 
+from ._background import operate
 from ._concurrency import shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
 from .exceptions import IncusAPIError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
-from .operations import OnProgress, Operation, operate
+from .operations import OnProgress, Operation
 
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]

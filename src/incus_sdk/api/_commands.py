@@ -9,10 +9,11 @@ from contextlib import asynccontextmanager
 from typing import Any, Literal, overload
 
 from .._connection import wire
-from ..exceptions import IncusInputError, IncusOperationError, IncusTimeoutError, ProcessError
+from .._run import checked_input, run
+from ..exceptions import IncusInputError, IncusTimeoutError, ProcessError
 from ..models.base import Json
 from ..operations import Operation
-from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
+from ..process import Console, Input, Process, ProcessResult
 from .base import Resource
 from .logs import ExecOutputAPI, LogsAPI
 
@@ -44,7 +45,7 @@ class CommandVerbs(Resource):
             )
         optional = {"width": width, "height": height, "user": user, "group": group, "cwd": cwd}
         body = {
-            "command": list(checked_command(command)),
+            "command": list(wire.command(command)),
             "environment": wire.config_strings(environment or {}, "environment"),
             "wait-for-websocket": wait_for_websocket,
             "record-output": record_output,
@@ -54,11 +55,7 @@ class CommandVerbs(Resource):
         operation = await self._operate("POST", "exec", body=body, wait=False)
         if not wait:
             return operation
-        try:
-            await operation.wait()
-        except IncusOperationError as error:
-            if (error.response.get("metadata") or {}).get("return") not in NOT_RUN:
-                raise
+        await operation._wait_for_command()
         if record_output:
             await self._take_output(operation.metadata)
         return operation

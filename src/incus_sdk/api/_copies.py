@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from .. import models
+from .._background import create_or_undo
 from .._concurrency import attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
 from .._migration import Mode, Side, Undo, migrate, same_server
 from ..exceptions import IncusInputError
 from ..models.base import Json
-from ..operations import OnProgress, create_or_undo
+from ..operations import OnProgress
 from ._bodies import to_body
 from .base import Resource, Writable
 

@@ -16,6 +16,7 @@ from urllib.parse import urlencode
 
 from .. import models
 from .._atomic import atomic_file
+from .._background import create_or_undo, pending_operation
 from .._concurrency import attempts, shielded
 from .._connection import wire
 from .._connection.config import ClientConfig, Remote
@@ -26,7 +27,7 @@ from .._content import Content, checked_content, iter_content, read_form, size_o
 from .._migration import Mode, addresses_of, in_turn, same_server
 from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..operations import OnProgress, Operation, create_or_undo, pending_operation
+from ..operations import OnProgress, Operation
 from ._bodies import to_body
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 

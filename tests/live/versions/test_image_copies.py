@@ -22,7 +22,7 @@ from incus_sdk import (
     IncusNotFoundError,
     IncusOperationError,
     Progress,
-    operations,
+    _background,
 )
 from incus_sdk.api import images
 from incus_sdk.api.images import ImageUploadOptions
@@ -186,7 +186,7 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
 
     @contextlib.asynccontextmanager
     async def slowly(*arguments: Any) -> AsyncGenerator[Any]:
-        async with operations.pending_operation(*arguments) as operation:
+        async with _background.pending_operation(*arguments) as operation:
             yield operation
             made.set()
             await asyncio.sleep(60)
