@@ -45,7 +45,11 @@ class Side:
     body: Json
 
     async def begin(self, **more: Any) -> Operation:
-        """Begin it. ``more``: fields to add to the body; a mapping is merged into the present one."""
+        """Begin this half.
+
+        Args:
+            **more: Fields to add to the body; a mapping is merged into the present one.
+        """
         body = dict(self.body)
         for key, value in more.items():
             body[key] = {**body.get(key, {}), **value} if isinstance(value, Mapping) else value

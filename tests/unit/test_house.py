@@ -34,8 +34,8 @@ FLOORS = (
     {"operations"},
     {"events", "files"},
     {"_connection"},
-    {"filters", "models", "_atomic"},
-    {"exceptions", "_concurrency", "_deprecation"},
+    {"filters", "_atomic"},
+    {"exceptions", "_concurrency", "_deprecation", "models"},
 )
 ALONE = {"models", "exceptions"}
 
