@@ -168,7 +168,7 @@ class ProcessInput:
         return True
 
     def write_eof(self) -> None:
-        """End stdin after what is queued; on a terminal, this types Ctrl-D."""
+        """End stdin after all queued bytes; on a terminal, this types Ctrl-D."""
         self._eof = True
         self._wakeup.set()
 
@@ -413,7 +413,7 @@ class Process(_LiveOperation):
         return task.result() if task and task.done() and not task.cancelled() and not task.exception() else None
 
     async def wait(self) -> int:
-        """Wait until the command has ended; its output must be read meanwhile, or it may not end.
+        """Wait until the command has ended; a command that writes much ends only if its output is read.
 
         Returns:
             The exit code: see `ProcessResult.returncode`.
@@ -524,7 +524,9 @@ class Process(_LiveOperation):
 
 
 class Console(_LiveOperation):
-    """The console of an instance, from `Instance.console`: ``stdin`` writes, ``stdout`` reads; leaving detaches.
+    """The console of an instance, from `Instance.console`.
+
+    ``stdin`` writes, ``stdout`` reads; leaving the block detaches.
 
     Args:
         scope: The connection to the server.
@@ -572,8 +574,8 @@ async def run(
     Args:
         process: The process, not opened yet.
         input: Its stdin.
-        timeout: Seconds it may run; then it is sent SIGTERM. None for no limit.
-        max_output: Bytes that stdout and stderr may each have; more kill it. None for no limit.
+        timeout: Seconds until it is sent SIGTERM; None for no limit.
+        max_output: Bytes of stdout, and of stderr; a command that writes more is killed. None for no limit.
         encoding: The encoding of a str input.
         grace: Seconds to end after SIGTERM; then it is sent SIGKILL.
 
@@ -611,7 +613,7 @@ async def run(
 
 
 class _OutputLimitError(Exception):
-    """A command wrote more than it may."""
+    """A command wrote more than its limit."""
 
 
 async def _communicate(
@@ -677,7 +679,7 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
             async for piece in input:
                 yield piece
         case _:
-            # Not `in_thread`: a read from a pipe or terminal may never end, and the command must not wait for it.
+            # Not `in_thread`: reading a pipe or terminal can take forever, and the caller must not wait for it.
             while piece := await asyncio.to_thread(input.read, _PIECE):
                 yield piece if isinstance(piece, bytes) else piece.encode(encoding)
 
