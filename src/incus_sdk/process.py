@@ -162,7 +162,7 @@ class ProcessInput:
         return True
 
     def write_eof(self) -> None:
-        """End stdin after what is queued; on a terminal, this types Ctrl-D."""
+        """End stdin after all queued bytes; on a terminal, this types Ctrl-D."""
         self._eof = True
         self._wakeup.set()
 
@@ -407,7 +407,7 @@ class Process(_LiveOperation):
         return task.result() if task and task.done() and not task.cancelled() and not task.exception() else None
 
     async def wait(self) -> int:
-        """Wait until the command has ended; its output must be read meanwhile, or it may not end.
+        """Wait until the command has ended; a command that writes much ends only if its output is read.
 
         Returns:
             The exit code: see `ProcessResult.returncode`.
@@ -514,7 +514,9 @@ class Process(_LiveOperation):
 
 
 class Console(_LiveOperation):
-    """The console of an instance, from `Instance.console`: ``stdin`` writes, ``stdout`` reads; leaving detaches.
+    """The console of an instance, from `Instance.console`.
+
+    ``stdin`` writes, ``stdout`` reads; leaving the block detaches.
 
     Args:
         scope: The connection to the server.
