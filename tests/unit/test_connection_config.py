@@ -336,6 +336,14 @@ def test_the_proxy_is_the_one_of_the_environment(
     assert proxy_for(Endpoint.parse(endpoint)) == proxy
 
 
+@pytest.mark.parametrize("proxy", ["socks5://p:1080", "http://:3128", "https://"])
+def test_a_proxy_that_cannot_be_used_is_refused(monkeypatch: pytest.MonkeyPatch, proxy: str) -> None:
+    monkeypatch.setenv("https_proxy", proxy)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with pytest.raises(IncusInputError, match="https_proxy must be http"):
+        proxy_for(Endpoint.parse("https://incus.example"))
+
+
 # OpenID Connect.
 
 ISSUER = "https://login.example"

@@ -114,7 +114,7 @@ def redacted(request: str) -> str:
 
 
 def socket_group(path: str) -> str:
-    """The group whose members may use a socket; where it is unknown or root's, the one that packages make."""
+    """The group whose members can use a socket; where it is unknown or root's, the one that packages make."""
     try:
         import grp
 

@@ -23,7 +23,7 @@ from ..exceptions import IncusAuthenticationError, IncusConnectionError
 from .config import write
 
 Login = Callable[[str, str], object]
-"""Shows the user a URL, and the code to confirm there; may be a coroutine."""
+"""Shows the user a URL, and the code to confirm there; can be a coroutine function."""
 
 _ANSWER_SECONDS = 30
 

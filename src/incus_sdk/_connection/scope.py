@@ -47,7 +47,7 @@ class Scope:
     ) -> wire.Answer:
         """Send a request; ``body`` is bytes, an async iterable of bytes, or anything else as JSON.
 
-        With ``wait`` the answer may take any time. Raises `IncusAPIError` and its subclasses, `IncusConnectionError`,
+        ``wait`` sets no time limit for the answer. Raises `IncusAPIError` and its subclasses, `IncusConnectionError`,
         and `IncusTimeoutError`.
         """
         target = self._target(path, query)

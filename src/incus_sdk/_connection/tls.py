@@ -221,5 +221,5 @@ def fingerprint(certificate: str) -> str:
 def _read(file: str | os.PathLike[str], parameter: str) -> str:
     try:
         return Path(file).read_text()
-    except (OSError, ValueError) as error:  # no text, or no path
+    except (OSError, ValueError) as error:  # not text, or not a path
         raise IncusInputError(f"{parameter}: {file} cannot be read: {error}") from None

@@ -37,7 +37,7 @@ CHUNK = 256 * 1024
 
 _T = TypeVar("_T")
 
-_ADDRESS_SECONDS = 10.0  # that one of several addresses may take
+_ADDRESS_SECONDS = 10.0  # for each of several addresses
 _CLOSE_SECONDS = 1.0  # for the other side to answer that a websocket is being closed
 _KEEPALIVE_SECONDS = 15.0  # the daemon closes an idle unix connection after 30
 _MAX_ATTACHING = 16  # commands whose websockets are being opened at a time
@@ -99,7 +99,7 @@ class Transport:
     ) -> None:
         self.endpoint = endpoint
         self.pinned_certificate: bytes | None = None  # the server's (DER), once `pin` has accepted it
-        # Commands whose websockets are being opened: the server gives each five seconds, which more would not keep.
+        # The server gives each command five seconds to have its websockets opened, so only some do that at a time.
         self.attaching = asyncio.Semaphore(_MAX_ATTACHING)
         self._endpoints = (endpoint, *others)
         self._make_tls = tls
@@ -116,7 +116,7 @@ class Transport:
     async def request(
         self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
     ) -> Response:
-        """Send a request and read its whole answer, which with ``wait`` may take any time."""
+        """Send a request and read its whole answer; ``wait`` sets no time limit for it."""
         async with self.stream(method, target, body=body, headers=headers, wait=wait) as stream:
             return Response(stream.status, stream.headers, await stream.read())
 
@@ -124,7 +124,7 @@ class Transport:
     async def stream(
         self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
     ) -> AsyncGenerator[Stream]:
-        """Send a request and read its answer piece by piece; a streamed upload may take any time too."""
+        """Send a request and read its answer piece by piece; ``wait`` and a streamed upload set no time limit."""
         used = self._current_authorization()
         async with self._stream(method, target, body, headers, wait) as stream:
             repeatable = isinstance(body, bytes | None)  # a streamed body is gone
@@ -217,7 +217,7 @@ class Transport:
             await leave.aclose()
 
     async def _send_with_retry(self, send: Callable[[], Awaitable[_T]], repeatable: bool) -> _T:
-        """Retry once if a pooled connection had just been closed, for requests that may be repeated."""
+        """Retry once if a pooled connection had just been closed, for requests that can be repeated."""
         import aiohttp
 
         try:
@@ -360,7 +360,7 @@ class Transport:
             else:
                 connector = aiohttp.TCPConnector(ssl=self._tls_context(), limit=0, keepalive_timeout=_KEEPALIVE_SECONDS)
             self._session = self._new_session(connector)
-            self._session._retry_connection = False  # `_send_with_retry` knows what may be sent twice
+            self._session._retry_connection = False  # `_send_with_retry` knows what can be sent twice
         return self._session
 
     def _new_session(self, connector: aiohttp.BaseConnector | None, **options: Any) -> aiohttp.ClientSession:
