@@ -96,7 +96,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
     and `sftp`, ``file_storage_volume`` for the single calls).
     """
 
-    FILES = "file_storage_volume"
+    FILES_EXTENSION = "file_storage_volume"
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:

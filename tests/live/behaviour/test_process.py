@@ -552,5 +552,5 @@ async def test_the_console_log_is_read_and_cleared(talker: Instance) -> None:
 
 
 async def test_a_vga_console_is_refused_with_the_reason(box: Instance) -> None:
-    with pytest.raises(IncusInputError, match="virtual machines alone"):
+    with pytest.raises(IncusInputError, match="SPICE"):
         box.console(type="vga")
