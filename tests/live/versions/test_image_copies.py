@@ -24,7 +24,7 @@ from incus_sdk import (
     Progress,
     _background,
 )
-from incus_sdk.api import images
+from incus_sdk.api import _image_copies
 from incus_sdk.api.images import ImageUploadOptions
 from incus_sdk.testing import Daemon
 from tests.live.inside import reaching
@@ -191,7 +191,7 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
             made.set()
             await asyncio.sleep(60)
 
-    monkeypatch.setattr(images, "pending_operation", slowly)
+    monkeypatch.setattr(_image_copies, "pending_operation", slowly)
     here, there = (side.client for side in way)
     image = await here.images.create(unified(name), wait=True)
     copying = asyncio.create_task(image.copy(there, mode=mode, addresses=reachable(mode, way)))
