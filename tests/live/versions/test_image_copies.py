@@ -204,9 +204,9 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
     await image.delete(wait=True)
 
 
-async def test_a_relay_of_250_mib_takes_flat_memory(way: tuple[Side, Side], name: str) -> None:
+async def test_a_relay_of_100_mib_takes_flat_memory(way: tuple[Side, Side], name: str) -> None:
     here, there = (side.client for side in way)
-    size = 250 * MB
+    size = 100 * MB
 
     async def content() -> AsyncIterator[bytes]:
         yield unified(name)
