@@ -106,8 +106,9 @@ def surface() -> list[str]:
         if first.get(id(value), path) != path:
             lines.append(f"{path} = {first[id(value)]}")
         elif inspect.isclass(value):
-            own = "__init__" in vars(value) and not typing.is_typeddict(value)
-            lines.append(path + (signature(value, False) if own else ""))
+            # Objects of other classes come from methods.
+            constructed = "\nArgs:" in (inspect.getdoc(value) or "") and "Args:" in (vars(value)["__doc__"] or "")
+            lines.append(path + (signature(value, False) if constructed else ""))
             lines += [path + member for member in members(value)]
         elif inspect.isfunction(value):
             lines.append(path + signature(value, False))

@@ -6,25 +6,41 @@ Knows nothing of Incus; imports nothing else of this package.
 from __future__ import annotations
 
 import asyncio
+import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def attempts(count: int, pause: float, *, longest: float = 30.0, jitter: bool = False) -> AsyncIterator[bool]:
-    """Number the attempts of a retry: yields whether each is the last, and sleeps before each but the first.
+class Attempts:
+    """The attempts of a retry: ``async for last in Attempts(5, 0.1)`` sleeps before each attempt but the first.
 
     The pauses begin with ``pause`` seconds and double up to ``longest``. With ``jitter`` each is a random part of that,
-    so that several writers who retry at once do not keep meeting each other.
+    so that several writers who retry at once do not keep meeting each other. ``count`` None is without end.
     """
-    for number in range(count):
-        if number:
-            await asyncio.sleep(random.uniform(0, pause) if jitter else pause)
-            pause = min(2 * pause, longest)
-        yield number == count - 1
+
+    def __init__(self, count: int | None, pause: float, *, longest: float = 30.0, jitter: bool = False) -> None:
+        self._left = math.inf if count is None else count
+        self._first = True
+        self._pause = pause
+        self._longest = longest
+        self._jitter = jitter
+
+    def __aiter__(self) -> Attempts:
+        return self
+
+    async def __anext__(self) -> bool:
+        if self._left == 0:
+            raise StopAsyncIteration
+        if not self._first:
+            await asyncio.sleep(random.uniform(0, self._pause) if self._jitter else self._pause)
+            self._pause = min(2 * self._pause, self._longest)
+        self._first = False
+        self._left -= 1
+        return self._left == 0
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:

@@ -5,21 +5,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from . import models
-from ._concurrency import attempts
+from ._concurrency import Attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
 from .exceptions import IncusAPIError, IncusConnectionError, IncusInputError
 from .models.base import Json, Record
 
-TYPES = ("lifecycle", "logging", "network-acl", "operation")
+_TYPES = ("lifecycle", "logging", "network-acl", "operation")
 
 _IDLE = 30.0  # seconds; the server pings every 10
 _QUEUE = 1000  # events held for a slow reader; then the server has to wait, until it drops the connection
@@ -102,7 +101,7 @@ class EventStream:
 
     Args:
         scope: The connection.
-        types: Any of `TYPES`; None for all that the client can see.
+        types: Any of `_TYPES`; None for all that the client can see.
         all_projects: Events of all projects, instead of the connection's.
 
     Raises:
@@ -114,8 +113,8 @@ class EventStream:
 
     def __init__(self, scope: Scope, types: Iterable[str] | None = None, all_projects: bool = False) -> None:
         chosen = None if types is None else wire.texts(types, "types")
-        if chosen == [] or any(type not in TYPES for type in chosen or ()):
-            raise IncusInputError(f"unknown event types: {chosen}; the types are {', '.join(TYPES)}")
+        if chosen == [] or any(type not in _TYPES for type in chosen or ()):
+            raise IncusInputError(f"unknown event types: {chosen}; the types are {', '.join(_TYPES)}")
         self._scope = scope
         self._query = {"type": ",".join(chosen) if chosen else None, "all-projects": all_projects or None}
         self._queue: asyncio.Queue[models.Event | Gap | Exception | None] = asyncio.Queue(_QUEUE)
@@ -187,7 +186,7 @@ class EventStream:
         return "the connection was lost"
 
     async def _reconnect(self) -> WebSocket:
-        async for _ in attempts(sys.maxsize, 0.1, longest=5.0):
+        async for _ in Attempts(None, 0.1, longest=5.0):
             try:
                 return await self._connect()
             except (IncusConnectionError, TimeoutError):

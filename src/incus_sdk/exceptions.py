@@ -166,7 +166,7 @@ class IncusOperationLostError(IncusOperationError):
     """
 
 
-BY_STATUS: dict[int, type[IncusAPIError]] = {
+_BY_STATUS: dict[int, type[IncusAPIError]] = {
     401: IncusAuthenticationError,
     403: IncusPermissionError,
     404: IncusNotFoundError,

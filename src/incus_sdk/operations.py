@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Self
 
 from . import models
-from ._concurrency import attempts
+from ._concurrency import Attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -248,7 +248,7 @@ class Operation(models.Operation):
         Servers up to 6.0.4 answer the wait for a failed operation with an error, and a proxy may have cut the wait
         short: the operation itself knows more.
         """
-        async for last in attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE):
+        async for last in Attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE):
             try:
                 await self.refresh()
             except IncusNotFoundError:

@@ -129,7 +129,7 @@ def test_an_http_status_has_its_class() -> None:
         409: IncusConflictError,
         412: IncusPreconditionError,
     }
-    assert documented == exceptions.BY_STATUS
+    assert documented == exceptions._BY_STATUS
 
 
 @pytest.mark.parametrize("kind", ALL)

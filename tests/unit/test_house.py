@@ -87,7 +87,7 @@ def test_only_the_transport_knows_the_http_library(module: Path) -> None:
     assert not found or named(module) in USERS_OF_HTTP_LIBRARIES
 
 
-@pytest.mark.parametrize("made", ["rooms", "operations"])
+@pytest.mark.parametrize("made", ["rooms", "operations", "surface"])
 def test_what_is_made_from_the_code_is_up_to_date(made: str) -> None:
     """``rooms`` fails for imports in a circle, too."""
     check = [sys.executable, str(ROOT.parents[1] / "tools" / f"{made}.py"), "--check"]
@@ -121,7 +121,7 @@ def test_an_answer_becomes_an_exception_in_one_place_for_each_protocol() -> None
         room(module)
         for module in MODULES
         for node in ast.walk(ast.parse(module.read_text()))
-        if isinstance(node, ast.ImportFrom) and "BY_STATUS" in [alias.name for alias in node.names]
+        if isinstance(node, ast.ImportFrom) and "_BY_STATUS" in [alias.name for alias in node.names]
     }
     assert users == {"_connection", "files"}, "SFTP is a protocol of its own"
 
@@ -167,7 +167,7 @@ def test_no_module_keeps_state(module: Path) -> None:
             assert not (isinstance(value, ast.Call) and last(value) in MAKERS), f"{ast.unparse(target)} is state"
 
 
-OWNERS = {"_background", "_concurrency", "_migration", "_run", "_terminal", "events", "files", "process", "testing"}
+OWNERS = {"_background", "_concurrency", "_migration", "_run", "_terminal", "events", "files", "process"}
 """Rooms that begin tasks, and end them before they are left."""
 
 

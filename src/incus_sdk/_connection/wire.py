@@ -14,7 +14,7 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
+from ..exceptions import _BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
 
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _UNSAFE_IN_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
@@ -106,7 +106,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
     kind = headers.get("Content-Type", "").partition(";")[0].strip().lower()
     if kind == "application/json" and request.startswith("HEAD "):  # the answer to it has no body
         if status >= 400:
-            raise BY_STATUS.get(status, IncusAPIError)(f"{request}: HTTP {status}", status_code=status)
+            raise _BY_STATUS.get(status, IncusAPIError)(f"{request}: HTTP {status}", status_code=status)
         return Answer("raw", b"", status, headers)
     if kind != "application/json":
         if status >= 400:
@@ -126,7 +126,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             if not isinstance(code, int) or not code:
                 code = status if status >= 400 else 500
             message = f"{request}: {envelope.get('error') or f'HTTP {code}'}"
-            raise BY_STATUS.get(code, IncusAPIError)(message, status_code=code, response=envelope)
+            raise _BY_STATUS.get(code, IncusAPIError)(message, status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(type_, envelope, status, headers)
         case _ if status >= 400:

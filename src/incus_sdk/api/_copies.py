@@ -7,7 +7,7 @@ from typing import Any, TypedDict
 
 from .. import models
 from .._background import create_or_undo
-from .._concurrency import attempts, shielded
+from .._concurrency import Attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
 from .._migration import Mode, Side, migrate, same_server
@@ -171,7 +171,7 @@ async def _copy_or_undo(
 async def _remove(target: Resource, created: bool) -> None:
     """Delete a copy that was cut off; unless it was ``created``, give the server time to remove it itself."""
     if not created:
-        async for _ in attempts(_REMOVAL_CHECKS, 0.1, longest=10.0):
+        async for _ in Attempts(_REMOVAL_CHECKS, 0.1, longest=10.0):
             if not await target.exists():
                 return
     await target._perform("DELETE")

@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar
 
 from .. import models
 from .._background import create_or_undo, pending_operation
-from .._concurrency import attempts, shielded
+from .._concurrency import Attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
 from .._content import with_progress
@@ -128,7 +128,7 @@ class _ImageCopy(Generic[ImageItem]):
     async def _undo(self, created: bool) -> None:
         target = self.images[self.original.fingerprint]
         if not created:
-            async for _ in attempts(_LOOKS, 0.05):
+            async for _ in Attempts(_LOOKS, 0.05):
                 if await target.exists():
                     break
         await discard(target)

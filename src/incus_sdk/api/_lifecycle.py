@@ -8,7 +8,7 @@ from collections.abc import Coroutine
 from typing import Any, Literal, Self, get_args
 
 from .. import models
-from .._concurrency import attempts, shielded
+from .._concurrency import Attempts, shielded
 from .._connection import wire
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
 from ..operations import OnProgress, Operation
@@ -48,7 +48,7 @@ class LifecycleVerbs(models.Instance, Resource):
         if not force:
             return await self._operate("DELETE", wait=wait)
         await self._wait_until_idle()
-        async for last in attempts(_DELETE_ATTEMPTS, 0.1):
+        async for last in Attempts(_DELETE_ATTEMPTS, 0.1):
             stopped = None
             if (await self.refresh()).status != "Stopped":
                 stopped = await self.stop(force=True, wait=True)

@@ -31,7 +31,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from .._background import operate, perform
-from .._concurrency import attempts
+from .._concurrency import Attempts
 from .._connection import wire
 from .._connection.scope import Scope, Scoped
 from .._connection.transport import Headers, Stream
@@ -345,7 +345,7 @@ class Writable(Resource, Generic[Body]):
     async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
         """GET, merge, PUT with If-Match; again if somebody else was faster."""
         patch = self._merge_patch(change)
-        async for last in attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True):
+        async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True):
             current, etag = await self._read_with_etag()
             if unknown := set(patch) - set(current) - set(self.fields().values()):
                 raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")

@@ -26,7 +26,7 @@ from .backups import VolumeBackupsAPI
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Nested, Renamable, Renames
 from .buckets import BucketsAPI
 
-VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
+_TYPES = ("custom", "container", "virtual-machine", "image")
 
 
 class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolumeSnapshotPut], Renamable, Deletable):
@@ -457,7 +457,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
 
     def _segments(self, key: str) -> tuple[str, ...]:
         type, _, name = key.partition("/")
-        if type not in VOLUME_TYPES or not name:
+        if type not in _TYPES or not name:
             raise IncusInputError(f"a volume is named by its type and name, as custom/data, not {key!r}")
         volume, slash, snapshot = name.partition("/")
         segments = (type, volume, "snapshots", snapshot) if slash else (type, name)
@@ -732,8 +732,8 @@ async def _make_copy(
 
 
 def _require_type(type: str) -> str:
-    if type not in VOLUME_TYPES:
-        raise IncusInputError(f"the type of a volume is one of {', '.join(VOLUME_TYPES)}, not {type!r}")
+    if type not in _TYPES:
+        raise IncusInputError(f"the type of a volume is one of {', '.join(_TYPES)}, not {type!r}")
     return type
 
 

@@ -24,7 +24,7 @@ from typing import Literal, Self
 
 from .._connection import wire
 from .._connection.scope import Scope
-from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusError, IncusInputError
+from ..exceptions import _BY_STATUS, IncusAPIError, IncusConnectionError, IncusError, IncusInputError
 
 _READ_SIZE = 32 * 1024  # bytes of a piece; the daemon sends no more
 _WRITE_SIZE = 128 * 1024  # bytes of a piece; the daemon takes packets of up to 256 KiB
@@ -337,7 +337,7 @@ class Sftp:
             return _Fields(bytes(4))  # no bytes, or no names
         message = fields.string().decode(errors="replace").rpartition(": ")[2] or f"SFTP status {code}"
         status = _STATUS_OF_CODE.get(code) or _STATUS_OF_MESSAGE.get(message, 500)
-        raise BY_STATUS.get(status, IncusAPIError)(
+        raise _BY_STATUS.get(status, IncusAPIError)(
             f"{request.kind.name.lower()} {printable(request.path)} in {'/'.join(self._owner)}: {message}",
             status_code=status,
             response={"error": message, "error_code": status, "type": "error"},

@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Literal, Self
 
 from incus_sdk import Client, IncusAPIError, IncusConnectionError
-from incus_sdk._concurrency import attempts, in_thread
+from incus_sdk._concurrency import Attempts, in_thread
 
 from . import _host, _init
 from ._host import DaemonUnavailableError
@@ -284,7 +284,7 @@ class Daemon:
     async def _wait_ready(self) -> None:
         try:
             async with asyncio.timeout(_START_TIMEOUT):
-                async for _ in attempts(sys.maxsize, 0.02, longest=0.02):
+                async for _ in Attempts(None, 0.02, longest=0.02):
                     if await self._is_ready():
                         return
         except (IncusConnectionError, TimeoutError) as error:
