@@ -1,4 +1,4 @@
-"""The main job: a container from its image to its end, on a private Incus daemon. As root: scripts/quickstart."""
+"""Create, use and delete a container on a private Incus daemon. Run it as root with scripts/quickstart."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from incus_sdk.testing import Daemon
 
 
 async def follow(step: str, operation: Operation) -> Operation:
-    """Show how far an operation is until it has ended, and raise if it failed."""
+    """Show the progress of an operation until it has ended; raise if it failed."""
     print(f"{step} ...")
     shown = -1
     async for update in operation.progress():
         quarter = (update.percent or 0) // 25
-        if quarter > shown:  # the server counts every percent, and not always in order
+        if quarter > shown:  # the server reports every percent, and not always in order
             shown = quarter
             print(f"    {update.text}")
     return await operation.wait()
@@ -45,7 +45,7 @@ async def main_job(client: Client) -> None:
 
 
 async def main() -> None:
-    """Do the main job on a daemon that is only there for it."""
+    """Do the main job on a private daemon."""
     print("Starting a private Incus daemon ...")
     async with Daemon() as daemon, daemon.client() as client:
         server = await client.get_server_info()

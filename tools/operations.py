@@ -1,7 +1,7 @@
 """Writes what the SDK covers, as the tests saw it, into README.md and docs/operations.md; with ``--check``, compares.
 
 Made from ``incus-api``: ``endpoints.json`` (all operations), ``methods.json`` (the method of each), ``seen.json``
-(which version answered it in the tests), and from the reasons in ``tests/live/api/unexercised.json``.
+(which version answered it in the tests), and from the reasons in ``tests/live/versions/unexercised.json``.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def load(path: Path) -> Any:
 ENDPOINTS = {f"{each['method']} {each['path']}": each for each in load(API / "endpoints.json")}
 METHODS = load(API / "methods.json")
 SEEN = load(API / "seen.json")
-UNEXERCISED = load(ROOT / "tests" / "live" / "api" / "unexercised.json")
+UNEXERCISED = load(ROOT / "tests" / "live" / "versions" / "unexercised.json")
 
 
 def there(operation: str, version: str) -> bool:

@@ -1,10 +1,10 @@
-"""Migrations between servers: a sender and a receiver, each an operation with websockets, brought together.
+"""Migrations between servers: connects a sender and a receiver, each an operation with websockets.
 
-By pull the receiver connects to the sender, by push the sender to the receiver, and where neither can reach the other
-the client connects to both and hands on what comes: relay. The websockets of both sides have the same names:
-``control``, ``fs``, and so on.
+In mode ``pull`` the receiver connects to the sender, in mode ``push`` the sender to the receiver. Where neither can
+reach the other, there is ``relay``: this program connects to both and passes the messages on. The websockets of both
+sides have the same names: ``control``, ``fs``, and so on.
 
-Knows nothing of what it is that moves: that is in the two requests.
+Knows nothing of what moves: that is in the two requests.
 """
 
 from __future__ import annotations
@@ -27,24 +27,24 @@ from .operations import OnProgress, Operation, operate
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
 Undo = Callable[[bool], Awaitable[Any]]
-"""Removes what was made; called with False where the server may be doing that itself."""
+"""Removes what was created; called with False where the server may be doing that itself."""
 
 _UNREACHABLE = re.compile(r"waiting for migration \S* ?connection", re.IGNORECASE)
-"""What a side says of itself that has not met the other."""
+"""The error of a side that could not connect to the other, or was not connected to."""
 _SAME_MOMENT = 10.0
-"""Seconds within which both sides end where all went well."""
+"""Seconds within which both sides end when all goes well."""
 
 
 @dataclass(frozen=True)
 class Side:
-    """The request that begins one half: a POST of ``body``, which gets its ``source`` or ``target`` completed."""
+    """The request that begins one half: a POST of ``body``, whose ``source`` or ``target`` is still incomplete."""
 
     scope: Scope
     path: str
     body: Json
 
     async def begin(self, **more: Any) -> Operation:
-        """The operation, begun. ``more``: fields of the body; a mapping is merged into what is there."""
+        """Begin it. ``more``: fields to add to the body; a mapping is merged into the present one."""
         body = dict(self.body)
         for key, value in more.items():
             body[key] = {**body.get(key, {}), **value} if isinstance(value, Mapping) else value
@@ -52,10 +52,10 @@ class Side:
 
 
 async def same_server(one: Scope, other: Scope) -> bool:
-    """Whether both lead to the same server, or to the same cluster."""
+    """Whether both are connected to the same server or cluster."""
     if one.transport is other.transport:
         return True
-    # A server says nothing of itself to a client that it does not trust.
+    # To a client that it does not trust, a server does not describe itself.
     ours, theirs = [(await scope.server()).get("environment") or {} for scope in (one, other)]
     key = "certificate_fingerprint"
     return bool(ours.get(key)) and ours.get(key) == theirs.get(key)
@@ -69,12 +69,10 @@ async def migrate(
     addresses: Sequence[str] | None,
     progress: OnProgress | None,
 ) -> None:
-    """Carry out a migration to its end; on any failure, and when cancelled, both sides are ended.
+    """Migrate, and wait for the end; after a failure or a cancellation both sides are ended.
 
-    ``addresses``: of the server that is connected to, as ``https://host:8443``, tried until one works; None: as the
-    client reaches it, and as it says itself. What a server cannot be stopped from is waited for, and removed by
-    ``undo``. Raises `IncusOperationError` with what the failing side says, `IncusInputError` where the server has no
-    address.
+    ``addresses``: see `addresses_of`. What the receiver creates all the same is removed by ``undo``. Raises
+    `IncusOperationError` with the error of the failing side, `IncusInputError` where the server has no address.
     """
     if mode not in get_args(Mode):
         raise IncusInputError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
@@ -87,7 +85,7 @@ async def migrate(
     certificate = (await listening.server())["environment"]["certificate"]
 
     async def attempt(address: str) -> None:
-        # Both sides anew for each, as none waits for the other for longer than half a minute.
+        # New operations for each address, as a side waits for the other no longer than half a minute.
         async with _Migration(sender, receiver, undo, progress) as migration:
             await migration.connect(mode, address, certificate)
 
@@ -95,7 +93,7 @@ async def migrate(
 
 
 async def in_turn(addresses: Sequence[str], attempt: Callable[[str], Awaitable[T]], unreachable: re.Pattern[str]) -> T:
-    """``attempt`` with one address after the other, as long as its error is one of those of ``unreachable``."""
+    """Call ``attempt`` with one address after the other, as long as its error matches ``unreachable``."""
     for address in addresses:
         try:
             return await attempt(address)
@@ -114,7 +112,7 @@ async def in_turn(addresses: Sequence[str], attempt: Callable[[str], Awaitable[T
 
 @dataclass
 class _Migration:
-    """One attempt. Where it fails, leaving it ends both sides."""
+    """One attempt, as a context manager that ends both sides if it fails."""
 
     sender: Side
     receiver: Side
@@ -130,7 +128,7 @@ class _Migration:
             await shielded(self._end())
 
     async def connect(self, mode: Mode, address: str, certificate: str) -> None:
-        """By pull or push: one side waits, and the other connects to it."""
+        """Migrate by pull or push: one side waits, and the other connects to it."""
         waiting = await (self._send() if mode == "pull" else self._receive("push"))
         offer = {
             "operation": f"{address}{wire.path('operations', waiting.id)}",
@@ -143,7 +141,7 @@ class _Migration:
             await self._wait(await self._send(target=offer), waiting)
 
     async def relay(self) -> None:
-        """Connect to both, and hand on what comes."""
+        """Migrate by connecting to both sides and passing the messages on."""
         sending, receiving = await self._send(), await self._receive("push")
         await self._wait(sending, receiving, relayed=_secrets(receiving))
 
@@ -154,50 +152,50 @@ class _Migration:
         return self._begin(self.receiver, source={"type": "migration", "mode": mode, **offer})
 
     async def _begin(self, side: Side, **more: Any) -> Operation:
-        # Cancelled meanwhile, it may have begun: the answer names what is to be ended.
+        # If this is cancelled, the operation may have begun: only the answer names it.
         operation = asyncio.ensure_future(side.begin(**more))
         self.begun.append((side, operation))
         return await asyncio.shield(operation)
 
     async def _wait(self, sending: Operation, receiving: Operation, relayed: Iterable[str] = ()) -> None:
-        """Wait until both have ended, or one fails, while ``relayed`` is handed on and ``progress`` is told.
+        """Wait until both have ended or one fails; meanwhile relay the websockets in ``relayed``, and report progress.
 
-        It is the receiver that knows: before 6.0.5, one that took a volume for longer than half a minute can no longer
-        tell the sender, which then fails, or waits for ever.
+        The receiver's result counts. Before 6.0.5 a receiver that takes a volume for longer than half a minute cannot
+        confirm it to the sender, which then fails, or waits for ever.
         """
         try:
             async with asyncio.TaskGroup() as group:
-                helping = [group.create_task(_relay(name, sending, receiving)) for name in relayed]
+                helpers = [group.create_task(_relay(name, sending, receiving)) for name in relayed]
                 if self.progress is not None:
-                    helping.append(group.create_task(_tell(receiving, self.progress)))
-                sent, received = (group.create_task(_failure(operation)) for operation in (sending, receiving))
+                    helpers.append(group.create_task(_report(receiving, self.progress)))
+                sent, received = (group.create_task(_wait_for_error(operation)) for operation in (sending, receiving))
                 await asyncio.wait([sent, received], return_when=asyncio.FIRST_COMPLETED)
-                failure = sent.result() if sent.done() else None
-                if failure is None:
-                    failure = await received
-                elif not _UNREACHABLE.search(str(failure)):
+                error = sent.result() if sent.done() else None
+                if error is None:
+                    error = await received
+                elif not _UNREACHABLE.search(str(error)):
                     done, _ = await asyncio.wait([received], timeout=_SAME_MOMENT)
                     if done and received.result() is None:
-                        failure = None
-                if failure is not None:
-                    raise failure
+                        error = None
+                if error is not None:
+                    raise error
                 await asyncio.wait([sent], timeout=_SAME_MOMENT)
                 if not sent.done():
                     await sending._try_cancel()
-                for task in (sent, *helping):
+                for task in (sent, *helpers):
                     task.cancel()
         except BaseExceptionGroup as failed:
             raise failed.exceptions[0] from None
 
     async def _end(self) -> None:
-        """End both: as they lose each other, or by cancelling."""
-        ending: list[tuple[Side, Operation]] = []
+        """End both sides: a waiting one by taking the place of the other and leaving, else by cancelling."""
+        operations: list[tuple[Side, Operation]] = []
         for side, begun in self.begun:
             with contextlib.suppress(IncusError):
-                ending.append((side, operation := await begun))
-                if not await _left(operation):
+                operations.append((side, operation := await begun))
+                if not await _connect_and_leave(operation):
                     await operation._try_cancel()
-        for side, operation in ending:
+        for side, operation in operations:
             with contextlib.suppress(IncusError):
                 with contextlib.suppress(IncusOperationError):
                     await operation._wait_final()
@@ -205,7 +203,7 @@ class _Migration:
                     await self.undo(operation.status == "Success")
 
 
-async def _failure(operation: Operation) -> IncusOperationError | None:
+async def _wait_for_error(operation: Operation) -> IncusOperationError | None:
     try:
         await operation._wait_final()
     except IncusOperationError as error:
@@ -213,14 +211,14 @@ async def _failure(operation: Operation) -> IncusOperationError | None:
     return None
 
 
-async def _left(operation: Operation) -> bool:
-    """Let one that waits for the other side see that come and go away; whether it did wait.
+async def _connect_and_leave(operation: Operation) -> bool:
+    """Connect to an operation in place of the other side, and close; returns whether it was waiting for that.
 
-    Cancelled, newer servers say that it has ended while it goes on waiting.
+    On newer servers one that is cancelled instead counts as ended, but goes on waiting.
     """
     sockets: list[WebSocket] = []
     try:
-        # The other side takes this one first: where it has, it is there, and what it takes next stays its.
+        # The other side begins with this one: where that is connected already, leave it the rest.
         for name in sorted(_secrets(operation), key=lambda name: name != "control"):
             sockets.append(await operation.websocket(name))  # noqa: PERF401
     except IncusError:
@@ -231,7 +229,7 @@ async def _left(operation: Operation) -> bool:
 
 
 async def _relay(name: str, *operations: Operation) -> None:
-    """Hand on every message of one websocket in both directions; when one side closes, so does the other."""
+    """Pass on the messages of one websocket in both directions; when one side closes, close the other."""
 
     async def pump(source: WebSocket, target: WebSocket) -> None:
         with contextlib.suppress(IncusError):
@@ -239,7 +237,7 @@ async def _relay(name: str, *operations: Operation) -> None:
                 await target.send(message)
         await target.close()
 
-    # Where a side takes or keeps no connection, it is its operation that says why.
+    # A side that refuses or loses the connection says why in its operation.
     with contextlib.suppress(IncusError):
         async with contextlib.AsyncExitStack() as stack:
             ends: list[WebSocket] = []
@@ -249,15 +247,18 @@ async def _relay(name: str, *operations: Operation) -> None:
             await asyncio.gather(pump(*ends), pump(*reversed(ends)))
 
 
-async def _tell(operation: Operation, progress: OnProgress) -> None:
-    operation = Operation(operation._scope, operation.raw)  # read again, it may lack the secrets
-    with contextlib.suppress(IncusError):  # it is `wait` that says how it ended
+async def _report(operation: Operation, progress: OnProgress) -> None:
+    operation = Operation(operation._scope, operation.raw)  # a copy, since the record read again may lack the secrets
+    with contextlib.suppress(IncusError):  # `_wait_for_error` finds it, too
         async for update in operation.progress():
             progress(update)
 
 
 async def addresses_of(scope: Scope, mode: Mode, given: Sequence[str] | None) -> list[str]:
-    """Where another server may reach this one: as the caller says, or as the client does and as it says itself."""
+    """Addresses (``https://host:8443``) where another server may reach this one, to be tried in turn.
+
+    ``given``: the caller's; None for the one that the client uses, and those that the server lists itself.
+    """
     server, endpoint = await scope.server(), scope.transport.endpoint
     if given is None:
         own = [] if endpoint.socket is not None else [endpoint.url]

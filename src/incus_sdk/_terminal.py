@@ -13,54 +13,54 @@ import tty
 from .exceptions import IncusInputError
 from .process import Process
 
-_READ = 2**16
+_CHUNK = 2**16
 
 
 def size() -> tuple[int, int]:
-    """Columns and rows of the local terminal; raises `IncusInputError` where there is none."""
+    """Columns and rows of the local terminal; raises `IncusInputError` without one."""
     if not (os.isatty(sys.stdin.fileno()) and os.isatty(sys.stdout.fileno())):
         raise IncusInputError("a shell needs a terminal as stdin and stdout; use run() or open_process() without one")
     return os.get_terminal_size(sys.stdout.fileno())
 
 
 async def interact(process: Process) -> int:
-    """Connect the local terminal to the process until that ends; returns its exit code."""
+    """Connect the local terminal to a process until it ends; returns its exit code."""
     loop = asyncio.get_running_loop()
     keyboard, screen = sys.stdin.fileno(), sys.stdout.fileno()
     resized = asyncio.Event()
-    before = termios.tcgetattr(keyboard)
+    settings = termios.tcgetattr(keyboard)
 
-    def typed() -> None:
-        data = os.read(keyboard, _READ)
+    def forward_keys() -> None:
+        data = os.read(keyboard, _CHUNK)
         if data:
             process.stdin.write(data)
         else:  # the terminal was hung up
             loop.remove_reader(keyboard)
             process.stdin.write_eof()
 
-    async def resize() -> None:
+    async def forward_size() -> None:
         while True:
             await resized.wait()
             resized.clear()
             await process.resize(*os.get_terminal_size(screen))
 
-    resizing = asyncio.create_task(resize(), name="incus-sdk resize")
+    resizing = asyncio.create_task(forward_size(), name="incus-sdk resize")
     try:
         tty.setraw(keyboard)
         loop.add_signal_handler(signal.SIGWINCH, resized.set)
-        loop.add_reader(keyboard, typed)
-        while data := await process.stdout.read(_READ):
-            await asyncio.to_thread(_write, screen, data)
+        loop.add_reader(keyboard, forward_keys)
+        while data := await process.stdout.read(_CHUNK):
+            await asyncio.to_thread(_write_all, screen, data)
         return await process.wait()
     finally:
         loop.remove_reader(keyboard)
         loop.remove_signal_handler(signal.SIGWINCH)
-        termios.tcsetattr(keyboard, termios.TCSADRAIN, before)
+        termios.tcsetattr(keyboard, termios.TCSADRAIN, settings)
         resizing.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await resizing
 
 
-def _write(screen: int, data: bytes) -> None:
+def _write_all(screen: int, data: bytes) -> None:
     while data:
         data = data[os.write(screen, data) :]

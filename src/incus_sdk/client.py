@@ -240,82 +240,82 @@ class Client:
     @cached_property
     def instances(self) -> InstancesAPI:
         """Containers and virtual machines."""
-        return InstancesAPI(self._scope)
+        return InstancesAPI(self)
 
     @cached_property
     def images(self) -> ImagesAPI:
         """Images and their aliases."""
-        return ImagesAPI(self._scope)
+        return ImagesAPI(self)
 
     @cached_property
     def networks(self) -> NetworksAPI:
         """Networks, with their forwards, load balancers, peers, leases and allocations."""
-        return NetworksAPI(self._scope)
+        return NetworksAPI(self)
 
     @cached_property
     def network_acls(self) -> NetworkACLsAPI:
         """Network ACLs: rules for the traffic of networks and NICs."""
-        return NetworkACLsAPI(self._scope)
+        return NetworkACLsAPI(self)
 
     @cached_property
     def network_address_sets(self) -> NetworkAddressSetsAPI:
         """Network address sets, which rules of ACLs refer to."""
-        return NetworkAddressSetsAPI(self._scope)
+        return NetworkAddressSetsAPI(self)
 
     @cached_property
     def network_zones(self) -> NetworkZonesAPI:
         """DNS zones and their records."""
-        return NetworkZonesAPI(self._scope)
+        return NetworkZonesAPI(self)
 
     @cached_property
     def network_integrations(self) -> NetworkIntegrationsAPI:
         """Network integrations: connections to the networks of other clusters."""
-        return NetworkIntegrationsAPI(self._scope)
+        return NetworkIntegrationsAPI(self)
 
     @cached_property
     def profiles(self) -> ProfilesAPI:
         """Profiles."""
-        return ProfilesAPI(self._scope)
+        return ProfilesAPI(self)
 
     @cached_property
     def storage_pools(self) -> StoragePoolsAPI:
         """Storage pools and their volumes."""
-        return StoragePoolsAPI(self._scope)
+        return StoragePoolsAPI(self)
 
     @cached_property
     def certificates(self) -> CertificatesAPI:
         """Certificates that the server trusts."""
-        return CertificatesAPI(self._scope)
+        return CertificatesAPI(self)
 
     @cached_property
     def operations(self) -> OperationsAPI:
         """Running operations."""
-        return OperationsAPI(self._scope)
+        return OperationsAPI(self)
 
     @cached_property
     def projects(self) -> ProjectsAPI:
         """Projects."""
-        return ProjectsAPI(self._scope)
+        return ProjectsAPI(self)
 
     @cached_property
     def cluster(self) -> ClusterAPI:
         """The cluster and its members."""
-        return ClusterAPI(self._scope)
+        return ClusterAPI(self)
 
     @cached_property
     def server(self) -> ServerAPI:
         """The server itself: configuration, hardware, metrics, preseed."""
-        return ServerAPI(self._scope)
+        return ServerAPI(self)
 
     @cached_property
     def warnings(self) -> WarningsAPI:
         """The server's warnings."""
-        return WarningsAPI(self._scope)
+        return WarningsAPI(self)
 
     @cached_property
     def events(self) -> EventsAPI:
         """The stream of events."""
-        return EventsAPI(self._scope)
+        return EventsAPI(self)
 
     async def get_server_info(self) -> ServerInfo:
         """Read the server's version, extensions, environment and configuration.

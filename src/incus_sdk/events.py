@@ -1,16 +1,18 @@
-"""The server's events as a typed stream that stays alive, and says so when it lost something."""
+"""The server's events as a typed stream, which reconnects and reports what it lost."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import json
+import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
 from . import models
+from ._concurrency import attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -20,7 +22,7 @@ from .models.base import Json, Record
 TYPES = ("lifecycle", "logging", "network-acl", "operation")
 
 _IDLE = 30.0  # seconds; the server pings every 10
-_QUEUE = 1000  # events held for a slow reader; then the server is made to wait, and in the end drops the connection
+_QUEUE = 1000  # events held for a slow reader; then the server has to wait, until it drops the connection
 
 
 class Requestor(Record):
@@ -37,7 +39,7 @@ class Lifecycle(Record):
     """What happened to which object."""
 
     action: str
-    """As ``instance-started``; see Incus' list of lifecycle events."""
+    """Such as ``instance-started``; see Incus' list of lifecycle events."""
     source: str
     """The object's path in the API, with its project."""
     context: dict[str, Any]
@@ -75,9 +77,10 @@ class LoggingEvent(models.Event):
 
 @dataclass(frozen=True)
 class Gap:
-    """The stream was broken here and is alive again: events are missing, so look at what they told you about anew."""
+    """The stream was broken here and has reconnected: events are missing, so read again what you follow."""
 
     reason: str
+    """Why it was broken."""
 
 
 _CLASSES: dict[Any, type[models.Event]] = {
@@ -89,19 +92,30 @@ _CLASSES: dict[Any, type[models.Event]] = {
 
 
 class EventStream:
-    """Events, as an async context manager and iterator.
+    """The server's events, as an async context manager and iterator.
 
         async with client.events.listen(types=["lifecycle"]) as events:
             async for event in events: ...
 
-    Inside the ``async with`` the subscription is in place: what happens from then on is not missed. After a broken
-    connection it subscribes again, for as long as it takes, and then yields a `Gap`.
+    Nothing is missed that happens inside the ``async with``. When the connection breaks, the stream reconnects, for as
+    long as that takes, and then yields a `Gap`.
+
+    Args:
+        scope: The connection.
+        types: Any of `TYPES`; None for all that the client can see.
+        all_projects: Events of all projects, instead of the connection's.
+
+    Raises:
+        IncusInputError: There is no such type.
+
+    API:
+        ``GET /1.0/events``
     """
 
     def __init__(self, scope: Scope, types: Iterable[str] | None = None, all_projects: bool = False) -> None:
         chosen = None if types is None else wire.texts(types, "types")
         if chosen == [] or any(type not in TYPES for type in chosen or ()):
-            raise IncusInputError(f"no such event types: {chosen}; there are {', '.join(TYPES)}")
+            raise IncusInputError(f"unknown event types: {chosen}; the types are {', '.join(TYPES)}")
         self._scope = scope
         self._query = {"type": ",".join(chosen) if chosen else None, "all-projects": all_projects or None}
         self._queue: asyncio.Queue[models.Event | Gap | Exception | None] = asyncio.Queue(_QUEUE)
@@ -112,8 +126,8 @@ class EventStream:
         if self._pump is not None:
             raise IncusInputError("an event stream is used once; call listen() again")
         self._socket = await self._connect()
-        self._pump = asyncio.create_task(self._run(self._socket), name="incus-sdk events")
-        self._pump.add_done_callback(self._wake)
+        self._pump = asyncio.create_task(self._receive(self._socket), name="incus-sdk events")
+        self._pump.add_done_callback(self._wake_reader)
         return self
 
     async def __aexit__(
@@ -124,15 +138,15 @@ class EventStream:
             try:
                 await asyncio.wait([self._pump])
             finally:
-                await self._socket.close()  # a task that is cancelled before it began has not done it
+                await self._socket.close()  # a task that is cancelled before it began does not
 
     def __aiter__(self) -> Self:
         return self
 
     async def __anext__(self) -> models.Event | Gap:
-        """The next event. Raises what the server said if it refuses to be listened to any longer."""
+        """Wait for the next event; raises the server's error if it refuses a reconnection."""
         if self._pump is None:
-            raise IncusInputError("an event stream is opened by `async with`")
+            raise IncusInputError("the event stream is not open: use it in `async with`")
         if self._pump.done() and self._queue.empty():
             raise StopAsyncIteration
         item = await self._queue.get()
@@ -146,34 +160,34 @@ class EventStream:
     async def _connect(self) -> WebSocket:
         return await self._scope.websocket(wire.path("events"), self._query)
 
-    async def _run(self, socket: WebSocket) -> None:
+    async def _receive(self, socket: WebSocket) -> None:
+        """Queue events and gaps until the server refuses a reconnection."""
         try:
             while True:
-                reason = await self._read(socket)
+                reason = await self._receive_from(socket)
                 self._socket = socket = await self._reconnect()
                 await self._queue.put(Gap(reason))
         except Exception as error:
-            await self._queue.put(error)  # whoever reads the stream gets it
+            await self._queue.put(error)  # raised where the stream is read
 
-    def _wake(self, _: object) -> None:
-        """Let whoever still waits for events know that there will be none."""
+    def _wake_reader(self, _: object) -> None:
+        """End the iteration of whoever still waits for an event."""
         with contextlib.suppress(asyncio.QueueFull):
             self._queue.put_nowait(None)
 
-    async def _read(self, socket: WebSocket) -> str:
-        """Queue what comes until the connection ends; returns why it did."""
+    async def _receive_from(self, socket: WebSocket) -> str:
+        """Queue events until the connection ends; returns the reason."""
         try:
             while (message := await socket.receive(idle=_IDLE)) is not None:
-                await self._queue.put(_event(json.loads(message)))
+                await self._queue.put(_to_event(json.loads(message)))
         except ValueError as error:
-            return f"the server sent what is no event: {error}"
+            return f"the server sent an invalid event: {error}"
         finally:
             await socket.close()
         return "the connection was lost"
 
     async def _reconnect(self) -> WebSocket:
-        pause = 0.1
-        while True:
+        async for _ in attempts(sys.maxsize, 0.1, longest=5.0):
             try:
                 return await self._connect()
             except (IncusConnectionError, TimeoutError):
@@ -181,11 +195,10 @@ class EventStream:
             except IncusAPIError as error:
                 if error.status_code != 503:  # shutting down, or not ready yet
                     raise
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, 5.0)
+        raise AssertionError("unreachable")
 
 
-def _event(message: Any) -> models.Event:
+def _to_event(message: Any) -> models.Event:
     if not isinstance(message, dict):
         raise ValueError(f"an event must be an object, not {type(message).__name__}")
     raw: Json = message

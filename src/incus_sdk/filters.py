@@ -3,9 +3,11 @@
     F("status") == "Running"
     F("config.image.os").isin(["debian", "ubuntu"]) & ~F("name").startswith("tmp-")
 
-Servers read a line of clauses from left to right, without precedence and without parentheses, take each value for a
-regular expression that ignores case, and split it at spaces, from 7.0 on at commas too. All that is taken care of here:
-what can be said is said exactly, what cannot raises `IncusInputError`. Pure; knows nothing of the network.
+A server's own filters are hard to write. They are read from left to right, without precedence or parentheses. Each
+value is a regular expression that ignores case, and is split at spaces, since 7.0 also at commas. A condition built
+here means exactly what it says, or raises `IncusInputError` where servers cannot express it.
+
+Knows nothing of the network.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from .exceptions import IncusInputError
 
 _PLAIN = re.compile(r"[\w/:@=-]", re.ASCII)
 
-# The parts of a regular expression that mean the same to Python's re and to the server's RE2; compiled when needed.
-_TOKEN = r"""(?xs)
+# The parts of a regular expression with the same meaning in Python's re and in the server's RE2; compiled when needed.
+_RE2_TOKEN = r"""(?xs)
     \\x[0-9a-fA-F]{2} | \\[dDwWsSbBAnrtfva] | \\[^0-9A-Za-z\x80-\U0010ffff]
     | \[ \^? \]? (?: \\[^0-9A-Za-z\x80-\U0010ffff] | \\[dDwWsSnrtfva] | \\x[0-9a-fA-F]{2} | [^]\\[] )* \]
     | \( (?! \? ) | \(\?:  | \(\?[ims]*(?:-[ims]+)?[:)] | \(\?P<\w+> | \)
@@ -32,60 +34,61 @@ _TOKEN = r"""(?xs)
 
 @dataclass(frozen=True)
 class Filter:
-    """A condition on the objects of a list; ``str()`` of it is what the server takes.
+    """A condition on the objects of a list, made by `F`; ``str()`` gives it in the server's form.
 
     Conditions are combined by ``&`` (and), ``|`` (or) and ``~`` (not), not by Python's ``and``, ``or`` and ``not``.
     """
 
     _clauses: tuple[tuple[Literal["and", "or"], bool, str], ...]
-    """How each is joined to all before it, whether it holds, and what it says."""
+    """Of each: the operator that joins it to all before it, False if it is negated, and its text."""
 
     def __and__(self, other: Filter) -> Filter:
-        return self._joined("and", other)
+        return self._join("and", other)
 
     def __or__(self, other: Filter) -> Filter:
-        return self._joined("or", other)
+        return self._join("or", other)
 
     def __invert__(self) -> Filter:
         return Filter(tuple(("or" if how == "and" else "and", not holds, text) for how, holds, text in self._clauses))
 
-    def _joined(self, how: Literal["and", "or"], other: Filter) -> Filter:
+    def _join(self, how: Literal["and", "or"], other: Filter) -> Filter:
         if not isinstance(other, Filter):
             return NotImplemented
-        for first, then in ((self, other), (other, self)):
-            if all(joined == how for joined, _, _ in then._clauses[1:]):
-                (_, holds, text), *rest = then._clauses
+        for first, second in ((self, other), (other, self)):
+            if all(operator == how for operator, _, _ in second._clauses[1:]):
+                (_, holds, text), *rest = second._clauses
                 return Filter((*first._clauses, (how, holds, text), *rest))
         raise IncusInputError(
-            f"servers know no parentheses, so they cannot be asked for ({self}) {how} ({other}): where one side is "
-            "about one field, say it by isin() or matches(); or ask twice"
+            f"servers know no parentheses, so they cannot take ({self}) {how} ({other}): use isin() or matches() where "
+            "one side is about a single field, or send two requests"
         )
 
     def __bool__(self) -> NoReturn:
         raise IncusInputError("a filter is neither true nor false: combine filters by & | ~, not by and, or, not")
 
     def __str__(self) -> str:
-        (_, holds, text), *rest = self._clauses
-        words = [text if holds else f"not {text}"]
-        for how, holds, text in rest:
-            words.append(f"{how} {text if holds else f'not {text}'}")
-        return " ".join(words)
+        words = [f"{how} {'' if holds else 'not '}{text}" for how, holds, text in self._clauses]
+        return " ".join(words).partition(" ")[2]  # without the first operator
 
 
 class F:
-    """A field of the objects of a list, to be compared: ``F("status") == "Running"``.
+    """A field of the objects of a list, for comparisons: ``F("status") == "Running"``.
 
-    ``field``: its name in the API, those inside it after dots: ``F("config.image.os")``,
-    ``F("expanded_devices.root.pool")``. A key that a configuration lacks reads as ``""``; any other field that an
-    object lacks, a device say, is an error of the server.
+    ``==`` and ``!=`` compare exactly: with a str, an int or a bool; a field that is a list of str, with such a list.
 
-    ``==`` and ``!=`` compare exactly: with a str, an int or a bool, or for a field that is a list of str with such a
-    list. Servers 7.0.0 and 7.0.1 may mix up keys of ``config`` of which one is the beginning of the other.
+    A configuration key that an object lacks reads as ``""``. Any other field that it lacks, such as a device, makes the
+    server fail. Servers 7.0.0 and 7.0.1 can confuse two keys of ``config`` if one is the beginning of the other.
+
+    Args:
+        field: Its name in the API, with dots between levels: ``config.image.os``, ``expanded_devices.root.pool``.
+
+    Raises:
+        IncusInputError: Servers cannot filter by a field with this name.
     """
 
     def __init__(self, field: str) -> None:
         if not isinstance(field, str) or not field or field.lower() == "not" or any(map(str.isspace, field)):
-            raise IncusInputError(f"servers cannot filter by a field {field!r}: it must be one word, and not 'not'")
+            raise IncusInputError(f"servers cannot filter by a field {field!r}: it must be one word other than 'not'")
         self._field = field
 
     def __eq__(self, value: str | int | bool | list[str]) -> Filter:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -95,7 +98,7 @@ class F:
             case int():
                 return self._clause(str(int(value)))
             case str():
-                return self._text(_literal(value))
+                return self._match(_literal(value))
             case list() if all(isinstance(item, str) for item in value):
                 return self._clause(json.dumps(value, separators=(",", ":")).replace(" ", r"\u0020"))
             case _:
@@ -107,34 +110,58 @@ class F:
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleUnannotatedOverride]
 
     def isin(self, values: Iterable[str]) -> Filter:
-        """Whether it is one of these."""
-        texts = [values] if isinstance(values, str) else list(values)
-        if isinstance(values, str) or not texts:
-            raise IncusInputError(f"isin() takes some str, as a list, not {values!r}")
-        return self._text("|".join(map(_literal, texts)))
+        """Match objects whose field is one of these texts.
+
+        Args:
+            values: The texts, at least one.
+
+        Raises:
+            IncusInputError: It is a single str, is empty, or holds something other than str.
+        """
+        texts = () if isinstance(values, str) else tuple(values)
+        if not texts:
+            raise IncusInputError(f"isin() takes a list of at least one str, not {values!r}")
+        return self._match("|".join(map(_literal, texts)))
 
     def startswith(self, prefix: str) -> Filter:
-        """Whether it begins with ``prefix``."""
-        return self._text(f"{_literal(prefix)}(?s:.*)")
+        """Match objects whose field begins with a text.
+
+        Args:
+            prefix: The text.
+        """
+        return self._match(f"{_literal(prefix)}(?s:.*)")
 
     def endswith(self, suffix: str) -> Filter:
-        """Whether it ends with ``suffix``."""
-        return self._text(f"(?s:.*){_literal(suffix)}")
+        """Match objects whose field ends with a text.
+
+        Args:
+            suffix: The text.
+        """
+        return self._match(f"(?s:.*){_literal(suffix)}")
 
     def contains(self, part: str) -> Filter:
-        """Whether ``part`` is somewhere in it."""
-        return self._text(f"(?s:.*){_literal(part)}(?s:.*)")
+        """Match objects whose field contains a text.
+
+        Args:
+            part: The text.
+        """
+        return self._match(f"(?s:.*){_literal(part)}(?s:.*)")
 
     def matches(self, pattern: str) -> Filter:
-        """Whether all of it matches a regular expression; ``(?i)`` at its beginning ignores case.
+        """Match objects whose whole field matches a regular expression.
 
-        Of Python's syntax, what RE2 has too: no look-around, no references, no ``{n,m}`` (servers from 7.0 on cannot
-        take its comma). ``\\d``, ``\\s`` and ``\\w`` are ASCII.
+        Args:
+            pattern: The expression, in the part of Python's syntax that RE2 shares: no look-around, no references, no
+                ``{n,m}`` (servers since 7.0 cannot take the comma). ``\\d``, ``\\s`` and ``\\w`` are ASCII. ``(?i)`` at
+                its beginning ignores case.
+
+        Raises:
+            IncusInputError: It is not a regular expression, or servers read it differently.
         """
-        return self._text(_pattern(pattern))
+        return self._match(_checked_pattern(pattern))
 
-    def _text(self, pattern: str) -> Filter:
-        # With anchors of its own, a pattern gets none from the server; inside the group, case counts.
+    def _match(self, pattern: str) -> Filter:
+        # The server adds no anchors to a pattern that has some; in the group, case counts.
         return self._clause(f"^(?-i:{pattern})$")
 
     def _clause(self, value: str) -> Filter:
@@ -145,19 +172,16 @@ class F:
 
 
 def _literal(text: str) -> str:
-    """A regular expression for exactly this text, in ASCII and without a space or a comma."""
+    """Write a text as a regular expression, in ASCII and without a space or a comma."""
     if not isinstance(text, str):
         raise IncusInputError(f"expected a str, not {type(text).__name__}: {text!r}")
     return "".join(c if _PLAIN.match(c) else f"\\x{{{ord(c):x}}}" for c in text)
 
 
-def _pattern(pattern: str) -> str:
-    """A regular expression of the caller's, or `IncusInputError`.
-
-    Servers silently take what is none for a plain text, so that must not reach them.
-    """
+def _checked_pattern(pattern: str) -> str:
+    """Check a caller's regular expression; servers silently take an invalid one for plain text."""
     tokens: list[str] = []
-    known = re.compile(_TOKEN)
+    known = re.compile(_RE2_TOKEN)
     try:
         end = 0
         while end < len(pattern):
@@ -168,5 +192,5 @@ def _pattern(pattern: str) -> str:
             end = token.end()
         re.compile(pattern)
     except (re.error, TypeError) as error:
-        raise IncusInputError(f"{pattern!r} is no regular expression: {error}") from None
+        raise IncusInputError(f"{pattern!r} is not a regular expression: {error}") from None
     return "".join(re.sub(r"\\?([\s,])", lambda hit: f"\\x{{{ord(hit[1]):x}}}", token) for token in tokens)

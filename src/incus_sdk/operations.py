@@ -1,4 +1,4 @@
-"""Operations: what the server goes on doing after it has answered. Waiting, progress, cancelling."""
+"""Operations: work that the server goes on with after its answer. Waiting, progress, cancelling."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ import contextlib
 import re
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self, TypeVar
+from typing import Any, Self
 
 from . import models
-from ._concurrency import shielded
+from ._concurrency import attempts, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers, WebSocket
@@ -29,61 +29,100 @@ from .models.base import Json
 
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
 _CANCELLED = 401
-_PAUSES = (0.1, 0.3, 1.0, 2.0, 3.0, 3.0)
-# Seconds between attempts to reach a server that was lost while waiting; shorter than it remembers what has ended.
+_ATTEMPTS = 6  # to reach a server that was lost while waiting
+_PAUSE = 0.5  # seconds before the next attempt; then more, but less than the server remembers an ended operation
+_LONGEST_PAUSE = 3.0
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
-_BROKEN = IncusAPIError, IncusConnectionError, IncusTimeoutError
+_POLL = 2.0  # seconds without an event after which progress() reads the operation
+_WAIT_ERRORS = IncusAPIError, IncusConnectionError, IncusTimeoutError
 _PERCENT = re.compile(r"\b(\d+)%")
-_SIZE = re.compile(r"\b(\d+(?:\.\d+)?)(B|kB|MB|GB|TB|PB|EB)(/s)?\b")
-_POLL = 2.0  # seconds without an event after which progress() looks for itself
-
-T = TypeVar("T")
+_UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+_SIZE = re.compile(rf"\b(\d+(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b")
 
 
 @dataclass(frozen=True)
 class Progress:
-    """How far an operation is."""
+    """How far an operation or a transfer is."""
 
     text: str
     """The server's own words, as ``Unpacking image: 64% (17.85MB/s)``; empty if it said nothing."""
     stage: str = ""
-    """What it is about, in the server's terms: ``download``, ``create_backup``, ``fs`` of a migration."""
+    """What is in progress, in the server's terms: ``download``, ``create_backup``, ``fs`` of a migration."""
     percent: int | None = None
     processed: int | None = None
     """Bytes."""
     speed: int | None = None
-    """Bytes each second."""
+    """Bytes per second."""
+
+
+OnProgress = Callable[[Progress], None]
+"""Called with the progress each time it changes."""
 
 
 class Operation(models.Operation):
-    """A background operation of the server: its record as last seen, and verbs to wait for it, watch it and cancel
-    it.
+    """A background operation of the server: its record as last seen, with verbs to wait for it, watch it and cancel it.
+
+    By key it reads like the answer that 1.0.0 returned, too: ``operation["metadata"]["id"]`` is ``operation.id``.
+
+    Args:
+        scope: The connection.
+        json: The operation as the server sent it.
     """
 
     def __init__(self, scope: Scope, json: Json) -> None:
         super().__init__(json)
         self._scope = scope
 
+    def __getitem__(self, key: str) -> Any:
+        """A field by its JSON key; ``["metadata"]`` falls back to the operation's own fields."""
+        if key == "metadata" and isinstance(own := self.metadata, dict):
+            return _MetadataWithFields(own, self._json)
+        if key in ("type", "operation") and key not in self._json:
+            return "async" if key == "type" else self._path()
+        return super().__getitem__(key)
+
+    def __eq__(self, other: object) -> bool:
+        return models.Operation(self._json) == other
+
     def __reduce__(self) -> Any:
-        # Pickled and copied, it is a record: the connection does not travel.
+        # Pickled or copied, it is a plain record, without the connection.
         return models.Operation, (self.raw,)
 
     async def refresh(self) -> Self:
-        """Read it again. Raises `IncusNotFoundError` once the server forgot it. ``GET /1.0/operations/{id}``."""
+        """Read the operation again.
+
+        Returns:
+            This object, with the new record.
+
+        Raises:
+            IncusNotFoundError: The server has forgotten it.
+
+        API:
+            ``GET /1.0/operations/{id}``
+        """
         self._json = (await self._scope.request("GET", self._path())).metadata
         return self
 
     async def wait(self, timeout: float | None = None) -> Self:
-        """Wait until it ended, and return it as it ended.
+        """Wait until the operation has ended.
 
-        ``timeout``: seconds, None for as long as it takes; the operation goes on after it. A broken connection is made
-        again while that helps.
+        A broken connection is made again while that helps. If the caller is cancelled, so is the operation, where the
+        server allows it.
 
-        Raises `IncusOperationError` if it failed or was cancelled, `IncusTimeoutError` after the timeout,
-        `IncusOperationLostError` if the server forgot it (five seconds after its end, or by a restart), so that nobody
-        knows its outcome. If the caller is cancelled, so is the operation, where the server allows it.
+        Args:
+            timeout: Seconds; the operation goes on afterwards. None waits for as long as it takes.
 
-        ``GET /1.0/operations/{id}/wait``.
+        Returns:
+            This object, as the operation ended.
+
+        Raises:
+            IncusOperationError: It failed or was cancelled.
+            IncusOperationLostError: The server forgot it, five seconds after its end or by a restart. Its outcome is
+                unknown.
+            IncusTimeoutError: The timeout has passed.
+
+        API:
+            ``GET /1.0/operations/{id}/wait``
         """
         try:
             async with asyncio.timeout(timeout):
@@ -99,43 +138,125 @@ class Operation(models.Operation):
             raise
 
     async def cancel(self) -> None:
-        """Cancel it. Raises `IncusAPIError` (400) where the server cannot (``may_cancel``). ``DELETE
-        /1.0/operations/{id}``.
+        """Cancel the operation.
+
+        Raises:
+            IncusAPIError: The server cannot cancel it (400), see ``may_cancel``.
+            IncusNotFoundError: The server has forgotten it.
+
+        API:
+            ``DELETE /1.0/operations/{id}``
         """
         await self._scope.request("DELETE", self._path())
 
     async def progress(self) -> AsyncIterator[Progress]:
-        """Its progress, each time that changes, until it ended; then `wait` tells how it ended.
+        """Follow the progress of the operation until it has ended.
 
-        Driven by events, with a look at the operation itself where none come.
+        Driven by events; where none come, the operation is read every two seconds. How it ended is for `wait` to say.
+
+        Yields:
+            The progress, each time it changes.
+
+        API:
+            ``GET /1.0/events`` and ``GET /1.0/operations/{id}``
         """
-        shown, known = Progress(""), False
+        last, current = Progress(""), False
         async with EventStream(self._scope, ["operation"]) as events:
             while True:
-                if not known:
+                if not current:
                     try:
                         await self.refresh()
                     except IncusNotFoundError:
                         return
-                update = _progress(self.metadata)
-                if update.text and update != shown:
-                    shown = update
+                update = _parse_progress(self.metadata)
+                if update.text and update != last:
+                    last = update
                     yield update
                 if self.status_code >= _FINAL:
                     return
-                known = await self._next(events)
+                current = await self._take_event(events)
 
-    async def _wait_reporting(self, progress: Callable[[Progress], None]) -> Self:
-        """`wait`, with ``progress`` told each time that changes."""
-        try:
-            async for update in self.progress():
-                progress(update)
-        except BaseException:
-            await self._try_cancel()
-            raise
+    async def websocket(self, name: str, *, pong: bool = True) -> WebSocket:
+        """Open one of the websockets that the operation waits for.
+
+        Args:
+            name: Its key in ``metadata["fds"]``, or in ``metadata`` itself.
+            pong: Whether to answer the server's pings. Without it, nothing is sent to a connection that the server may
+                be closing.
+
+        Raises:
+            IncusInputError: The operation has no such websocket.
+
+        API:
+            ``GET /1.0/operations/{id}/websocket``
+        """
+        secrets = {**self.metadata, **(self.metadata.get("fds") or {})}
+        if not isinstance(secrets.get(name), str):
+            raise IncusInputError(f"{self._describe()} has no websocket {name!r}")
+        return await self._scope.websocket(self._path("websocket"), {"secret": secrets[name]}, pong=pong)
+
+    def _path(self, *more: str) -> str:
+        return wire.path("operations", self.id, *more)
+
+    def _describe(self) -> str:
+        return f"operation {self.id} ({self.description})"
+
+    async def _try_cancel(self) -> None:
+        """Cancel it where the server can, whatever ``may_cancel`` was: that changes as the operation goes on."""
+        if self.status_code < _FINAL:
+            with contextlib.suppress(IncusError, TimeoutError):
+                async with asyncio.timeout(_GRACE):
+                    await self.cancel()
+
+    async def _wait_reporting(self, progress: OnProgress | None) -> Self:
+        """`wait`, calling ``progress`` each time that changes."""
+        if progress is not None:
+            try:
+                async for update in self.progress():
+                    progress(update)
+            except BaseException:
+                await self._try_cancel()
+                raise
         return await self.wait()
 
-    async def _next(self, events: EventStream) -> bool:
+    async def _wait_final(self) -> Self:
+        """`wait` without a limit; when cancelled, it leaves the operation alone."""
+        while self.status_code < _FINAL:
+            try:
+                answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
+                self._json = answer.metadata
+            except _WAIT_ERRORS as error:
+                await self._recheck(error)
+                if self.status_code < _FINAL:
+                    await asyncio.sleep(_PAUSE)
+        if self.status_code != _FINAL:
+            reason = self.err or self.status
+            raise IncusOperationError(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
+        return self
+
+    async def _recheck(self, error: Exception) -> None:
+        """Read the operation after waiting for it failed; raises what keeps it from being read.
+
+        Servers up to 6.0.4 answer the wait for a failed operation with an error, and a proxy may have cut the wait
+        short: the operation itself knows more.
+        """
+        async for last in attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE):
+            try:
+                await self.refresh()
+            except IncusNotFoundError:
+                raise IncusOperationLostError(
+                    f"{self._describe()}: its outcome is unknown, since the server forgot it (five seconds after its "
+                    "end, or by a restart): look at the object itself",
+                    operation_id=self.id,
+                    response=self.raw,
+                ) from error
+            except _WAIT_ERRORS as again:
+                if last or (isinstance(again, IncusAPIError) and again.status_code < 500):
+                    raise
+            else:
+                return
+
+    async def _take_event(self, events: EventStream) -> bool:
         """Take over the next event of this operation; False if none came, or some may be missing."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL):
@@ -147,74 +268,26 @@ class Operation(models.Operation):
                         return True
         return False
 
-    async def websocket(self, name: str, *, pong: bool = True) -> WebSocket:
-        """One of the websockets that the operation waits for, open; ``name`` as in ``metadata["fds"]`` or in
-        ``metadata``.
 
-        Raises `IncusInputError` if it has none of that name. ``GET /1.0/operations/{id}/websocket``.
-        """
-        secrets = {**self.metadata, **(self.metadata.get("fds") or {})}
-        if not isinstance(secrets.get(name), str):
-            raise IncusInputError(f"{self._describe()} has no websocket {name!r}")
-        return await self._scope.websocket(
-            wire.path("operations", self.id, "websocket"), {"secret": secrets[name]}, pong=pong
-        )
+class _MetadataWithFields(dict[str, Any]):
+    """An operation's metadata that also finds the operation's fields: in 1.0.0 ``["metadata"]`` was the operation."""
 
-    def _path(self, *more: str) -> str:
-        return wire.path("operations", self.id, *more)
+    def __init__(self, metadata: Json, fields: Json) -> None:
+        super().__init__(metadata)
+        self._metadata, self._fields = metadata, fields
 
-    def _describe(self) -> str:
-        return f"operation {self.id} ({self.description})"
+    def __missing__(self, key: str) -> Any:
+        return self._fields[key]
 
-    async def _try_cancel(self) -> None:
-        """Cancel it where the server can: asked whatever ``may_cancel`` was, which changes as the operation goes on."""
-        if self.status_code < _FINAL:
-            with contextlib.suppress(IncusError, TimeoutError):
-                async with asyncio.timeout(_GRACE):
-                    await self.cancel()
+    get = Mapping.get  # type: ignore[assignment]
+    __contains__ = Mapping.__contains__
 
-    async def _wait_final(self) -> Self:
-        """`wait`, without limit; cancelled, it leaves the operation alone."""
-        failed = unseen = 0
-        while self.status_code < _FINAL:
-            try:
-                answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
-                self._json = answer.metadata
-            except _BROKEN as error:
-                failed, unseen = failed + 1, 0 if await self._recheck(error) else unseen + 1
-                if unseen > len(_PAUSES):
-                    raise
-                if self.status_code < _FINAL:
-                    await asyncio.sleep(_PAUSES[min(failed, len(_PAUSES)) - 1])
-        if self.status_code != _FINAL:
-            reason = self.err or self.status
-            raise IncusOperationError(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
-        return self
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._metadata[key] = value
 
-    async def _recheck(self, error: Exception) -> bool:
-        """Look at the operation itself after its wait failed; False if the server cannot be asked.
-
-        Servers up to 6.0.4 tell a failure by an error instead of the operation, which itself knows more. And a wait
-        that something in between cut short is no reason to give up.
-        """
-        try:
-            await self.refresh()
-        except IncusNotFoundError:
-            raise IncusOperationLostError(
-                f"{self._describe()}: its outcome is not known, since the server forgot it (five seconds after its "
-                "end, or by a restart): look at the object itself",
-                operation_id=self.id,
-                response=self.raw,
-            ) from error
-        except _BROKEN as broken:
-            if isinstance(broken, IncusAPIError) and broken.status_code < 500:
-                raise
-            return False
-        return True
-
-
-OnProgress = Callable[[Progress], None]
-"""Called with how far something is, each time that changes."""
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
 
 
 async def perform(
@@ -228,34 +301,57 @@ async def perform(
     wait: bool = True,
     progress: OnProgress | None = None,
 ) -> Operation | None:
-    """Send a request and wait until what it asks for is done; None where the server did it at once.
+    """Send a request, and wait until what it asks for is done.
 
-    ``progress``: told how far it is, while it waits.
+    A caller who is cancelled while waiting cancels the operation.
 
-    Raises as `Scope.request` and `Operation.wait` do. A caller cancelled while it waits cancels the operation.
+    Args:
+        scope: The connection.
+        method: The HTTP method.
+        path: The path, quoted.
+        query: Parameters of the query; None leaves one out.
+        body: Bytes or an async iterable of bytes, sent unchanged; anything else as JSON.
+        headers: More headers.
+        wait: False returns as soon as the operation has begun.
+        progress: Called with the progress of the operation while waiting.
+
+    Returns:
+        The operation, with ``wait`` as it ended; None where the server did the work at once.
+
+    Raises:
+        IncusOperationError: With ``wait``: the operation failed or was cancelled.
     """
     request = scope.request(method, path, query=query, body=body, headers=headers)
     if not wait:
-        return _operation(scope, await request)
+        return _begun_operation(scope, await request)
     sent = asyncio.ensure_future(request)
     try:
-        operation = _operation(scope, await asyncio.shield(sent))
+        operation = _begun_operation(scope, await asyncio.shield(sent))
     except asyncio.CancelledError:
         if isinstance(body, bytes) or hasattr(body, "__aiter__"):
             sent.cancel()  # an upload that is cut off starts nothing
-        # The server may have begun: its answer names what is to be cancelled.
+        # The server may have begun: only its answer names the operation to cancel.
         with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_GRACE):
-                if (begun := _operation(scope, await sent)) is not None:
+                if (begun := _begun_operation(scope, await sent)) is not None:
                     await begun._try_cancel()
         raise
-    if operation is None:
-        return None
-    return await (operation.wait() if progress is None else operation._wait_reporting(progress))
+    return None if operation is None else await operation._wait_reporting(progress)
 
 
 async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
-    """`perform` for what the server always does in the background."""
+    """`perform` a request that the server always answers with an operation.
+
+    Args:
+        scope: See `perform`.
+        method: See `perform`.
+        path: See `perform`.
+        **how: The keyword parameters of `perform`.
+
+    Raises:
+        IncusConnectionError: The server did the work at once.
+        IncusOperationError: With ``wait``: the operation failed or was cancelled.
+    """
     operation = await perform(scope, method, path, **how)
     if operation is None:
         raise IncusConnectionError(f"{method} {path}: the server answered at once where an operation was expected")
@@ -270,19 +366,34 @@ async def create_or_undo(
     progress: OnProgress | None = None,
     headers: Headers | None = None,
 ) -> Operation | None:
-    """``POST`` of what makes something, to its end. Cancelled meanwhile, also by an error of ``progress``, it leaves
-    nothing: an upload is cut off, and what the server cannot be stopped from is waited for, and removed by ``undo``.
+    """``POST`` a request that creates something, and wait for it; if cancelled meanwhile, leave nothing behind.
 
-    ``undo`` is told whether it is there for sure: a server may yet make what it let itself be stopped from.
+    An upload is then cut off. An operation is cancelled, or waited for where the server does not allow that, and what
+    it created is removed. An error raised by ``progress`` counts as a cancellation.
+
+    Args:
+        scope: The connection.
+        path: The path, quoted.
+        body: See `perform`.
+        undo: Removes what was created. Called with True if it is there for sure; with False if the operation was
+            cancelled, after which the server may create it all the same.
+        progress: See `perform`.
+        headers: More headers.
+
+    Returns:
+        The operation as it ended; None where the server did the work at once.
+
+    Raises:
+        IncusOperationError: The operation failed or was cancelled.
     """
     upload = _Upload(body) if hasattr(body, "__aiter__") else None
     begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
 
     async def end() -> None:
-        if upload is not None and not upload.whole:
+        if upload is not None and not upload.complete:
             begun.cancel()  # it starts nothing
         with contextlib.suppress(IncusError, asyncio.CancelledError):
-            made = True
+            created = True
             if (operation := await begun) is not None:
                 await operation._try_cancel()
                 try:
@@ -290,34 +401,41 @@ async def create_or_undo(
                 except IncusOperationError:
                     if operation.status_code != _CANCELLED:
                         raise
-                    made = False
-            await undo(made)
+                    created = False
+            await undo(created)
 
     try:
         operation = await asyncio.shield(begun)
-        return operation and await (operation.wait() if progress is None else operation._wait_reporting(progress))
+        return None if operation is None else await operation._wait_reporting(progress)
     except BaseException:
-        await shielded(end())  # which undoes nothing where the server has failed: it did that itself
+        await shielded(end())  # undoes nothing where the operation failed: the server did that itself
         raise
 
 
 @dataclass
 class _Upload:
-    """Content that is sent, and whether all of it was."""
+    """Content to send, and whether all of it was sent."""
 
     content: AsyncIterable[bytes]
-    whole: bool = False
+    complete: bool = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self.content:
             yield piece
-        self.whole = True
+        self.complete = True
 
 
 @contextlib.asynccontextmanager
 async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncGenerator[Operation]:
-    """An operation that only waits to be made use of, for the time of ``async with``: begun by a ``POST``, then
-    cancelled.
+    """Hold an operation that only waits to be used: begun by a ``POST``, cancelled when the block ends.
+
+    Args:
+        scope: The connection.
+        path: The path, quoted.
+        body: See `perform`.
+
+    Yields:
+        The operation.
     """
     begun = asyncio.ensure_future(operate(scope, "POST", path, body=body, wait=False))
 
@@ -331,29 +449,26 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
         await shielded(end())
 
 
-def _operation(scope: Scope, answer: wire.Answer) -> Operation | None:
+def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
     return Operation(scope, answer.metadata) if answer.type == "async" else None
 
 
-def _progress(metadata: Any) -> Progress:
+def _parse_progress(metadata: Any) -> Progress:
     if not isinstance(metadata, Mapping):
         return Progress("")
     key = next((key for key in metadata if key.endswith("_progress")), "")
     text, parts = str(metadata.get(key, "")), metadata.get("progress")
     if isinstance(parts, Mapping):
-        numbers = (_number(parts.get(name)) for name in ("percent", "processed", "speed"))
+        numbers = (_parse_int(parts.get(name)) for name in ("percent", "processed", "speed"))
         return Progress(text, str(parts.get("stage", "")), *numbers)
-    # All that downloads and migrations tell.
+    # Downloads and migrations have nothing but the text.
     percent = _PERCENT.search(text)
-    sizes = {
-        per: int(float(number) * 1000 ** ("B", "kB", "MB", "GB", "TB", "PB", "EB").index(unit))
-        for number, unit, per in _SIZE.findall(text)
-    }
+    sizes = {per: int(float(number) * 1000 ** _UNITS.index(unit)) for number, unit, per in _SIZE.findall(text)}
     stage = key.removesuffix("_progress")
     return Progress(text, stage, int(percent[1]) if percent else None, sizes.get(""), sizes.get("/s"))
 
 
-def _number(value: Any) -> int | None:
+def _parse_int(value: Any) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError):

@@ -1,7 +1,7 @@
-"""Commands and consoles of an instance, live over websockets: the shape of ``asyncio.subprocess``.
+"""Live commands and consoles of an instance over websockets, in the shape of ``asyncio.subprocess``.
 
-Nothing is lost and nothing is left running: output is read to its end marker after the command has ended, and whoever
-leaves the ``async with``, also by an exception or a cancellation, leaves a command that is dead.
+Nothing is lost and nothing is left running: output is read to its end even after the command has ended, and the command
+is dead when the ``async with`` block has been left, also by an exception or a cancellation.
 """
 
 from __future__ import annotations
@@ -11,10 +11,9 @@ import contextlib
 import json
 import signal as signals
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, AnyStr, BinaryIO, Generic, Self
+from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
 from ._connection import wire
 from ._connection.scope import Scope
@@ -29,21 +28,26 @@ from .exceptions import (
 )
 from .operations import Operation, operate
 
+T = TypeVar("T")
+
 NOT_RUN = (126, 127)
-"""Exit codes that the server makes a failed operation of: the command cannot be executed, or is not found."""
+"""Exit codes for which the server fails the operation: the command cannot be executed, or is not found. For callers
+they are exit codes like any other.
+"""
 
 Input = bytes | str | BinaryIO | AsyncIterable[bytes] | None
-"""What a command gets on its stdin: all of it at once, a file open for reading bytes, or an async iterable of bytes."""
+"""The stdin of a command: all its bytes or text, a file open for reading bytes, or an async iterable of bytes."""
 
 _END = ""  # the empty text message that ends a stream, in both directions
-_LIMIT = 2**20  # bytes held for a reader that does not read, before the command is made to wait; also the longest line
-_PENDING = 2**16  # bytes held for the command's stdin before drain() waits
-_PIECE = 2**16  # bytes in one message to stdin
-_GRACE = 5.0  # seconds for a killed command to be gone
+_CTRL_D = b"\x04"  # ends the input of a terminal
+_LIMIT = 2**20  # bytes buffered for a slow reader before the command has to wait; also the longest line
+_PENDING = 2**16  # bytes buffered for stdin before drain() waits
+_PIECE = 2**16  # bytes of a message to stdin
+_GRACE = 5.0  # seconds for a killed command, or a console that was left, to end
 
-# Runs a command as a user with the user's supplementary groups, which the API cannot set. It becomes the command, so
-# that signals reach it. $1 uid, $2 gid, $3 groups, $4 user name.
-_AS_USER = """
+# Runs a command with a user's supplementary groups, which the API cannot set. The shell is replaced by the command, so
+# signals reach it. $1 uid, $2 gid, $3 groups, $4 user name.
+_RUN_AS_USER = """
 if setpriv --reuid "$1" --regid "$2" --groups "$3" true 2>/dev/null; then
     u=$1 g=$2 s=$3; shift 4; exec setpriv --reuid "$u" --regid "$g" --groups "$s" -- "$@"
 fi
@@ -53,22 +57,28 @@ n=$4; shift 4; exec su -s /bin/sh -c 'exec "$0" "$@"' -- "$n" "$@"
 
 @dataclass(frozen=True)
 class ProcessResult(Generic[AnyStr]):
-    """How a command ended, and what it wrote."""
+    """How a command ended, and its output."""
 
     args: tuple[str, ...]
+    """The command: program and arguments."""
     returncode: int
-    """0 to 255; 126 for a command that cannot be executed, 127 for one that is not found, 128 and the signal's number
-    for one that a signal ended."""
+    """0 to 255; 126 if the command cannot be executed, 127 if it is not found, 128 plus the signal's number if a signal
+    ended it.
+    """
     stdout: AnyStr
     stderr: AnyStr
 
     def check_returncode(self) -> None:
-        """Raise `ProcessError` unless the exit code is 0."""
+        """Check that the exit code is 0.
+
+        Raises:
+            ProcessError: It is not; the error has the output, and ends with the last line of stderr.
+        """
         if self.returncode:
-            said = self.stderr.decode(errors="replace") if isinstance(self.stderr, bytes) else self.stderr
-            last = said.strip().rpartition("\n")[2]
+            stderr = self.stderr.decode(errors="replace") if isinstance(self.stderr, bytes) else self.stderr
+            last_line = stderr.strip().rpartition("\n")[2]
             raise ProcessError(
-                f"{list(self.args)} ended with exit code {self.returncode}" + (f": {last}" if last else ""),
+                f"{list(self.args)} ended with exit code {self.returncode}" + (f": {last_line}" if last_line else ""),
                 command=self.args,
                 returncode=self.returncode,
                 stdout=self.stdout,
@@ -77,7 +87,7 @@ class ProcessResult(Generic[AnyStr]):
 
 
 class _Gate(asyncio.ReadTransport):
-    """What a StreamReader knows of where its bytes come from: it can be told to stop and to go on."""
+    """What a `StreamReader` takes for its transport: it closes the gate while it has enough."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -92,22 +102,34 @@ class _Gate(asyncio.ReadTransport):
 
 
 class ProcessInput:
-    """The stdin of a live command, in the shape of `asyncio.StreamWriter`."""
+    """The stdin of a live command, in the shape of `asyncio.StreamWriter`.
+
+    Args:
+        socket: The websocket of stdin.
+        end: The message that ends it.
+    """
 
     def __init__(self, socket: WebSocket, end: bytes | str) -> None:
         self._socket = socket
         self._end = end
         self._buffer: deque[bytes] = deque()
         self._pending = 0
-        self._work = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._room = asyncio.Event()
         self._room.set()
         self._eof = False
-        self._gone = False
-        self._done = asyncio.Event()
+        self._broken = False
+        self._closed = asyncio.Event()
 
     def write(self, data: bytes) -> None:
-        """Queue bytes; `drain` waits until there is room for more. After the end of the command they go nowhere."""
+        """Queue bytes; await `drain` before more. Once the command has ended, they are dropped.
+
+        Args:
+            data: The bytes.
+
+        Raises:
+            IncusInputError: The data is not bytes, or stdin was ended.
+        """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise IncusInputError(f"stdin takes bytes, not {type(data).__name__}")
         if self._eof:
@@ -117,51 +139,62 @@ class ProcessInput:
         self._pending += len(view)
         if self._pending > _PENDING:
             self._room.clear()
-        self._work.set()
+        self._wakeup.set()
 
     def writelines(self, data: Iterable[bytes]) -> None:
-        """Queue several pieces."""
+        """Queue several pieces.
+
+        Args:
+            data: The pieces.
+
+        Raises:
+            IncusInputError: A piece is not bytes, or stdin was ended.
+        """
         for piece in data:
             self.write(piece)
 
     async def drain(self) -> None:
-        """Wait until there is room for more. Raises `BrokenPipeError` once the command is gone."""
+        """Wait until there is room for more.
+
+        Raises:
+            BrokenPipeError: The command has ended.
+        """
         await self._room.wait()
-        if self._gone:
+        if self._broken:
             raise BrokenPipeError("the command no longer reads its stdin")
 
     def can_write_eof(self) -> bool:
-        """True, as of every stdin."""
+        """Return True: stdin can always be ended."""
         return True
 
     def write_eof(self) -> None:
         """End stdin after what is queued; on a terminal, this types Ctrl-D."""
         self._eof = True
-        self._work.set()
+        self._wakeup.set()
 
     def close(self) -> None:
-        """The same as `write_eof`."""
+        """Do the same as `write_eof`."""
         self.write_eof()
 
     def is_closing(self) -> bool:
-        """Whether it was ended, or the command is gone."""
-        return self._eof or self._gone
+        """Check whether it was ended, or the command has ended."""
+        return self._eof or self._broken
 
     async def wait_closed(self) -> None:
-        """Wait until all that was queued has been sent, or the command is gone."""
-        await self._done.wait()
+        """Wait until all that is queued has been sent, or the command has ended."""
+        await self._closed.wait()
 
-    def _break(self) -> None:
-        """Nobody reads this any longer."""
-        self._gone = True
+    def _mark_broken(self) -> None:
+        """Let nobody wait for a command that has ended."""
+        self._broken = True
         self._room.set()
-        self._done.set()
+        self._closed.set()
 
-    async def _pump(self) -> None:
+    async def _send_queue(self) -> None:
         try:
             while self._buffer or not self._eof:
-                await self._work.wait()
-                self._work.clear()
+                await self._wakeup.wait()
+                self._wakeup.clear()
                 while self._buffer:
                     piece = self._buffer.popleft()
                     await self._socket.send(piece)
@@ -170,14 +203,14 @@ class ProcessInput:
                         self._room.set()
             await self._socket.send(self._end)
         except IncusError:
-            self._gone = True  # the command has ended, and its exit code tells how
+            self._broken = True  # the command has ended; its exit code tells how
         finally:
             self._room.set()
-            self._done.set()
+            self._closed.set()
 
 
-class _Session:
-    """An operation's websockets, attached: streams in and out, and a control channel."""
+class _LiveOperation:
+    """An operation with its websockets: streams in and out, and a control channel."""
 
     stdin: ProcessInput
     stdout: asyncio.StreamReader
@@ -189,12 +222,24 @@ class _Session:
         self._tasks: list[asyncio.Task[Any]] = []
         self._operation: Operation | None = None
 
-    async def _attach(self, verb: str, body: Mapping[str, Any], names: Sequence[str]) -> Operation:
-        """Begin the operation and open its websockets: the server gives that five seconds.
+    async def __aenter__(self) -> Self:
+        try:
+            await self._open()
+        except BaseException:
+            await self._release()
+            raise
+        return self
 
-        All at once, but the last of ``names`` when the control channel is open: the command starts with the last, and
-        if it has ended before the control channel is open, servers can wait for that channel's end for ever.
+    async def _open(self) -> None:
+        raise NotImplementedError
+
+    async def _attach(self, verb: str, body: Mapping[str, Any], *, terminal: bool) -> Operation:
+        """Begin the operation and open its websockets, for which the server gives five seconds.
+
+        They are opened all at once, except that the last one waits for the control channel: it starts the command, and
+        if that ends before the control channel is open, servers can wait for the end of that channel forever.
         """
+        names = ("control", "0") if terminal else ("control", "0", "1", "2")
         control = asyncio.Event()
 
         async def attach(name: str) -> None:
@@ -209,73 +254,108 @@ class _Session:
         async with self._scope.transport.attaching:
             path = wire.path(*self._path, verb)
             operation = self._operation = await operate(self._scope, "POST", path, body=body, wait=False)
-            # The control channel comes first, so that it gets the connection that the request has just left.
-            for failure in await asyncio.gather(*map(attach, ("control", *names)), return_exceptions=True):
+            # The control channel comes first: it gets the connection that the request has just left.
+            for failure in await asyncio.gather(*map(attach, names), return_exceptions=True):
                 if failure is not None:
                     raise failure
+        self.stdin = ProcessInput(self._sockets["0"], _CTRL_D if terminal else _END)
+        self._start("input", self.stdin._send_queue())
+        self._start("control", self._ignore(self._sockets["control"]))
+        if terminal:
+            self.stdout = self._start_reader("0")
         return operation
 
-    def _own(self, name: str, work: Any) -> asyncio.Task[Any]:
+    def _start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=f"incus-sdk {name}")
         self._tasks.append(task)
         return task
 
-    def _reader(self, name: str, *, close: bool = False) -> asyncio.StreamReader:
-        """A stream of one of the websockets, fed until its end."""
+    def _start_reader(self, name: str) -> asyncio.StreamReader:
+        """A stream that gets all messages of a websocket."""
         reader, gate = asyncio.StreamReader(limit=_LIMIT), _Gate()
         reader.set_transport(gate)
-        self._own(f"output {name}", self._feed(self._sockets[name], reader, gate, close))
+        self._start(f"output {name}", self._feed(name, reader, gate))
         return reader
 
-    async def _feed(self, socket: WebSocket, reader: asyncio.StreamReader, gate: _Gate, close: bool) -> None:
+    async def _feed(self, name: str, reader: asyncio.StreamReader, gate: _Gate) -> None:
+        socket = self._sockets[name]
         try:
             while True:
                 await gate.open.wait()
                 message = await socket.receive()
-                # The end is marked by an empty text; some servers just drop the connection. Whether that was the end,
-                # the operation tells.
+                # An empty text marks the end; some servers only drop the connection. The operation says whether that
+                # was the end.
                 if not isinstance(message, bytes):
                     break
                 reader.feed_data(message)
-            if close:
+            if name == "0":
                 await socket.close()  # a terminal's session ends only when both sides have ended it
         finally:
             reader.feed_eof()
 
     async def _ignore(self, socket: WebSocket) -> None:
-        """Read a websocket on which nothing but pings can come."""
+        """Read a websocket on which only pings come."""
         while await socket.receive() is not None:
             pass
 
-    async def _control(self, command: str, **how: Any) -> None:
+    async def _send_control(self, command: str, **fields: Any) -> None:
         if "control" not in self._sockets:
             raise IncusInputError("a process is opened by `async with`")
         with contextlib.suppress(IncusError):  # it has ended already
-            await self._sockets["control"].send(json.dumps({"command": command, **how}))
+            await self._sockets["control"].send(json.dumps({"command": command, **fields}))
 
     async def resize(self, width: int, height: int) -> None:
-        """Tell it the size of its terminal, in columns and rows."""
+        """Set the size of the terminal.
+
+        Args:
+            width: Columns.
+            height: Rows.
+
+        Raises:
+            IncusInputError: The size is invalid, or the block was not entered.
+        """
         if not (0 < width < 2**16 and 0 < height < 2**16):
             raise IncusInputError(f"a terminal has 1 to 65535 columns and rows, not {width} and {height}")
-        await self._control("window-resize", args={"width": str(width), "height": str(height)})
+        await self._send_control("window-resize", args={"width": str(width), "height": str(height)})
+
+    async def _close_sockets(self) -> None:
+        await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
 
     async def _release(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
+        await self._close_sockets()
 
 
-class Process(_Session):
+class Process(_LiveOperation):
     """A live command, from `Instance.open_process`.
 
-        async with box.open_process(["cat"]) as process:
+        async with instance.open_process(["cat"]) as process:
             process.stdin.write(b"hello")
             process.stdin.write_eof()
             print(await process.stdout.read(), await process.wait())
 
-    ``stdin`` writes, ``stdout`` and ``stderr`` are `asyncio.StreamReader`; on a terminal (``pty``), ``stdout`` has
-    everything and ``stderr`` is None. Leaving the block kills the command if it still runs.
+    ``stdin`` is a `ProcessInput`; ``stdout`` and ``stderr`` are each an `asyncio.StreamReader`. On a terminal (``pty``)
+    all output comes on ``stdout``, and ``stderr`` is None. Leaving the block kills a command that still runs.
+
+    Args:
+        scope: The connection to the server.
+        path: The API path of the instance, like ``("instances", "c1")``.
+        command: Program and arguments; no shell reads them.
+        env: Environment variables, on top of the instance's own.
+        cwd: The working directory; None for ``HOME``, or ``/`` where that is not set.
+        user: An id, or a name that the instance knows; None for root.
+        group: An id, or a name that the instance knows; None for root's, or those of a user given by name.
+        pty: Run it on a terminal.
+        width: Columns of the terminal.
+        height: Rows of the terminal.
+
+    Raises:
+        IncusInputError: The command or the environment is invalid, or the instance does not know the user or the group.
+
+    API:
+        ``POST /1.0/instances/{name}/exec`` and ``GET /1.0/operations/{id}/websocket``
     """
 
     stderr: asyncio.StreamReader | None
@@ -303,158 +383,175 @@ class Process(_Session):
         self._body: dict[str, Any] = {"wait-for-websocket": True, "interactive": pty}
         self._body |= {"cwd": cwd} if cwd is not None else {}
         self._body |= {"width": width, "height": height} if pty else {}
-        self._ended: asyncio.Task[int] | None = None
+        self._exit: asyncio.Task[int] | None = None
 
-    async def __aenter__(self) -> Self:
-        try:
-            command, identity, env = await self._identity()
-            body = {**self._body, **identity, "command": list(command), "environment": env}
-            names = ("0",) if self._pty else ("0", "1", "2")
-            operation = await self._attach("exec", body, names)
-        except BaseException:
-            await self._release()
-            raise
-        self._ended = self._own("command", self._end(operation))
-        self.stdin = ProcessInput(self._sockets["0"], b"\x04" if self._pty else _END)
-        # Servers do not always close it when the command has ended.
-        self._ended.add_done_callback(lambda _: self.stdin._break())
-        self._own("input", self.stdin._pump())
-        self._own("control", self._ignore(self._sockets["control"]))
-        if self._pty:
-            self.stdout, self.stderr = self._reader("0", close=True), None
-        else:
-            self._own("input", self._ignore(self._sockets["0"]))
-            self.stdout, self.stderr = self._reader("1"), self._reader("2")
-        return self
+    async def _open(self) -> None:
+        command, ids, env = await self._resolve_user()
+        body = {**self._body, **ids, "command": list(command), "environment": env}
+        operation = await self._attach("exec", body, terminal=self._pty)
+        self._exit = self._start("command", self._wait_exit(operation))
+        # Servers do not always close stdin when the command has ended.
+        self._exit.add_done_callback(lambda _: self.stdin._mark_broken())
+        self.stderr = None
+        if not self._pty:
+            self._start("input", self._ignore(self._sockets["0"]))
+            self.stdout, self.stderr = self._start_reader("1"), self._start_reader("2")
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
-            if self._ended is not None and not self._ended.done():
+            if self._exit is not None and not self._exit.done():
                 await self.kill()
-                # Without its streams the server need not wait until the rest of the output is read.
-                await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
-                await asyncio.wait([self._ended], timeout=_GRACE)
+                await self._close_sockets()  # so that the server does not wait until the rest of the output is read
+                await asyncio.wait([self._exit], timeout=_GRACE)
         finally:
             await self._release()
 
     @property
     def returncode(self) -> int | None:
-        """The exit code; None while the command runs, or when nobody knows it."""
-        ended = self._ended
-        return ended.result() if ended and ended.done() and not ended.cancelled() and not ended.exception() else None
+        """The exit code; None while the command runs, or if it is not known."""
+        task = self._exit
+        return task.result() if task and task.done() and not task.cancelled() and not task.exception() else None
 
     async def wait(self) -> int:
-        """Wait until the command has ended, and return its exit code; `ProcessResult.returncode` says which there are.
+        """Wait until the command has ended; its output must be read meanwhile, or it may not end.
 
-        Its output must be read meanwhile, or it waits for that. Raises `IncusConnectionError` or
-        `IncusOperationLostError` if nobody can know how it ended.
+        Returns:
+            The exit code: see `ProcessResult.returncode`.
+
+        Raises:
+            IncusInputError: The block was not entered.
+            IncusConnectionError: The server was lost, so the exit code is not known.
+            IncusOperationError: The server could not run the command.
+            IncusOperationLostError: The server forgot the command, so the exit code is not known.
         """
-        if self._ended is None:
+        if self._exit is None:
             raise IncusInputError("a process is opened by `async with`")
-        return await asyncio.shield(self._ended)
+        return await asyncio.shield(self._exit)
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes, bytes]:
-        """Send ``input``, end stdin, and return all of stdout and stderr when the command has ended."""
+        """Send input, end stdin, read all output, and wait until the command has ended.
+
+        Args:
+            input: The input; None for none.
+
+        Returns:
+            Stdout and stderr; stderr is empty on a terminal.
+
+        Raises:
+            IncusConnectionError: See `wait`.
+            IncusOperationError: See `wait`.
+            IncusOperationLostError: See `wait`.
+        """
         if input:
             self.stdin.write(input)
         self.stdin.write_eof()
         readers = [self.stdout] if self.stderr is None else [self.stdout, self.stderr]
-        outputs = await asyncio.gather(*(reader.read() for reader in readers))
+        outputs = [*await asyncio.gather(*(reader.read() for reader in readers)), b""]
         await self.wait()
-        return outputs[0], outputs[1] if self.stderr is not None else b""
+        return outputs[0], outputs[1]
 
     async def send_signal(self, signal: int) -> None:
-        """Send the command a signal; one that has ended gets none."""
-        await self._control("signal", signal=int(signal))
+        """Send the command a signal; does nothing once it has ended.
+
+        Args:
+            signal: The signal's number.
+
+        Raises:
+            IncusInputError: The block was not entered.
+        """
+        await self._send_control("signal", signal=int(signal))
 
     async def terminate(self) -> None:
-        """Send it SIGTERM."""
+        """Send the command SIGTERM; does nothing once it has ended.
+
+        Raises:
+            IncusInputError: The block was not entered.
+        """
         await self.send_signal(signals.SIGTERM)
 
     async def kill(self) -> None:
-        """Send it SIGKILL."""
+        """Send the command SIGKILL; does nothing once it has ended.
+
+        Raises:
+            IncusInputError: The block was not entered.
+        """
         await self.send_signal(signals.SIGKILL)
 
-    async def _end(self, operation: Operation) -> int:
+    async def _wait_exit(self, operation: Operation) -> int:
         try:
             await operation.wait()
         except IncusOperationError as error:
-            code = (error.response.get("metadata") or {}).get("return")
-            if code not in NOT_RUN:
+            if (error.response.get("metadata") or {}).get("return") not in NOT_RUN:
                 raise
-        code = operation.metadata["return"]
-        return int(code)
+        return int(operation.metadata["return"])
 
-    async def _identity(self) -> tuple[Sequence[str], dict[str, int], dict[str, Any]]:
-        """Command, ids and environment for the user and the group: names are those that the instance knows."""
-        ids = {"user": self._user, "group": self._group}
-        numbers = {key: value for key, value in ids.items() if isinstance(value, int)}
+    async def _resolve_user(self) -> tuple[Sequence[str], dict[str, int], dict[str, Any]]:
+        """Command, ids and environment, with the names of user and group looked up in the instance."""
+        names = {"user": self._user, "group": self._group}
+        ids = {key: value for key, value in names.items() if isinstance(value, int)}
         env: dict[str, Any] = dict(self._env)
         command: Sequence[str] = self.args
         if isinstance(self._group, str):
-            numbers["group"] = int((await self._entry("/etc/group", self._group))[2])
+            ids["group"] = int((await self._look_up("/etc/group", self._group))[2])
         if isinstance(self._user, str):
-            _, _, uid, gid, _, home, *_ = await self._entry("/etc/passwd", self._user)
+            _, _, uid, gid, _, home, *_ = await self._look_up("/etc/passwd", self._user)
             env = {"HOME": home, "USER": self._user, "LOGNAME": self._user, **env}
-            numbers["user"] = int(uid)
+            ids["user"] = int(uid)
             if self._group is None:
-                numbers["group"] = int(gid)
-                others = [entry[2] for entry in await self._entries("/etc/group") if self._user in entry[3].split(",")]
+                ids["group"] = int(gid)
+                groups = await self._read_entries("/etc/group")
+                others = [entry[2] for entry in groups if self._user in entry[3].split(",")]
                 if others:
-                    groups = ",".join(dict.fromkeys([gid, *others]))
-                    command = ("sh", "-c", _AS_USER, "sh", uid, gid, groups, self._user, *self.args)
-                    numbers = {"user": 0, "group": 0}
-        return command, numbers, env
+                    gids = ",".join(dict.fromkeys([gid, *others]))
+                    command = ("sh", "-c", _RUN_AS_USER, "sh", uid, gid, gids, self._user, *self.args)
+                    ids = {"user": 0, "group": 0}
+        return command, ids, env
 
-    async def _entry(self, file: str, name: str) -> list[str]:
-        for entry in await self._entries(file):
+    async def _look_up(self, file: str, name: str) -> list[str]:
+        for entry in await self._read_entries(file):
             if entry[0] == name:
                 return entry
         raise IncusInputError(f"the instance's {file} has no {name!r}")
 
-    async def _entries(self, file: str) -> list[list[str]]:
+    async def _read_entries(self, file: str) -> list[list[str]]:
         try:
             answer = await self._scope.request("GET", wire.path(*self._path, "files"), query={"path": file})
         except IncusNotFoundError:
-            raise IncusInputError(f"the instance has no {file} to look names up in: give numbers") from None
+            raise IncusInputError(f"the instance has no {file} to look up names in: use numeric ids") from None
         fields = 7 if file.endswith("passwd") else 4
         lines = answer.metadata.decode(errors="surrogateescape").splitlines()
         return [entry for line in lines if len(entry := line.split(":")) >= fields]
 
 
-class Console(_Session):
-    """The console of an instance, attached, from `Instance.console`: ``stdin`` writes, ``stdout`` reads; leaving
-    detaches.
+class Console(_LiveOperation):
+    """The console of an instance, from `Instance.console`: ``stdin`` writes, ``stdout`` reads; leaving detaches.
+
+    Args:
+        scope: The connection to the server.
+        path: The API path of the instance, like ``("instances", "c1")``.
+        width: Columns of the terminal.
+        height: Rows of the terminal.
+        force: Take the console over from whoever is attached.
+
+    API:
+        ``POST /1.0/instances/{name}/console`` and ``GET /1.0/operations/{id}/websocket``
     """
 
     def __init__(self, scope: Scope, path: tuple[str, ...], width: int, height: int, force: bool) -> None:
         super().__init__(scope, path)
         self._body = {"type": "console", "width": width, "height": height, "force": force}
 
-    async def __aenter__(self) -> Self:
-        try:
-            await self._attach("console", self._body, ("0",))
-        except BaseException:
-            await self._release()
-            raise
-        self.stdin = ProcessInput(self._sockets["0"], b"\x04")
-        self._own("input", self.stdin._pump())
-        self._own("control", self._ignore(self._sockets["control"]))
-        self.stdout = self._reader("0", close=True)
-        return self
+    async def _open(self) -> None:
+        await self._attach("console", self._body, terminal=True)
 
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    async def __aexit__(self, *_: object) -> None:
         try:
             await self.detach()
         finally:
             await self._release()
 
     async def detach(self) -> None:
-        """Leave the console as it is; whatever runs there runs on."""
+        """Leave the console; whatever runs on it goes on."""
         await self._sockets["control"].close()
         await self._sockets["0"].close()
         if self._operation is not None:
@@ -470,25 +567,38 @@ async def run(
     encoding: str,
     grace: float,
 ) -> ProcessResult[bytes]:
-    """Run a process to its end: feed it, read it, and stop it at its limits."""
+    """Run a process to its end: send its input, collect its output, and stop it at its limits.
+
+    Args:
+        process: The process, not opened yet.
+        input: Its stdin.
+        timeout: Seconds it may run; then it is sent SIGTERM. None for no limit.
+        max_output: Bytes that stdout and stderr may each have; more kill it. None for no limit.
+        encoding: The encoding of a str input.
+        grace: Seconds to end after SIGTERM; then it is sent SIGKILL.
+
+    Raises:
+        IncusTimeoutError: It ran too long; the error has the output so far.
+        ProcessError: It wrote too much; the error has the output so far.
+    """
     stdout, stderr = bytearray(), bytearray()
     async with process:
-        work = asyncio.ensure_future(_work(process, _source(input, encoding), stdout, stderr, max_output))
+        pieces = _iter_input(input, encoding)
+        work = asyncio.ensure_future(_communicate(process, pieces, stdout, stderr, max_output))
         try:
             await asyncio.wait([work], timeout=timeout)
-            if not work.done():
-                await process.terminate()
-                await asyncio.wait([work], timeout=grace)
+            if work.done():
+                return ProcessResult(process.args, work.result(), bytes(stdout), bytes(stderr))
+            for stop in (process.terminate, process.kill):
                 if not work.done():
-                    await process.kill()
+                    await stop()
                     await asyncio.wait([work], timeout=grace)
-                raise IncusTimeoutError(
-                    f"{list(process.args)} was stopped: it ran for more than {timeout} s",
-                    stdout=bytes(stdout),
-                    stderr=bytes(stderr),
-                )
-            return ProcessResult(process.args, work.result(), bytes(stdout), bytes(stderr))
-        except _TooMuch:
+            raise IncusTimeoutError(
+                f"{list(process.args)} was stopped: it ran for more than {timeout} s",
+                stdout=bytes(stdout),
+                stderr=bytes(stderr),
+            )
+        except _OutputLimitError:
             raise ProcessError(
                 f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
                 command=process.args,
@@ -500,53 +610,62 @@ async def run(
             await asyncio.gather(work, return_exceptions=True)
 
 
-class _TooMuch(Exception):
-    """A command wrote more than it was allowed to."""
+class _OutputLimitError(Exception):
+    """A command wrote more than it may."""
 
 
-async def _work(
-    process: Process, source: AsyncIterable[bytes], stdout: bytearray, stderr: bytearray, most: int | None
+async def _communicate(
+    process: Process, input: AsyncIterable[bytes], stdout: bytearray, stderr: bytearray, max_output: int | None
 ) -> int:
+    """Send all input, collect all output, and return the exit code."""
+
     async def feed() -> None:
         with contextlib.suppress(BrokenPipeError):
-            async for piece in source:
+            async for piece in input:
                 process.stdin.write(piece)
                 await process.stdin.drain()
         process.stdin.write_eof()
 
-    async def collect(reader: asyncio.StreamReader, into: bytearray) -> None:
+    async def collect(reader: asyncio.StreamReader, output: bytearray) -> None:
         while piece := await reader.read(_LIMIT):
-            into += piece
-            if most is not None and len(into) > most:
-                del into[most:]
-                raise _TooMuch
+            output += piece
+            if max_output is not None and len(output) > max_output:
+                del output[max_output:]
+                raise _OutputLimitError
 
     assert process.stderr is not None
     outputs = ((process.stdout, stdout), (process.stderr, stderr))
-    reading = {asyncio.ensure_future(collect(reader, into)) for reader, into in outputs}
-    working = {asyncio.ensure_future(feed()), *reading}
+    readers = {asyncio.ensure_future(collect(reader, output)) for reader, output in outputs}
+    tasks = {asyncio.ensure_future(feed()), *readers}
     try:
-        # A command that has ended needs no more input; but what its source raises is the caller's to know at once.
-        while not all(task.done() for task in reading):
-            pending = {task for task in working if not task.done()}
+        # A command that has ended needs no more input; but the caller must see an error of the input at once.
+        while not all(task.done() for task in readers):
+            pending = {task for task in tasks if not task.done()}
             done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
         return await process.wait()
     finally:
-        for task in working:
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*working, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def checked_input(input: Input) -> Input:
-    """The input, or `IncusInputError` for what is none."""
+    """Check that an input has one of the types of `Input`, and return it.
+
+    Args:
+        input: The input.
+
+    Raises:
+        IncusInputError: It has another type.
+    """
     if input is None or isinstance(input, str | bytes | AsyncIterable) or hasattr(input, "read"):
         return input
     raise IncusInputError(f"input must be bytes, str, a file or an async iterable, not {type(input).__name__}")
 
 
-async def _source(input: Input, encoding: str) -> AsyncGenerator[bytes]:
+async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
     match input:
         case None:
             pass
@@ -558,15 +677,23 @@ async def _source(input: Input, encoding: str) -> AsyncGenerator[bytes]:
             async for piece in input:
                 yield piece
         case _:
+            # Not `in_thread`: a read from a pipe or terminal may never end, and the command must not wait for it.
             while piece := await asyncio.to_thread(input.read, _PIECE):
                 yield piece if isinstance(piece, bytes) else piece.encode(encoding)
 
 
 def checked_command(command: Sequence[str]) -> tuple[str, ...]:
-    """The command as program and arguments, or `IncusInputError`."""
+    """Check a command, and return it as a tuple.
+
+    Args:
+        command: Program and arguments.
+
+    Raises:
+        IncusInputError: It is not a list of str, is empty, or contains a NUL.
+    """
     words = wire.texts(command, "command")
     if not words:
-        raise IncusInputError('command must be a list of str, as ["sh", "-c", "..."], not an empty one')
+        raise IncusInputError('command must be a list of str, like ["sh", "-c", "..."], and must not be empty')
     if any("\0" in word for word in words):
-        raise IncusInputError("command has a word with a NUL byte in it")
+        raise IncusInputError("command must not contain a NUL byte")
     return tuple(words)

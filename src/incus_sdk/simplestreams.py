@@ -1,7 +1,7 @@
-"""Servers that give out images by simplestreams, as images.linuxcontainers.org does: what they have, and the files.
+"""Simplestreams servers, such as images.linuxcontainers.org: list their images, and download them.
 
-An Incus server downloads from them by itself: ``client.instances.launch("images:debian/13")``. This is for looking, and
-for an Incus that cannot reach them.
+Incus servers download from them by themselves: ``client.instances.launch("images:debian/13")``. This module is for
+looking around, and for an Incus that cannot reach them.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from . import models
 from ._atomic import atomic_file
-from ._connection.transport import Endpoint, Stream, Transport
+from ._connection.endpoint import Endpoint
+from ._connection.transport import Stream, Transport
 from ._content import with_progress
 from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .models.base import Json
@@ -28,9 +29,9 @@ from .operations import OnProgress
 
 _INDEX = "streams/v1/index.json"
 _REDIRECTS = 5
-_SECONDS = 3600.0  # for which what was read is taken as current
+_MAX_AGE = 3600.0  # seconds
 
-# Each kind of a root disk, the best first, with the field of the metadata's entry that holds the image's fingerprint.
+# Kinds of root disks, the best first: the image's type, and the field of the metadata's entry with its fingerprint.
 _ROOTS = {
     "squashfs": ("container", "combined_squashfs_sha256"),
     "root.tar.xz": ("container", "combined_rootxz_sha256"),
@@ -39,7 +40,7 @@ _ROOTS = {
     "disk1.img": ("virtual-machine", "combined_disk1-img_sha256"),
 }
 
-# What the servers call an architecture, and Incus another way.
+# Incus' names of architectures that have another name on these servers.
 _ARCHITECTURES = {
     "amd64": "x86_64",
     "arm64": "aarch64",
@@ -52,15 +53,21 @@ _ARCHITECTURES = {
 
 
 class SimpleStreams:
-    """A server of images.
+    """A simplestreams server. It keeps no connection open.
 
         server = SimpleStreams("https://images.linuxcontainers.org")
         image = await server.resolve("debian/13")
         print(image.fingerprint, image.created_at, image.size)
 
-    ``url``: ``https://host`` and maybe a path. ``server_cert``: the server's own certificate (PEM, text or path), which
-    is then the only one accepted; else the system's authorities decide. ``timeout``: seconds to connect, and to the
-    first byte. ``max_age``: seconds for which the server is not asked again. It keeps no connection open.
+    Args:
+        url: ``https://host``, with a path if there is one.
+        server_cert: The server's own certificate (PEM, text or path), then the only one accepted; None lets the
+            system's authorities decide.
+        timeout: Seconds to connect, and to the first byte; None for no limit.
+        max_age: Seconds for which the list of images counts as current.
+
+    Raises:
+        IncusInputError: The URL is invalid.
     """
 
     def __init__(
@@ -69,16 +76,16 @@ class SimpleStreams:
         *,
         server_cert: str | os.PathLike[str] | None = None,
         timeout: float | None = 30,
-        max_age: float = _SECONDS,
+        max_age: float = _MAX_AGE,
     ) -> None:
-        _endpoint(url)
+        _to_endpoint(url)
         self.url = url.rstrip("/") + "/"
         self._server_cert = server_cert
         self._timeout = timeout
         self._max_age = max_age
         self._read_at = float("-inf")
         self._images: builtins.list[models.Image] = []
-        self._files: dict[str, builtins.list[str]] = {}  # of each fingerprint, their paths
+        self._files: dict[str, builtins.list[str]] = {}  # the paths of each image, by its fingerprint
 
     def __repr__(self) -> str:
         return f"<SimpleStreams {self.url}>"
@@ -90,18 +97,30 @@ class SimpleStreams:
         type: Literal["container", "virtual-machine"] | None = None,
         fresh: bool = False,
     ) -> builtins.list[models.Image]:
-        """The images of the server, the newest first. ``aliases`` are on the newest image that has them.
+        """List the images, the newest first.
 
-        ``words``: each in an alias, a property or the beginning of the fingerprint, in whichever case.
-        ``architecture``: as of `resolve`. ``fresh``: ask the server, however new what is known is. Raises
-        `IncusConnectionError` for a server that cannot be reached, or is none of simplestreams.
+        Args:
+            *words: Words that must all occur, in any case: in an alias, in a property or at the beginning of the
+                fingerprint.
+            architecture: As Incus calls it, ``x86_64`` or ``aarch64``; None for all.
+            type: The kind of image; None for both.
+            fresh: Ask the server even if the list is current.
+
+        Returns:
+            The images; an alias is only on the newest image that has it.
+
+        Raises:
+            IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
+
+        API:
+            ``GET streams/v1/index.json`` of the server, and what that names.
         """
         if fresh or time.monotonic() - self._read_at > self._max_age:
             try:
-                await self._read()
+                await self._load()
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise IncusConnectionError(
-                    f"{self.url} is no server of simplestreams: what it sent has another form ({error!r})", cause=error
+                    f"{self.url} is not a simplestreams server: its index has another form ({error!r})", cause=error
                 ) from error
             self._read_at = time.monotonic()
         wanted = None if architecture is None else _ARCHITECTURES.get(architecture, architecture)
@@ -110,7 +129,7 @@ class SimpleStreams:
             for image in self._images
             if wanted in (None, image.architecture)
             and type in (None, image.type)
-            and all(_has(image, word.casefold()) for word in words)
+            and all(_mentions(image, word.casefold()) for word in words)
         ]
 
     async def resolve(
@@ -120,18 +139,24 @@ class SimpleStreams:
         architecture: str | None = None,
         type: Literal["container", "virtual-machine"] = "container",
     ) -> models.Image:
-        """The newest image of that alias, or the one of that fingerprint or enough of its beginning.
+        """Find an image by name: the newest one with that alias, or the one with that fingerprint.
 
-        ``architecture``: as Incus calls it, ``x86_64`` or ``aarch64``; None is this machine's. Raises
-        `IncusNotFoundError`.
+        Args:
+            name: An alias, or a fingerprint or its first characters, at least 12.
+            architecture: As Incus calls it, ``x86_64`` or ``aarch64``; None for this machine's.
+            type: The kind of image.
+
+        Raises:
+            IncusNotFoundError: There is no such image.
+            IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
         """
         architecture = os.uname().machine if architecture is None else architecture
         for image in await self.list(architecture=architecture, type=type):
-            if name in [each.name for each in image.aliases]:
+            if name in [alias.name for alias in image.aliases]:
                 return image
-        alike = [image for image in self._images if len(name) >= 12 and image.fingerprint.startswith(name)]
-        if len(alike) == 1:
-            return alike[0]
+        matches = [image for image in self._images if len(name) >= 12 and image.fingerprint.startswith(name)]
+        if len(matches) == 1:
+            return matches[0]
         raise IncusNotFoundError(f"{self.url} has no {type} image {name!r} for {architecture}", status_code=404)
 
     async def download(
@@ -142,15 +167,23 @@ class SimpleStreams:
         *,
         progress: OnProgress | None = None,
     ) -> builtins.list[Path]:
-        """Write an image to a file, or to two, streamed, its hash checked; returns the files that were written.
+        """Download an image to one file, or a split image to two, and check its hash.
 
-        They are what `ImagesAPI.create` uploads. ``image``: of `list` or `resolve`. ``rootfs_path``: for the root
-        filesystem or disk of an image in two files, the first being its metadata then; not written for an image in one.
-        ``progress``: told how much has come, in bytes, as stage ``download``.
+        The files appear when they are complete, or not at all. `ImagesAPI.create` uploads them.
 
-        The files are there only when they are whole. Raises `IncusConnectionError` for an image that came damaged or
-        cut off, `IncusInputError` for a file that cannot be written, or an image in two files where one was named;
-        `IncusNotFoundError` for one that the server does not have.
+        Args:
+            image: An image from `list` or `resolve`.
+            target_path: The file to write: a unified image, or the metadata of a split one.
+            rootfs_path: The file for the root filesystem or disk of a split image; not written for a unified one.
+            progress: Called with the bytes that have come; its stage is ``download``.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            IncusNotFoundError: The server does not have the image.
+            IncusInputError: A file cannot be written, or the image is split and ``rootfs_path`` is missing.
+            IncusConnectionError: The image arrived damaged or was cut off.
         """
         await self.list()
         sources = self._files.get(image.fingerprint)
@@ -158,34 +191,34 @@ class SimpleStreams:
             raise IncusNotFoundError(f"{self.url} has no image {image.fingerprint}", status_code=404)
         targets = [path for path in (target_path, rootfs_path) if path is not None][: len(sources)]
         if len(targets) < len(sources):
-            raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
+            raise IncusInputError(f"image {image.fingerprint} is split into two files: give a rootfs_path as well")
         with ExitStack() as stack:
             files, hash = [stack.enter_context(atomic_file(target)) for target in targets], hashlib.sha256()
 
-            async def written() -> AsyncIterator[bytes]:
+            async def write() -> AsyncIterator[bytes]:
                 for source, file in zip(sources, files, strict=True):
-                    async with self._opened(source) as stream:
+                    async with self._open(source) as stream:
                         async for piece in stream.chunks():
                             hash.update(piece)
                             file.write(piece)
                             yield piece
 
-            async for _ in with_progress(written(), "download", image.size, progress):
+            async for _ in with_progress(write(), "download", image.size, progress):
                 pass
             if hash.hexdigest() != image.fingerprint:
                 raise IncusConnectionError(f"image {image.fingerprint} came with another hash: {hash.hexdigest()}")
         return [Path(target) for target in targets]
 
-    async def _read(self) -> None:
+    async def _load(self) -> None:
         found: builtins.list[Json] = []
         files: dict[str, builtins.list[str]] = {}
-        for entry in (await self._json(_INDEX))["index"].values():
+        for entry in (await self._read_json(_INDEX))["index"].values():
             if entry.get("datatype") == "image-downloads" and entry.get("products"):
-                for product in (await self._json(entry["path"]))["products"].values():
-                    for image, paths in _images(product):
+                for product in (await self._read_json(entry["path"]))["products"].values():
+                    for image, paths in _images_of(product):
                         found.append(image)
                         files[image["fingerprint"]] = paths
-        found.sort(key=_preference)
+        found.sort(key=_rank)
         found.sort(key=lambda image: str(image["properties"]["serial"]), reverse=True)
         known: set[tuple[str, str, str]] = set()
         for image in found:
@@ -195,20 +228,20 @@ class SimpleStreams:
             image["aliases"] = [{"name": name, "description": ""} for name in names]
         self._images, self._files = [models.Image(image) for image in found], files
 
-    async def _json(self, path: str) -> Json:
-        async with self._opened(path) as stream:
+    async def _read_json(self, path: str) -> Json:
+        async with self._open(path) as stream:
             document: Json = json.loads(await stream.read())
         return document
 
     @asynccontextmanager
-    async def _opened(self, path: str) -> AsyncGenerator[Stream]:
-        """A file of the server, redirects followed."""
+    async def _open(self, path: str) -> AsyncGenerator[Stream]:
+        """Open a file of the server, following redirects."""
         from ._connection.tls import context
 
         url, status = self.url + quote(path.lstrip("/")), 0
         for _ in range(1 + _REDIRECTS):
             parts = urlsplit(url)
-            transport = Transport(_endpoint(url), lambda: context(server_cert=self._server_cert), self._timeout)
+            transport = Transport(_to_endpoint(url), lambda: context(server_cert=self._server_cert), self._timeout)
             try:
                 target = parts.path + (f"?{parts.query}" if parts.query else "")
                 async with transport.stream("GET", target) as stream:
@@ -220,50 +253,48 @@ class SimpleStreams:
                     url = urljoin(url, stream.headers.get("Location", ""))
             finally:
                 await transport.close()
-        raise IncusConnectionError(f"GET {url}: HTTP {status}: this is no server of simplestreams")
+        raise IncusConnectionError(f"GET {url}: HTTP {status}: this is not a simplestreams server")
 
 
-def _endpoint(url: str) -> Endpoint:
+def _to_endpoint(url: str) -> Endpoint:
     try:
         parts = urlsplit(url)
         if parts.scheme == "https" and parts.hostname and parts.username is None:
             return Endpoint(host=parts.hostname, port=parts.port or 443)
     except (AttributeError, TypeError, ValueError):
         pass
-    raise IncusInputError(f"{url!r} is no URL of a server of images: write https://host")
+    raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: write https://host")
 
 
-def _has(image: models.Image, word: str) -> bool:
+def _mentions(image: models.Image, word: str) -> bool:
     texts = [*(alias.name for alias in image.aliases), *image.properties.values()]
     return image.fingerprint.startswith(word) or any(word in text.casefold() for text in texts)
 
 
-def _images(product: Json) -> Iterator[tuple[Json, list[str]]]:
-    """The images of one product, in the form of Incus, with the paths of their files; ``aliases`` are mere names
-    still.
-    """
+def _images_of(product: Json) -> Iterator[tuple[Json, list[str]]]:
+    """The images of one product as Incus has them, but with plain names as aliases; and the paths of their files."""
     for serial, version in product["versions"].items():
         try:
             created = datetime.strptime(serial[:8], "%Y%m%d")
         except ValueError:
             continue
         items = version["items"].values()
-        pairs: list[tuple[Json, Json | None]] = [
+        unified: list[tuple[Json, Json | None]] = [
             (item, None) for item in items if item.get("ftype") == "incus_combined.tar.gz"
         ]
-        pairs += [
+        split = [
             (item, root)
             for item in items
             for root in items
             if item.get("ftype") == "incus.tar.xz" and root.get("ftype") in _ROOTS
         ]
-        for item, root in pairs:
+        for item, root in unified + split:
             if item.get("path") and _fingerprint(item, root):
-                paths = [str(each["path"]) for each in (item, root) if each is not None]
-                yield _image(product, serial, version, created, item, root), paths
+                paths = [str(file["path"]) for file in (item, root) if file is not None]
+                yield _to_image(product, serial, version, created, item, root), paths
 
 
-def _image(product: Json, serial: str, version: Json, created: datetime, item: Json, root: Json | None) -> Json:
+def _to_image(product: Json, serial: str, version: Json, created: datetime, item: Json, root: Json | None) -> Json:
     properties = {
         "os": product.get("os"),
         "release": product.get("release"),
@@ -301,6 +332,6 @@ def _fingerprint(item: Json, root: Json | None) -> str | None:
     return own or (item.get("combined_sha256") if root["ftype"] == "root.tar.xz" else None)
 
 
-def _preference(image: Json) -> int:
+def _rank(image: Json) -> int:
     kind = image["properties"]["type"]
     return [*_ROOTS].index(kind) if kind in _ROOTS else -1

@@ -157,7 +157,7 @@ def test_the_files_that_a_page_names_exist(page: Path) -> None:
     for word in (word for line in shell for word in shlex.split(line, comments=True)):
         if word.startswith("scripts/"):
             assert os.access(ROOT / word, os.X_OK), f"{page.name}: {word}"
-    for link in re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", page.read_text()):
+    for link in re.findall(r"\](?:\(|: )([^)#:\s]+)(?:#[^)]*)?(?:\)|$)", page.read_text(), re.MULTILINE):
         assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 

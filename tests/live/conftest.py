@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 
@@ -15,23 +15,11 @@ from tests.live import wire_record
 _numbers = itertools.count(1)
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What compares the record of the whole run comes last, and only where the run is whole."""
-    last = [item for item in items if item.path.name == "test_wire_record.py"]
-    if not last:
-        return
-    items[:] = [item for item in items if item not in last] + last
-    option = config.option
-    if option.keyword or option.markexpr or option.lf or config.args_source is not config.ArgsSource.TESTPATHS:
-        for item in last:
-            item.add_marker(pytest.mark.skip(reason="only a run of all tests has seen every operation"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def seen() -> Iterator[wire_record.Seen]:
-    """Which operations of the API were seen on the wire, of which version of the server."""
-    with wire_record.watching() as seen:
-        yield seen
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
+    """Notes which operations of the API are seen on the wire, of which version of the server."""
+    with wire_record.watching(item.config.stash[wire_record.SEEN]):
+        return (yield)
 
 
 @pytest.fixture(scope="session")
@@ -53,7 +41,7 @@ async def clean(daemon: Daemon, _watch: Client) -> AsyncIterator[None]:
     yield
     after = await _objects(_watch)
     assert after == before, f"left in the daemon: {after - before}, missing: {before - after}"
-    async with asyncio.timeout(1):  # what is being closed may take a moment
+    async with asyncio.timeout(60):  # what is being closed may take a moment
         while left := asyncio.all_tasks() - tasks - {asyncio.current_task()}:
             await asyncio.wait(left)
 

@@ -1,7 +1,8 @@
 """What passed between the tests and their servers: which operation of the API was seen on the wire of which version.
 
-`watching()` looks at every `Scope` while the tests run. The record that it makes is checked in as ``RECORD``, and the
-README's table of what works is made from it (``tools/operations.py``). Only answers that were no error count.
+`watching()` looks at every `Scope` while a live test runs; only answers that were no error count. A whole run compares
+what all its workers saw with the record that is checked in, ``RECORD``, from which ``tools/operations.py`` makes the
+README's table of what works: see `problems()`.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import contextlib
 import functools
 import json
 import re
+import shlex
+import subprocess
 from collections import defaultdict
-from collections.abc import AsyncGenerator, Callable, Generator
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Set
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,18 @@ import pytest
 
 from incus_sdk import Client
 from incus_sdk._connection.scope import Scope
+from incus_sdk.testing import preflight
+from tests.live.roots import ROOTS
 
 API = Path(__file__).parents[2] / "tools" / "incus-api"
 RECORD = API / "seen.json"
 """Each operation, as ``GET /1.0/instances/{}``, with the versions of the servers that answered it."""
+VERSIONS = frozenset(ROOTS)
+"""Those that the record is of."""
+UNEXERCISED: dict[str, dict[str, Any]] = json.loads(
+    (Path(__file__).parent / "versions" / "unexercised.json").read_text()
+)
+"""The operations that cannot be exercised, with the versions and the reason."""
 
 OPERATIONS: dict[str, str] = {
     f"{endpoint['method']} {endpoint['path']}": endpoint["since"]
@@ -31,7 +42,10 @@ OPERATIONS: dict[str, str] = {
 }
 """All operations of the API, each with the oldest version that has it."""
 
-Seen = dict[str, set[str]]
+Seen = defaultdict[str, set[str]]
+
+SEEN = pytest.StashKey[Seen]()
+"""What was seen in a run: by this process, and in the end by all workers."""
 
 _by_hand = ContextVar("_by_hand", default=False)
 """Whether the request is one of `Client.query`, which shows nothing of the SDK's own methods."""
@@ -55,9 +69,8 @@ def operation(method: str, path: str) -> str | None:
 
 
 @contextlib.contextmanager
-def watching() -> Generator[Seen]:
-    """What was answered without an error, by operation, until the block ends."""
-    seen: Seen = defaultdict(set)
+def watching(seen: Seen) -> Generator[None]:
+    """Note what is answered without an error, by operation, until the block ends."""
 
     def note(scope: Scope, method: str, path: str) -> None:
         version = (scope._server.get("environment") or {}).get("server_version")
@@ -102,4 +115,38 @@ def watching() -> Generator[Seen]:
         for name, replacement in changed.items():
             patch.setattr(Scope, name, replacement)
         patch.setattr(Client, "query", query)
-        yield seen
+        yield
+
+
+def installed() -> dict[str, str]:
+    """The version of each Incus on this machine that the tests start, by the one that it should be."""
+    found: dict[str, str] = {}
+    for wanted, root in ROOTS.items():
+        command = [preflight(image=False, root=root or Path("/"))["incusd"], "--version"]
+        if root is not None:  # it wants /proc
+            inside = f'mount -t proc proc "$0/proc" && exec chroot "$0" {shlex.join(command)}'
+            command = ["unshare", "--mount", "sh", "-c", inside, str(root)]
+        found[wanted] = subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    return found
+
+
+def as_recorded(seen: Mapping[str, Set[str]]) -> dict[str, list[str]]:
+    """What was seen, in the form of the record."""
+    return {name: sorted(seen[name] & VERSIONS) for name in sorted(seen) if name in OPERATIONS}
+
+
+def problems(seen: Mapping[str, Set[str]], record: Mapping[str, list[str]], versions: Set[str]) -> list[str]:
+    """Where a whole run did not see what it should have, of these versions: every operation but those that have a
+    reason, nothing that the API does not have, and what the record says.
+    """
+    found = [f"{name}: the API has no such operation" for name in sorted(set(seen) - set(OPERATIONS))]
+    for version in sorted(versions):
+        there = {name for name, since in OPERATIONS.items() if version != "6.0.4" or since == "v6.0.4"}
+        excused = {name for name, why in UNEXERCISED.items() if version in why["versions"]}
+        exercised = {name for name, by in seen.items() if version in by}
+        found += [f"{name}: not exercised on {version}" for name in sorted(there - exercised - excused)]
+        found += [f"{name}: exercised on {version}, but in unexercised.json" for name in sorted(exercised & excused)]
+        recorded = {name for name, by in record.items() if version in by}
+        differ = sorted((exercised & OPERATIONS.keys()) ^ recorded)
+        found += [f"{name}: {version} {'only in the record' if name in recorded else 'not in it'}" for name in differ]
+    return found

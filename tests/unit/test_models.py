@@ -10,6 +10,7 @@ import keyword
 import os
 import pickle
 import pkgutil
+import re
 import subprocess
 import sys
 import typing
@@ -77,9 +78,9 @@ SENT = _named([endpoint["result"] for endpoint in ENDPOINTS]) | NOT_IN_ENDPOINTS
 TAKEN = _named([endpoint["body"] for endpoint in ENDPOINTS])
 CLASSES = sorted(set(TYPES) - set(ALIASES))
 RECORD_NAMES = [name for name in CLASSES if name in SENT]
-BODY_NAMES = [name for name in CLASSES if name not in SENT]
 BOTH_NAMES = [name for name in CLASSES if name in SENT & TAKEN]
 RECORDS: list[type[Record]] = [getattr(models, name) for name in RECORD_NAMES]
+BODIES = {name: value for name, value in vars(models).items() if typing.is_typeddict(value)}
 
 
 def _record_hint(type: Any) -> Any:
@@ -142,12 +143,26 @@ def test_a_type_the_server_sends_is_a_record_of_exactly_its_fields(name: str) ->
     assert fields == {_python_name(name, key): key for key in TYPES[name]["fields"]}
 
 
-@pytest.mark.parametrize(("name", "body"), [(n, n) for n in BODY_NAMES] + [(n, f"{n}Dict") for n in BOTH_NAMES])
-def test_a_type_the_server_takes_is_a_typed_dict_of_exactly_its_fields(name: str, body: str) -> None:
-    typed_dict = getattr(models, body)
-    assert typing.is_typeddict(typed_dict)
-    assert typing.get_type_hints(typed_dict) == _expected(name, _body_hint)
-    assert not typed_dict.__required_keys__
+@pytest.mark.parametrize("body", BODIES)
+def test_a_body_has_exactly_the_fields_that_the_server_takes(body: str) -> None:
+    name = body.removesuffix("Dict")
+    assert (name in BOTH_NAMES) is (name != body)
+    assert typing.get_type_hints(BODIES[body]) == _expected(name, _body_hint)
+    assert not BODIES[body].__required_keys__
+
+
+def test_there_are_the_bodies_that_signatures_name_and_no_others() -> None:
+    root = Path(models.__file__).parents[1]
+    naming = [file for file in root.rglob("*.py") if file.parent.name != "models" or file.name == "preseed.py"]
+    words = {word for file in naming for word in re.findall(r"\w+", file.read_text())}
+    found, todo = set[str](), [body for name, body in BODIES.items() if name in words]
+    while todo:
+        part = todo.pop()
+        if typing.is_typeddict(part) and part.__name__ not in found:
+            found.add(part.__name__)
+            todo += typing.get_type_hints(part).values()
+        todo += typing.get_args(part)
+    assert found == set(BODIES)
 
 
 @pytest.mark.parametrize("name", ALIASES)
@@ -155,7 +170,7 @@ def test_an_alias_is_the_type_it_stands_for(name: str) -> None:
     assert getattr(models, name) == ALIASES[name]
 
 
-@pytest.mark.parametrize("name", CLASSES + [f"{name}Dict" for name in BOTH_NAMES])
+@pytest.mark.parametrize("name", [*RECORD_NAMES, *BODIES])
 def test_every_class_says_in_its_first_line_what_it_is(name: str) -> None:
     says, *more = getattr(models, name).__doc__.splitlines()
     assert says.endswith(".")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import subprocess
-import sys
 import uuid
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -113,8 +111,3 @@ async def test_the_method_makes_the_operation_and_nothing_that_is_none(
                 await result
     assert named in asked.operations
     assert not [each for each in asked.operations if each not in OPERATIONS]
-
-
-def test_the_tables_of_operations_are_those_of_the_record() -> None:
-    check = [sys.executable, str(API.parent / "operations.py"), "--check"]
-    assert subprocess.run(check, capture_output=True, text=True).stderr == ""

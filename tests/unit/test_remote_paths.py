@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incus_sdk import IncusInputError
+from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
-from incus_sdk._connection.transport import Endpoint, Transport
+from incus_sdk._connection.transport import Transport
 from incus_sdk.files import RemotePath
 from incus_sdk.files._sftp import FileStat
 from incus_sdk.files._trees import LocalTree, Options, Transfer, TransferProgress, copy, file_stat
@@ -101,11 +102,11 @@ def test_a_mode_that_is_none_is_refused(call: Callable[[RemotePath], object]) ->
 
 
 async def duplicate(source: Path, target: Path, **options: object) -> Transfer:
-    def wanted(found: FileStat) -> FileStat:
+    def adjust(found: FileStat) -> FileStat:
         return found
 
     target.mkdir(exist_ok=True)
-    how = Options(**{"wanted": wanted, "skip_equal": False, "progress": None, "limit": 4, **options})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    how = Options(**{"adjust": adjust, "skip_equal": False, "progress": None, "limit": 4, **options})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     with LocalTree(str(source), directory=True) as ours, LocalTree(str(target), directory=True) as theirs:
         return await copy(ours, file_stat(os.stat(source)), theirs, how)
 

@@ -33,7 +33,7 @@ async def listed(monkeypatch: pytest.MonkeyPatch, *products: dict[str, Any]) -> 
     async def read(_: SimpleStreams, path: str) -> Any:
         return documents[path]
 
-    monkeypatch.setattr(SimpleStreams, "_json", read)
+    monkeypatch.setattr(SimpleStreams, "_read_json", read)
     images = await SimpleStreams("https://x").list()
     return [(image.fingerprint, image.type, [alias.name for alias in image.aliases]) for image in images]
 

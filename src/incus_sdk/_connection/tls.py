@@ -199,6 +199,17 @@ def check_fingerprint(certificate: bytes, expected: str) -> str:
     return ssl.DER_cert_to_PEM_cert(certificate)
 
 
+def der(certificate: str) -> bytes:
+    """The DER of a certificate, which is given in PEM or as the base64 in it."""
+    if not isinstance(certificate, str) or not certificate.strip():
+        raise IncusInputError(f"certificate must be PEM text, not {certificate!r}")
+    body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
+    try:
+        return base64.b64decode("".join(body.split()), validate=True)
+    except ValueError as error:
+        raise IncusInputError(f"certificate is neither a PEM certificate nor base64: {error}") from None
+
+
 def fingerprint(certificate: str) -> str:
     """The fingerprint of a certificate in PEM: the SHA-256 of its DER, in hex."""
     try:

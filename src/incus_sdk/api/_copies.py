@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypedDict
-from urllib.parse import unquote
 
 from .. import models
-from .._concurrency import shielded
+from .._concurrency import attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
 from .._migration import Mode, Side, Undo, migrate, same_server
 from ..exceptions import IncusInputError
 from ..models.base import Json
-from ..operations import OnProgress, create_or_undo, perform
-from .base import Resource, to_body
+from ..operations import OnProgress, create_or_undo
+from ._bodies import to_body
+from .base import Resource, Writable
 
-_PAUSES = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 6.4, 12.8, 6.4)
-# Seconds between looks at what the server is about to remove; it waits for another for up to half a minute.
+_LOOKS = 10  # at what the server is about to remove; it waits for another server for up to half a minute
 _WRITABLE = ("architecture", "config", "description", "devices", "ephemeral", "profiles")
 
 
@@ -28,7 +26,7 @@ class _Copy:
     """A copy to be made: ``body`` is posted to ``path`` to make ``target``, once its ``source`` is complete."""
 
     source: Resource
-    target: Resource
+    target: Writable[Any]
     path: str
     body: Json
     local: Json
@@ -36,12 +34,12 @@ class _Copy:
     sent: Json
     """What is posted to the path of the source where they are not."""
 
-    async def make(self, how: HowToMigrate, new: bool) -> None:
+    async def make(self, how: MigrationOptions, new: bool) -> None:
         """Make it, and read it. Failed or cancelled, it leaves nothing: ``new`` says that there was no target."""
 
-        async def undo(made: bool) -> None:
+        async def undo(created: bool) -> None:
             if new:
-                await _removed(self.target, made)
+                await _remove(self.target, created)
 
         await self._make(how, undo)
         try:
@@ -50,7 +48,7 @@ class _Copy:
             await shielded(undo(True))
             raise
 
-    async def _make(self, how: HowToMigrate, undo: Undo) -> None:
+    async def _make(self, how: MigrationOptions, undo: Undo) -> None:
         if await same_server(self.source._scope, self.target._scope):
             body = {**self.body, "source": {**self.body["source"], "type": "copy", **self.local}}
             await create_or_undo(self.target._scope, self.path, body, undo, how.get("progress"))
@@ -60,16 +58,16 @@ class _Copy:
         await migrate(sender, receiver, undo, how.get("mode", "pull"), how.get("addresses"), how.get("progress"))
 
 
-async def _removed(target: Resource, made: bool) -> None:
-    """Delete it; where it may not be ``made``, the server removes it itself, a moment after its operation has ended."""
-    for pause in () if made else _PAUSES:
-        if not await target.exists():
-            return
-        await asyncio.sleep(pause)
-    await perform(target._scope, "DELETE", wire.path(*target._path))
+async def _remove(target: Resource, created: bool) -> None:
+    """Delete a copy that was cut off; unless ``created``, the server removes it itself a moment later."""
+    if not created:
+        async for _ in attempts(_LOOKS, 0.1, longest=10.0):
+            if not await target.exists():
+                return
+    await target._perform("DELETE")
 
 
-class HowToMigrate(TypedDict, total=False):
+class MigrationOptions(TypedDict, total=False):
     """How two servers come together; on one server none of it counts, but for ``progress``."""
 
     mode: Mode
@@ -81,7 +79,7 @@ class HowToMigrate(TypedDict, total=False):
     """Told how far it is."""
 
 
-class InstanceCopy(HowToMigrate, total=False):
+class InstanceCopy(MigrationOptions, total=False):
     """What may be another with the copy of an instance, and how it is made."""
 
     pool: str | None
@@ -100,10 +98,11 @@ class InstanceCopy(HowToMigrate, total=False):
 
 
 async def copy_instance(
-    source: Resource, target: Resource, instance_only: bool, refresh: bool, options: InstanceCopy
+    source: Resource, target: Writable[Any], instance_only: bool, refresh: bool, options: InstanceCopy
 ) -> None:
     """Make ``target``, an instance's handle, a copy of ``source``: an instance, or a snapshot of one."""
-    instance, *snapshot = source._path[1::2]
+    instance, is_snapshot = source._path[1], len(source._path) > 2
+    name: str = source._json[source.KEY]
     original, _ = await source._read_with_etag()
     body = _without_volatile({key: original[key] for key in _WRITABLE if key in original})
     changes = to_body({key: options.get(key) for key in ("config", "devices")})
@@ -117,20 +116,20 @@ async def copy_instance(
     live = {"live": options.get("live", False)}
     common = {**live, "instance_only": instance_only, "allow_inconsistent": options.get("allow_inconsistent", False)}
     place = {"base-image": (original.get("config") or {}).get("volatile.base_image", ""), "refresh": refresh}
-    whole = (await source._scope.request("GET", wire.path("instances", instance))).metadata if snapshot else original
+    whole = (await source._scope.request("GET", wire.path("instances", instance))).metadata if is_snapshot else original
     await _Copy(
         source,
         target,
         wire.path("instances"),
         {"name": target._path[-1], "type": whole["type"], **body, "source": {**common, **place}},
-        {"source": "/".join([instance, *map(unquote, snapshot)]), "project": source._scope.project or "default"},
-        {"name": unquote(source._path[-1]), **(live if snapshot else common)},
+        {"source": f"{instance}/{name}" if is_snapshot else instance, "project": source._scope.project or "default"},
+        {"name": name, **(live if is_snapshot else common)},
     ).make(options, new=not refresh)
     if refresh:
-        await _refreshed(target, body)
+        await _take_over_config(target, body)
 
 
-async def _refreshed(target: Resource, body: Json) -> None:
+async def _take_over_config(target: Writable[Any], body: Json) -> None:
     """Take over the configuration, which the server leaves as it was; what it alone knows stays, and the pool."""
     current, etag = await target._read_with_etag()
     kept = {key: value for key, value in (current.get("config") or {}).items() if key.startswith("volatile.")}
@@ -150,11 +149,11 @@ def other_project(of: Scope, place: Scope) -> str | None:
 
 async def copy_volume(
     source: Resource,
-    target: Resource,
+    target: Writable[Any],
     volume_only: bool,
     refresh: bool,
     config: models.Config | None,
-    how: HowToMigrate,
+    how: MigrationOptions,
 ) -> None:
     """Make ``target``, a custom volume's handle, a copy of ``source``: a custom volume, or a snapshot of one."""
     _, pool, _, type_, volume, *snapshot = source._path
@@ -179,7 +178,7 @@ async def copy_volume(
         {"name": source._path[-1]} | ({} if snapshot else {"pool": pool, "volume_only": volume_only}),
     ).make(how, new=not refresh)
     if refresh:
-        await _refreshed(target, {key: body[key] for key in ("config", "description")})
+        await _take_over_config(target, {key: body[key] for key in ("config", "description")})
 
 
 def _without_volatile(body: Json) -> Json:

@@ -18,7 +18,7 @@ from .base import Resource
 _MAX_LINKS = 40  # links followed to a file, as the kernel does
 
 
-class HasFiles(Resource):
+class FileVerbs(Resource):
     """Verbs of an object that has files: `path` does everything, the others are single calls of the REST API."""
 
     FILES: ClassVar[str | None] = None

@@ -10,15 +10,17 @@ from typing import Any
 from .. import models
 from .._connection import wire
 from .._connection.scope import Scope
+from .._connection.tls import der
 from ..exceptions import IncusError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from .base import Collection, Editable, to_body
-from .certificates import CertificatesAPI, der
-from .cluster import ClusterAPI, ClusterGroupsAPI
+from ._bodies import to_body
+from .base import Collection, Editable
+from .certificates import CertificatesAPI
+from .cluster import ClusterAPI
 from .networks import NetworksAPI
 from .profiles import ProfilesAPI
 from .projects import ProjectsAPI
-from .storage import StoragePoolsAPI, VolumesAPI
+from .storage import StoragePoolsAPI
 
 _LOWER = {"Project": "project", "Pool": "pool"}
 """Fields that are written small in YAML, and large in JSON."""
@@ -147,7 +149,7 @@ def _step(scope: Scope, section: str, body: Json) -> _Step:
         case "projects":
             collection = ProjectsAPI(scope)
         case "storage_volumes":
-            collection = VolumesAPI(scope, "storage-pools", body.pop("pool"))
+            collection = StoragePoolsAPI(scope)[body.pop("pool")].volumes
             type = body.pop("type")
             key, segments = f"{type}/{key}", (type,)
         case "profiles":
@@ -155,7 +157,7 @@ def _step(scope: Scope, section: str, body: Json) -> _Step:
         case "certificates":
             collection, key = CertificatesAPI(scope), body.pop("fingerprint")
         case _:
-            collection = ClusterGroupsAPI(scope, "cluster")
+            collection = ClusterAPI(scope).groups
     where = f"{section}/{key}" + (f" of project {project}" if project not in (None, "default") else "")
     return where, lambda: _applied(collection, section, key, body, segments)
 

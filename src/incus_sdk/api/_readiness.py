@@ -1,4 +1,4 @@
-"""Ready means ready: waiting until an instance meets a condition, driven by events, with a poll where none come."""
+"""Readiness: waiting until an instance meets a condition, driven by events, with a poll where none come."""
 
 from __future__ import annotations
 
@@ -6,48 +6,57 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any
+from typing import Any, Self
 
 from ..events import EventStream, LifecycleEvent
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusTimeoutError
 from ..models import InstanceState
-
-if TYPE_CHECKING:
-    from .instances import Instance
-
-Condition = str | int | Callable[["Instance"], Any]
-"""What to wait for: see `Instance.wait_for`."""
+from ._commands import CommandVerbs
+from ._lifecycle import LifecycleVerbs
 
 _POLL = 0.5  # seconds between two looks where no event comes: addresses and ports change without one
 _STATUSES = ("running", "stopped", "frozen", "error")
 _LISTENING = "0A"  # as /proc/net/tcp writes it
 
-_Look = Callable[["Instance"], Awaitable[tuple[bool, str]]]
+
+class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
+    """A verb that waits until an instance is ready."""
+
+    async def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
+        """Wait until the instance is ready in the sense of ``condition``, and return it, read.
+
+        ``condition``: a status as ``"running"`` or ``"stopped"``; ``"agent"`` (of a virtual machine; a running
+        container needs none); ``"ipv4"``, ``"ipv6"`` (a global address); ``"systemd"`` (booted, also if degraded);
+        ``"cloud-init"`` (done); an int, a TCP port on which something listens inside; or a function of the instance,
+        async or not, that returns true when it is.
+
+        Raises `IncusTimeoutError` after ``timeout`` seconds, which names the condition and what was seen last.
+        """
+        look, seen = _look(condition), "nothing yet"
+        try:
+            async with asyncio.timeout(timeout), EventStream(self._scope, ["lifecycle"]) as events:
+                while True:
+                    try:
+                        ready, seen = await look(self)
+                    except IncusAPIError as error:  # not created yet, or just stopping
+                        ready, seen = False, str(error)
+                    if ready:
+                        break
+                    with contextlib.suppress(TimeoutError):
+                        async with asyncio.timeout(_POLL):
+                            await _next_event(events, self.name)
+        except IncusTimeoutError:
+            raise
+        except TimeoutError:
+            what = f"a listener on TCP port {condition}" if isinstance(condition, int) else repr(condition)
+            raise IncusTimeoutError(
+                f"{self.name!r} did not reach {what} within {timeout} s; seen last: {seen}"
+            ) from None
+        return await self.refresh()
+
+
+_Look = Callable[[Any], Awaitable[tuple[bool, str]]]
 """Looks at the instance: whether the condition is met, and what was seen, in words."""
-
-
-async def wait_for(instance: Instance, condition: Condition, timeout: float | None) -> None:
-    """See `Instance.wait_for`."""
-    look, seen = _look(condition), "nothing yet"
-    try:
-        async with asyncio.timeout(timeout), EventStream(instance._scope, ["lifecycle"]) as events:
-            while True:
-                try:
-                    ready, seen = await look(instance)
-                except IncusAPIError as error:  # not created yet, or just stopping
-                    ready, seen = False, str(error)
-                if ready:
-                    return
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_POLL):
-                        await _next_event(events, instance.name)
-    except IncusTimeoutError:
-        raise
-    except TimeoutError:
-        what = f"a listener on TCP port {condition}" if isinstance(condition, int) else repr(condition)
-        raise IncusTimeoutError(
-            f"{instance.name!r} did not reach {what} within {timeout} s; seen last: {seen}"
-        ) from None
 
 
 async def _next_event(events: EventStream, name: str) -> None:
@@ -57,7 +66,7 @@ async def _next_event(events: EventStream, name: str) -> None:
             return
 
 
-def _look(condition: Condition) -> _Look:
+def _look(condition: str | int | Callable[[Any], object]) -> _Look:
     match condition:
         case bool():
             pass
@@ -76,18 +85,18 @@ def _look(condition: Condition) -> _Look:
     )
 
 
-async def _status(instance: Instance, status: str) -> tuple[bool, str]:
+async def _status(instance: ReadinessVerbs, status: str) -> tuple[bool, str]:
     seen = (await instance.get_state()).status
     return seen.lower() == status, f"status {seen}"
 
 
-async def _agent(instance: Instance) -> tuple[bool, str]:
+async def _agent(instance: ReadinessVerbs) -> tuple[bool, str]:
     state = await instance.get_state()
     # Without its agent, a virtual machine's processes cannot be counted.
     return state.status == "Running" and state.processes > 0, f"status {state.status}, {state.processes} processes"
 
 
-async def _address(instance: Instance, family: str) -> tuple[bool, str]:
+async def _address(instance: ReadinessVerbs, family: str) -> tuple[bool, str]:
     state = await instance.get_state()
     addresses = _addresses(state)
     return any(kind == family for kind, _ in addresses), f"status {state.status}, addresses " + (
@@ -105,7 +114,7 @@ def _addresses(state: InstanceState) -> list[tuple[str, str]]:
     ]
 
 
-async def _output(instance: Instance, *command: str) -> str:
+async def _output(instance: ReadinessVerbs, *command: str) -> str:
     """What a command inside says first; or that it could not be asked."""
     if (state := await instance.get_state()).status != "Running":
         return f"status {state.status}"
@@ -114,19 +123,19 @@ async def _output(instance: Instance, *command: str) -> str:
     return text.partition("\n")[0] or f"{command[0]}: exit code {result.returncode}"
 
 
-async def _systemd(instance: Instance) -> tuple[bool, str]:
+async def _systemd(instance: ReadinessVerbs) -> tuple[bool, str]:
     seen = await _output(instance, "systemctl", "is-system-running")
     return seen in ("running", "degraded"), f"systemd: {seen}"
 
 
-async def _cloud_init(instance: Instance) -> tuple[bool, str]:
+async def _cloud_init(instance: ReadinessVerbs) -> tuple[bool, str]:
     seen = await _output(instance, "cloud-init", "status")
     if seen == "status: error":
         raise IncusError(f"cloud-init of {instance.name!r} failed: see /var/log/cloud-init.log in it")
     return seen in ("status: done", "status: disabled"), f"cloud-init: {seen}"
 
 
-async def _port(instance: Instance, port: int) -> tuple[bool, str]:
+async def _port(instance: ReadinessVerbs, port: int) -> tuple[bool, str]:
     if (state := await instance.get_state()).status != "Running":
         return False, f"status {state.status}"
     table = (await instance.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])).stdout.decode(errors="replace")
@@ -135,7 +144,7 @@ async def _port(instance: Instance, port: int) -> tuple[bool, str]:
     return port in open_ports, f"listeners on {sorted(open_ports) or 'no port'}"
 
 
-async def _call(instance: Instance, condition: Callable[[Instance], Any]) -> tuple[bool, str]:
+async def _call(instance: ReadinessVerbs, condition: Callable[[ReadinessVerbs], Any]) -> tuple[bool, str]:
     seen = condition(instance)
     if inspect.isawaitable(seen):
         seen = await seen

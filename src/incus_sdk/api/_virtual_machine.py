@@ -17,13 +17,13 @@ from .nvram import NVRAMAPI
 _END = 4096  # bytes that the JSON of an error may take
 
 
-class MachineVerbs(Resource):
+class VirtualMachineVerbs(Resource):
     """Verbs of an instance that is a virtual machine; of a container, servers refuse them."""
 
     @property
     def nvram(self) -> NVRAMAPI:
         """The UEFI variables of a virtual machine."""
-        return NVRAMAPI(self._scope, *self._path)
+        return NVRAMAPI(self)
 
     async def get_screenshot(self) -> bytes:
         """The screen of a running virtual machine, as PNG (extension ``instance_console_screenshot``).
@@ -90,5 +90,5 @@ class MachineVerbs(Resource):
         ``GET /1.0/instances/{name}/nbd``, upgraded.
         """
         await self._scope.require("instance_nbd", "NBD of all disks")
-        async with self._upgraded("GET", "nbd", protocol="nbd", query={"reuse": 1} if reuse else None) as streams:
+        async with self._upgrade("GET", "nbd", protocol="nbd", query={"reuse": 1} if reuse else None) as streams:
             yield streams

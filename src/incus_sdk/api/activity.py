@@ -8,17 +8,15 @@ from typing import Any, ClassVar
 
 from .. import models
 from .._connection import wire
-from .._connection.scope import Scope
 from ..events import EventStream
 from ..operations import Operation
-from .base import Deletable, Deletes, Editable, Edits
+from .base import Collection, Deletable, Deletes, Editable, Edits, Group
 
 
-class OperationsAPI:
+class OperationsAPI(Group):
     """``client.operations``."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    segment = "operations"
 
     def __getitem__(self, operation_id: str) -> Operation:
         """A handle on an operation, to wait for or to cancel; makes no request."""
@@ -32,8 +30,8 @@ class OperationsAPI:
         ``GET /1.0/operations``.
         """
         query = {"recursion": recursion, "all-projects": all_projects or None}
-        by_status = (await self._scope.request("GET", wire.path("operations"), query=query)).metadata or {}
-        return [self._listed(item, status) for status, items in by_status.items() for item in items]
+        by_status = (await self._request("GET", query=query)).metadata or {}
+        return [self._from_list(item, status) for status, items in by_status.items() for item in items]
 
     async def get(self, operation_id: str) -> Operation:
         """One operation. Raises `IncusNotFoundError` once the server forgot it. ``GET /1.0/operations/{id}``."""
@@ -51,7 +49,7 @@ class OperationsAPI:
         """Cancel one; the published release's second name for `cancel`. ``DELETE /1.0/operations/{id}``."""
         await self.cancel(operation_id)
 
-    def _listed(self, item: Any, status: str) -> Operation:
+    def _from_list(self, item: Any, status: str) -> Operation:
         if not isinstance(item, str):
             return Operation(self._scope, item)
         handle = self[wire.names(item)[1]]
@@ -59,11 +57,10 @@ class OperationsAPI:
         return handle
 
 
-class EventsAPI:
+class EventsAPI(Group):
     """``client.events``."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    segment = "events"
 
     def listen(self, types: Iterable[str] | None = None, *, all_projects: bool = False) -> EventStream:
         """A stream of events, opened by ``async with``.
@@ -86,7 +83,7 @@ class Warning(models.Warning, Editable[models.WarningPut], Deletable):
     KEY = "uuid"
 
 
-class WarningsAPI(Edits[Warning, models.WarningPut], Deletes[Warning]):
+class WarningsAPI(Collection[Warning], Edits[models.WarningPut], Deletes):
     """``client.warnings``; the key is the UUID."""
 
     resource, segment = Warning, "warnings"

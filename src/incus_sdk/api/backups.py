@@ -6,26 +6,25 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from pathlib import Path
 from typing import Any, TypeVar, Unpack
 
 from .. import models
 from .._atomic import atomic_file
 from .._connection import wire
-from .._connection.scope import Scope
 from .._connection.transport import Stream
-from .._content import Content, checked_content, iter_content, size_of, with_progress
+from .._content import with_progress
 from ..exceptions import IncusInputError
 from ..models.base import Json
-from ..operations import OnProgress, Operation, operate
-from .base import Deletable, Deletes, Renamable, Renames, to_body
+from ..operations import OnProgress
+from ._bodies import created_name, to_body
+from .base import AtPath, Collection, Deletable, Deletes, Renamable, Renames
 
 
 class Download(ABC):
     """A file that the server sends."""
 
     @abstractmethod
-    def _opened(self) -> AbstractAsyncContextManager[Stream]:
+    def _open(self) -> AbstractAsyncContextManager[Stream]:
         """The answer that it is the body of."""
 
     @asynccontextmanager
@@ -37,7 +36,7 @@ class Download(ABC):
 
         Raises `IncusConnectionError` where it is cut off.
         """
-        async with self._opened() as stream:
+        async with self._open() as stream:
             yield stream.chunks()
 
     async def export(self, target_path: str | os.PathLike[str], *, progress: OnProgress | None = None) -> None:
@@ -47,7 +46,7 @@ class Download(ABC):
         that was cut off, `IncusInputError` for a file that cannot be written.
         """
         with atomic_file(target_path) as file:
-            async with self._opened() as stream:
+            async with self._open() as stream:
                 length = stream.headers.get("Content-Length")
                 async for piece in with_progress(
                     stream.chunks(), "download", int(length) if length else None, progress
@@ -58,51 +57,49 @@ class Download(ABC):
 class Backup(Download, Renamable, Deletable):
     """What was backed up, in one file on the server. ``GET`` of its path and ``/export`` gets it."""
 
-    def _opened(self) -> AbstractAsyncContextManager[Stream]:
-        return self._scope.download("GET", wire.path(*self._path, "export"))
+    def _open(self) -> AbstractAsyncContextManager[Stream]:
+        return self._download("GET", "export")
 
 
-class DirectBackup(Download):
+class DirectBackup(AtPath, Download):
     """A backup that is made as it is read, and not kept on the server: each `stream` and `export` makes one.
 
     It needs the extension ``direct_backup``. A server that fails on the way can only cut it off.
     """
 
-    def __init__(self, scope: Scope, path: tuple[str, ...], options: Mapping[str, Any]) -> None:
-        self._scope = scope
-        self._path = path
-        self._options = _unkept(options)
+    def __init__(self, backups: AtPath, options: Mapping[str, Any]) -> None:
+        super().__init__(backups._scope, backups._path)
+        self._options = _not_kept(options)
 
     @asynccontextmanager
-    async def _opened(self) -> AsyncGenerator[Stream]:
+    async def _open(self) -> AsyncGenerator[Stream]:
         await self._scope.require("direct_backup", "a backup that is not kept on the server")
         headers = {"Accept": "application/octet-stream"}
-        path = wire.path(*self._path)
-        async with self._scope.download("POST", path, body=self._options, headers=headers) as stream:
+        async with self._download("POST", body=self._options, headers=headers) as stream:
             yield stream
 
 
-B_ = TypeVar("B_", bound=Backup)
+BackupItem = TypeVar("BackupItem", bound=Backup)
 
 
-class Backups(Renames[B_], Deletes[B_]):
+class Backups(Collection[BackupItem], Renames, Deletes):
     """All backups of one object."""
 
     segment = "backups"
 
-    async def _made(self, name: str | None, options: Mapping[str, Any]) -> B_:
+    async def _make_kept(self, name: str | None, options: Mapping[str, Any]) -> BackupItem:
         if "target" in options:
             raise IncusInputError("what goes to a target is not kept on the server: upload() does that")
         if name is not None:
             wire.path(name)
             options = {**options, "name": name}
-        operation = await operate(self._scope, "POST", wire.path(*self._path), body=to_body(options))
-        return await self[made(operation, "backups")].refresh()
+        operation = await self._operate("POST", body=to_body(options))
+        return await self[created_name(operation, "backups")].refresh()
 
-    async def _uploaded(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
-        body = _unkept(options) | {"target": {"protocol": "s3", **target}}
+    async def _upload(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
+        body = _not_kept(options) | {"target": {"protocol": "s3", **target}}
         await self._scope.require("backup_s3_upload", "a backup to S3")
-        await operate(self._scope, "POST", wire.path(*self._path), body=body)
+        await self._operate("POST", body=body)
 
 
 class InstanceBackup(models.InstanceBackup, Backup):
@@ -122,7 +119,7 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
         ``backup_name``: None has the server pick ``backup0``, ``backup1``, ... Options are those of
         `InstanceBackupsPost`.
         """
-        return await self._made(backup_name, options)
+        return await self._make_kept(backup_name, options)
 
     def direct(self, **options: Unpack[models.InstanceBackupsPost]) -> DirectBackup:
         """A backup that is not kept on the server but read as it is made; makes no request by itself.
@@ -131,14 +128,14 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
 
         ``POST /1.0/instances/{name}/backups``.
         """
-        return DirectBackup(self._scope, self._path, options)
+        return DirectBackup(self, options)
 
     async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.InstanceBackupsPost]) -> None:
         """Have the server send a backup to an S3 bucket, keeping none. Extension ``backup_s3_upload``.
 
         ``POST /1.0/instances/{name}/backups``.
         """
-        await self._uploaded(target, options)
+        await self._upload(target, options)
 
 
 class VolumeBackup(models.StorageVolumeBackup, Backup):
@@ -157,7 +154,7 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
 
         ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
         """
-        return await self._made(backup_name, options)
+        return await self._make_kept(backup_name, options)
 
     def direct(self, **options: Unpack[models.StorageVolumeBackupsPost]) -> DirectBackup:
         """A backup that is not kept on the server but read as it is made; makes no request by itself.
@@ -166,14 +163,14 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
 
         ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
         """
-        return DirectBackup(self._scope, self._path, options)
+        return DirectBackup(self, options)
 
     async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.StorageVolumeBackupsPost]) -> None:
         """Have the server send a backup to an S3 bucket, keeping none. Extension ``backup_s3_upload``.
 
         ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
         """
-        await self._uploaded(target, options)
+        await self._upload(target, options)
 
 
 class BucketBackup(models.StorageBucketBackup, Backup):
@@ -192,7 +189,7 @@ class BucketBackupsAPI(Backups[BucketBackup]):
 
         ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
         """
-        return await self._made(backup_name, options)
+        return await self._make_kept(backup_name, options)
 
     def direct(self, **options: Unpack[models.StorageBucketBackupsPost]) -> DirectBackup:
         """A backup that is not kept on the server but read as it is made; makes no request by itself.
@@ -201,45 +198,10 @@ class BucketBackupsAPI(Backups[BucketBackup]):
 
         ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
         """
-        return DirectBackup(self._scope, self._path, options)
+        return DirectBackup(self, options)
 
 
-def made(operation: Operation, kind: str) -> str:
-    """The name of what an operation made, which the server may have picked."""
-    return wire.names(operation.resources[kind][0])[-1]
-
-
-async def restore(
-    scope: Scope, path: str, source: Content | str, progress: OnProgress | None, **about: str | None
-) -> Operation:
-    """Send a file of which the server makes an object, and wait for that; ``about``: headers without ``X-Incus-``."""
-    content = Path(source) if isinstance(source, str) else source
-    checked_content(content, "source")
-    body = with_progress(iter_content(content), "upload", size_of(content), progress)
-    named = {f"X-Incus-{name}": value for name, value in about.items() if value}
-    return await operate(scope, "POST", path, body=body, headers={"Content-Type": "application/octet-stream", **named})
-
-
-def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:
-    """What a restored instance gets instead of its own, as the server reads it: a space ends each value."""
-    given = to_body({"config": config or {}, "devices": devices or {}})
-    pairs: list[tuple[str, tuple[str, ...], str | None]] = [
-        *(("config", (key,), value) for key, value in given["config"].items()),
-        *(
-            ("devices", (name, key), value)
-            for name, keys in given["devices"].items()
-            for key, value in (keys or {"": None}).items()
-        ),
-    ]
-    written: dict[str, list[str]] = {}
-    for kind, names, value in pairs:
-        if value is None or " " in value or any(character in name for name in names for character in " ,="):
-            raise IncusInputError(f"the server cannot be told {kind} {','.join(names)} = {value!r} with a backup")
-        written.setdefault(kind, []).append(f"{','.join(names)}={value}")
-    return {kind: " ".join(values) for kind, values in written.items()}
-
-
-def _unkept(options: Mapping[str, Any]) -> Json:
+def _not_kept(options: Mapping[str, Any]) -> Json:
     if kept := {"name", "expires_at", "target"} & options.keys():
         raise IncusInputError(f"a backup that the server does not keep takes no {', '.join(sorted(kept))}")
     return to_body(options)

@@ -5,16 +5,20 @@ A resource is two small classes:
     class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
         \"\"\"A profile: ...\"\"\"
 
-    class ProfilesAPI(Edits[Profile, models.ProfilePut], Renames[Profile], Deletes[Profile]):
+    class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Deletes):
         \"\"\"``client.profiles``.\"\"\"
 
         resource, segment = Profile, "profiles"
 
         async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile: ...
 
-The first is one object: a record that knows where it lives (a handle until it is read). The second is all of them under
-one path. Every verb stands on the object; the collection's verb of the same name takes the object's key first and does
+The first is one object: a record that knows where it lives (a handle until it is read). The second is all objects under
+one path. Each verb stands on the object; the collection's verb of the same name takes the object's key first and does
 just that.
+
+What servers do differently for one kind of object is said by class attributes (`AtPath.EXTENSION`,
+`Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`)
+and by two hooks: `Resource._segment` and `Writable._put_body`.
 """
 
 from __future__ import annotations
@@ -22,30 +26,146 @@ from __future__ import annotations
 import asyncio
 import builtins
 import copy
-import random
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+from .._concurrency import attempts
 from .._connection import wire
-from .._connection.scope import Scope
-from .._connection.transport import Headers
+from .._connection.scope import Scope, Scoped
+from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
 from ..filters import Filter
-from ..models.base import Json, Record, to_json
-from ..operations import Operation, perform
+from ..models.base import Json, Record
+from ..operations import OnProgress, Operation, operate, perform
+from ._bodies import difference, to_body
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
 
 
-class Resource(Record):
+class AtPath:
+    """Something at a path of the API: sends requests to that path and below it."""
+
+    EXTENSION: ClassVar[str | None] = None
+    """The API extension that introduced it, where servers of 6.0 may lack it."""
+
+    def __init__(self, scope: Scope, path: tuple[str, ...]) -> None:
+        self._scope = scope
+        self._path = path
+
+    def _url(self, *segments: str) -> str:
+        return wire.path(*self._path, *segments)
+
+    async def _request(
+        self,
+        method: str,
+        *segments: str,
+        query: wire.Query | None = None,
+        body: Any = None,
+        headers: Headers | None = None,
+    ) -> wire.Answer:
+        """Send a request to this path, or below it by ``segments``, which the server answers at once."""
+        path = self._url(*segments)
+        await self._require_extension()
+        return await self._scope.request(method, path, query=query, body=body, headers=headers)
+
+    async def _perform(
+        self,
+        method: str,
+        *segments: str,
+        query: wire.Query | None = None,
+        body: Any = None,
+        headers: Headers | None = None,
+        wait: bool = True,
+        progress: OnProgress | None = None,
+    ) -> Operation | None:
+        """Send a request that the server may carry out in the background; None if it did so at once."""
+        path = self._url(*segments)
+        await self._require_extension()
+        return await perform(
+            self._scope, method, path, query=query, body=body, headers=headers, wait=wait, progress=progress
+        )
+
+    async def _operate(
+        self,
+        method: str,
+        *segments: str,
+        body: Any = None,
+        headers: Headers | None = None,
+        wait: bool = True,
+        progress: OnProgress | None = None,
+    ) -> Operation:
+        """Send a request that the server always carries out in the background."""
+        path = self._url(*segments)
+        await self._require_extension()
+        return await operate(self._scope, method, path, body=body, headers=headers, wait=wait, progress=progress)
+
+    def _download(
+        self,
+        method: str,
+        *segments: str,
+        query: wire.Query | None = None,
+        body: Any = None,
+        headers: Headers | None = None,
+    ) -> AbstractAsyncContextManager[Stream]:
+        """An answer that is read piece by piece, for the time of ``async with``."""
+        return self._scope.download(method, self._url(*segments), query=query, body=body, headers=headers)
+
+    @asynccontextmanager
+    async def _upgrade(
+        self, method: str, *segments: str, protocol: str, query: wire.Query | None = None, body: Any = None
+    ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A raw byte stream in ``protocol`` until the block ends; what was written by then is sent."""
+        path = self._url(*segments)
+        await self._require_extension()
+        reader, writer = await self._scope.upgrade(method, path, protocol, query=query, body=body)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+            try:
+                async with asyncio.timeout(_CLOSING):
+                    await writer.wait_closed()
+            except (OSError, TimeoutError):
+                writer.transport.abort()
+
+    async def _require_extension(self) -> None:
+        if self.EXTENSION is not None:
+            await self._scope.require(self.EXTENSION, type(self).__name__)
+
+
+class Group(AtPath):
+    """The calls of one area of the API.
+
+    Args:
+        client: The client whose connections are used; for a group below an object, that object.
+
+    Raises:
+        IncusInputError: ``client`` is something else.
+    """
+
+    segment: ClassVar[str] = ""
+    """Its own part of the path; empty for the path of the client or object itself."""
+
+    def __init__(self, client: Scoped | AtPath | Scope) -> None:
+        scope = client if isinstance(client, Scope) else getattr(client, "_scope", None)
+        if not isinstance(scope, Scope):
+            raise IncusInputError(f"{type(self).__name__} needs a Client, not {type(client).__name__}")
+        self._scope = scope
+        self._path = (*getattr(client, "_path", ()), *([self.segment] if self.segment else []))
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self._url()}>"
+
+
+class Resource(Record, AtPath):
     """A record that knows where it lives. `Collection.__getitem__` makes it without a request, knowing only its key."""
 
     KEY: ClassVar[str] = "name"
     """The field that names it within its collection."""
-    EXTENSION: ClassVar[str | None] = None
-    """The API extension that brought this kind of object, where servers of 6.0 may lack it."""
+    FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
+    """Writable fields that servers without these API extensions would drop silently."""
 
     def __init__(self, scope: Scope, path: tuple[str, ...], json: Json, loaded: bool = True) -> None:
         super().__init__(json)
@@ -56,17 +176,26 @@ class Resource(Record):
 
     @property
     def etag(self) -> str | None:
-        """What `replace` takes so as to undo nobody's change; known after `refresh` or ``get()``, else None."""
+        """What `replace` takes to undo nobody's change; known after `refresh` or ``get()``, else None."""
         return self._etag
 
     async def refresh(self) -> Self:
-        """Read it from the server into this object, and return it. ``GET`` of its path."""
-        answer = await self._request("GET")
-        self._load(answer.metadata, answer.etag)
-        return self
+        """Read it from the server into this object, and return it.
+
+        Raises:
+            IncusNotFoundError: It does not exist.
+
+        API:
+            ``GET`` of its path
+        """
+        return await self._read()
 
     async def exists(self) -> bool:
-        """Whether it exists. ``GET`` of its path."""
+        """Whether it exists.
+
+        API:
+            ``GET`` of its path
+        """
         try:
             await self._request("GET")
         except IncusNotFoundError:
@@ -118,153 +247,82 @@ class Resource(Record):
     def _require_loaded(self, what: str) -> None:
         if not self._loaded and what not in self._json:
             raise IncusNotLoadedError(
-                f"{what!r} of {type(self).__name__} {self._path[-1]!r} is not known: it was never read from the "
-                "server; `await handle.refresh()` first, or get() it"
+                f"{what!r} of {type(self).__name__} {self._path[-1]!r} is not known, since it was never read from the "
+                "server: `await handle.refresh()` first, or get() it"
             )
+
+    @property
+    def _parent(self) -> AtPath:
+        """The object that its collection belongs to."""
+        return AtPath(self._scope, self._path[:-2])
+
+    @classmethod
+    def _segment(cls, name: str) -> str:
+        """How a name stands in its path."""
+        return name
+
+    @classmethod
+    async def _require_fields(cls, scope: Scope, body: Mapping[str, Any]) -> None:
+        """Raise `IncusUnsupportedError` for a field that this server would drop."""
+        for field, extension in cls.FIELD_EXTENSIONS.items():
+            if body.get(field):
+                await scope.require(extension, f"{field} of {cls.__name__}")
 
     def _load(self, json: Json, etag: str | None = None) -> None:
         self._json, self._loaded, self._etag = json, True, etag
 
-    async def _request(
-        self,
-        method: str,
-        *segments: str,
-        query: wire.Query | None = None,
-        body: Any = None,
-        headers: Headers | None = None,
-    ) -> wire.Answer:
-        path = wire.path(*self._path, *segments)
-        await self._supported()
-        return await self._scope.request(method, path, query=query, body=body, headers=headers)
-
-    async def _perform(
-        self,
-        method: str,
-        *segments: str,
-        query: wire.Query | None = None,
-        body: Any = None,
-        headers: Headers | None = None,
-        wait: bool = True,
-    ) -> Operation | None:
-        """`_request` for what the server may do in the background; returns when it is done, or with the operation
-        begun.
-        """
-        path = wire.path(*self._path, *segments)
-        await self._supported()
-        return await perform(self._scope, method, path, query=query, body=body, headers=headers, wait=wait)
-
-    @asynccontextmanager
-    async def _upgraded(
-        self, method: str, *segments: str, protocol: str, query: wire.Query | None = None, body: Any = None
-    ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A raw byte stream in ``protocol``, until the block ends; what was written is sent before."""
-        path = wire.path(*self._path, *segments)
-        await self._supported()
-        reader, writer = await self._scope.upgrade(method, path, protocol, query=query, body=body)
-        try:
-            yield reader, writer
-        finally:
-            writer.close()
-            try:
-                async with asyncio.timeout(_CLOSING):
-                    await writer.wait_closed()
-            except (OSError, TimeoutError):
-                writer.transport.abort()
-
-    async def _supported(self) -> None:
-        await _supported(self._scope, type(self))
+    async def _read(self, query: wire.Query | None = None) -> Self:
+        """Read it, with what ``query`` asks for on top."""
+        answer = await self._request("GET", query=query)
+        self._load(answer.metadata, answer.etag)
+        return self
 
     async def _read_with_etag(self) -> tuple[Json, str | None]:
-        """The object as it is now, with its ETag."""
+        """The object as it is now, with its ETag; this handle stays as it was."""
         answer = await self._request("GET")
         return answer.metadata, answer.etag
 
-    async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
-        return await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
 
-    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
-        """GET, merge, PUT with If-Match, again if somebody else was faster."""
-        patch = self._patch(change)
-        for attempt in range(_ATTEMPTS):
-            current, etag = await self._read_with_etag()
-            if unknown := set(patch) - set(current) - set(self.fields().values()):
-                raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")
-            merged = wire.merge_patch(current, patch)
-            try:
-                outcome = await self._put(merged, etag, wait)
-            except IncusPreconditionError:
-                if attempt == _ATTEMPTS - 1:
-                    raise
-                # Writers that all tried again at once would go on meeting each other.
-                await asyncio.sleep(random.uniform(0, min(0.01 * 2**attempt, 0.5)))
-                continue
-            self._load(merged)
-            return outcome
-        raise AssertionError("unreachable")
-
-    @staticmethod
-    def _patch(change: Mapping[str, Any]) -> Json:
-        """``change`` as a merge patch: configuration in strings, a key with a dot being one of ``config``."""
-        patch = to_body(change)
-        dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
-        if dotted:
-            patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
-        return patch
-
-
-async def _supported(scope: Scope, kind: type[Resource]) -> None:
-    if kind.EXTENSION is not None:
-        await scope.require(kind.EXTENSION, kind.__name__)
-
-
-def to_body(body: Mapping[str, Any]) -> Json:
-    """A request body as JSON, with the values of ``config`` and ``devices`` as strings.
-
-    Raises `IncusInputError` for what has no such form.
-    """
-    if not isinstance(body, Mapping):
-        raise IncusInputError(f"expected a mapping of fields, not {type(body).__name__}")
-    plain: Json = dict(to_json(body))
-    if plain.get("config") is not None:
-        plain["config"] = wire.config_strings(plain["config"])
-    if plain.get("devices") is not None:
-        devices = plain["devices"]
-        if not isinstance(devices, Mapping):
-            raise IncusInputError(f"devices must be a mapping, not {type(devices).__name__}")
-        plain["devices"] = {
-            name: device if device is None else wire.config_strings(device, f"devices[{name!r}]")
-            for name, device in devices.items()
-        }
-    return plain
-
-
-B = TypeVar("B")
+Body = TypeVar("Body")
 """The TypedDict of an object's writable fields."""
 
 
-class Writable(Resource, Generic[B]):
-    """Verbs of an object that can be changed, but for `Editable.update`."""
+class Writable(Resource, Generic[Body]):
+    """An object that can be written as a whole."""
 
-    async def replace(self, body: B | Mapping[str, Any], etag: str | None = None) -> None:
-        """Replace all writable fields by exactly ``body``: what it does not name is reset. ``PUT`` of its path.
+    async def replace(self, body: Body | Mapping[str, Any], etag: str | None = None) -> None:
+        """Replace all writable fields by exactly ``body``; fields it does not name are reset.
 
-        With ``etag``, raises `IncusPreconditionError` if the object has changed since.
+        Args:
+            body: All writable fields.
+            etag: The `etag` of the object as it was read; None replaces it whatever has happened since.
+
+        Raises:
+            IncusPreconditionError: The object has changed since that ``etag``.
+
+        API:
+            ``PUT`` of its path
         """
-        await self._put(to_body(_mapping(body)), etag)
-
-    async def patch(self, body: B | Mapping[str, Any]) -> None:
-        """Hand ``body`` to the server, which merges it by its own rules. ``PATCH`` of its path."""
-        await self._perform("PATCH", body=to_body(_mapping(body)))
+        await self._put(to_body(body), etag)  # type: ignore[arg-type]
 
     @asynccontextmanager
     async def editing(self) -> AsyncGenerator[Self]:
-        """Edit it in place; the difference is saved at the end, as `update` does, and nothing if the block raises.
+        """Edit it in place; the difference is saved when the block ends, and nothing if the block raises.
 
             async with client.profiles["web"].editing() as profile:
                 profile.config["limits.memory"] = "2GiB"
                 del profile.devices["eth0"]
 
         The changes are merged into the object as it is when they are saved, so other writers' changes stay.
+
+        Yields:
+            A copy of the object, read.
+
+        Raises:
+            IncusPreconditionError: Other writers were faster too many times.
+
+        API:
+            ``GET`` and ``PUT`` of its path
         """
         current, _ = await self._read_with_etag()
         draft = type(self)(self._scope, self._path, copy.deepcopy(current))
@@ -274,73 +332,143 @@ class Writable(Resource, Generic[B]):
             await self._update(change)
             draft._load(self.raw)
 
+    async def _put_body(self, body: Json) -> Json:
+        """What a ``PUT`` must send so that the object becomes ``body``."""
+        return body
 
-class Editable(Writable[B], Generic[B]):
-    """Verbs of an object that can be changed."""
+    async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
+        await self._require_fields(self._scope, body)
+        body = await self._put_body(body)
+        return await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
 
-    async def update(self, change: B | Mapping[str, Any]) -> None:
+    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
+        """GET, merge, PUT with If-Match; again if somebody else was faster."""
+        patch = self._merge_patch(change)
+        async for last in attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True):
+            current, etag = await self._read_with_etag()
+            if unknown := set(patch) - set(current) - set(self.fields().values()):
+                raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")
+            merged = wire.merge_patch(current, patch)
+            try:
+                outcome = await self._put(merged, etag, wait)
+            except IncusPreconditionError:
+                if last:
+                    raise
+                continue
+            self._load(merged)
+            return outcome
+        raise AssertionError("unreachable")
+
+    @staticmethod
+    def _merge_patch(change: Mapping[str, Any]) -> Json:
+        """``change`` as a merge patch: configuration in strings, a key with a dot being a key of ``config``."""
+        patch = to_body(change)
+        dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
+        if dotted:
+            patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
+        return patch
+
+
+class Updatable(Writable[Body], Generic[Body]):
+    """An object whose fields can be changed one by one."""
+
+    async def update(self, change: Body | Mapping[str, Any]) -> None:
         """Change some fields and keep all others, whoever else is writing.
 
-        ``change`` is a JSON merge patch: keys not named are kept, at every depth, a None removes its key. A key with a
-        dot is one of ``config``: ``{"limits.cpu": 2}``. GET, merge, PUT with If-Match, repeated if somebody else was
-        faster; raises `IncusPreconditionError` if that does not end.
+        Args:
+            change: A JSON merge patch: keys not named are kept, at every depth, and a None removes its key. A key with
+                a dot is a key of ``config``: ``{"limits.cpu": 2}``.
+
+        Raises:
+            IncusInputError: The object has no such field; nothing was changed.
+            IncusPreconditionError: Other writers were faster too many times.
+
+        API:
+            ``GET`` and ``PUT`` of its path, with ``If-Match``, repeated if somebody else was faster
         """
-        await self._update(_mapping(change))
+        await self._update(change)  # type: ignore[arg-type]
 
 
-def difference(before: Any, after: Mapping[str, Any]) -> Json:
-    """The merge patch that makes ``before`` into ``after``."""
-    patch: Json = {key: None for key in before if key not in after}
-    for key, value in after.items():
-        old = before.get(key)
-        if key in before and old == value:
-            continue
-        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
-        patch[key] = difference(old, value) if nested else value
-    return patch
+class Patchable(Resource, Generic[Body]):
+    """An object that the server itself can merge changes into."""
+
+    PATCH_NEEDS_CONFIG: ClassVar[bool] = False
+    """Whether servers fail on a ``PATCH`` without ``config``; then an empty one is added."""
+
+    async def patch(self, body: Body | Mapping[str, Any]) -> None:
+        """Have the server merge ``body`` into the object by its own rules, which differ between kinds of objects.
+
+        `update` follows one rule everywhere.
+
+        Args:
+            body: The fields to change.
+
+        API:
+            ``PATCH`` of its path
+        """
+        json = to_body(body)  # type: ignore[arg-type]
+        await self._require_fields(self._scope, json)
+        if self.PATCH_NEEDS_CONFIG:
+            json["config"] = json.get("config") or {}
+        await self._perform("PATCH", body=json)
+
+
+class Editable(Updatable[Body], Patchable[Body], Generic[Body]):
+    """An object that can be changed in every way: `update`, `editing`, `replace`, `patch`."""
 
 
 class Renamable(Resource):
-    """Verbs of an object that can be renamed."""
+    """An object that can be renamed."""
 
     async def rename(self, new_name: str) -> None:
-        """Give it another name; this handle goes with it. ``POST`` of its path."""
+        """Give it another name; this handle follows it.
+
+        Args:
+            new_name: The new name.
+
+        Raises:
+            IncusAPIError: It cannot be renamed now, or the name is taken.
+
+        API:
+            ``POST`` of its path
+        """
         wire.path(new_name)
         await self._perform("POST", body={self.KEY: new_name})
-        self._path = (*self._path[:-1], new_name)
+        self._path = (*self._path[:-1], self._segment(new_name))
         self._json[self.KEY] = new_name
 
 
 class Deletable(Resource):
-    """Verbs of an object that can be deleted."""
+    """An object that can be deleted."""
 
     async def delete(self) -> None:
-        """Delete it. ``DELETE`` of its path."""
+        """Delete it.
+
+        Raises:
+            IncusNotFoundError: It does not exist.
+
+        API:
+            ``DELETE`` of its path
+        """
         await self._perform("DELETE")
 
 
-R = TypeVar("R", bound=Resource)
-W_ = TypeVar("W_", bound=Writable[Any])
-E_ = TypeVar("E_", bound=Editable[Any])
-N_ = TypeVar("N_", bound=Renamable)
-D_ = TypeVar("D_", bound=Deletable)
+Item = TypeVar("Item", bound=Resource)
+"""The objects of a collection."""
 
 
-class Collection(Generic[R]):
+class Collection(Group, Generic[Item]):
     """All objects of one kind under one path."""
 
-    resource: type[R]
-    segment: ClassVar[str]
+    resource: type[Item]
     urls_quoted: ClassVar[bool] = True
-    """Whether the server quotes the names in the URLs that it lists. Where it does not, they can mean two things."""
+    """Whether the server quotes names in the URLs that it lists. Where it does not, they can mean two things."""
+    named_with_parent: ClassVar[bool] = False
+    """Whether servers list an object as ``parent/name``, and show it alone as ``name``."""
     options: ClassVar[Mapping[str, str]] = {}
     """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``, ``target``."""
 
-    def __init__(self, scope: Scope, *parent: str) -> None:
-        self._scope = scope
-        self._path = (*parent, self.segment)
-
-    def __getitem__(self, key: str) -> R:
+    def __getitem__(self, key: str) -> Item:
         """A handle on one of them; makes no request."""
         return self._make(self._segments(key), self._known(key), loaded=False)
 
@@ -352,16 +480,22 @@ class Collection(Generic[R]):
         all_projects: bool = False,
         project: str | None = None,
         target: str | None = None,
-    ) -> builtins.list[R]:
-        """All of them.
+    ) -> builtins.list[Item]:
+        """List them, in one request.
 
-        ``recursion``: 0 gives handles that know only their name, 1 their records, in one request. ``filter``: which of
-        them, built as ``F("name") == "web"`` or as the server writes it, ``name eq web``. ``all_projects``: those of
-        every project. ``project``: those of this one, instead of the client's. ``target``: those on a cluster member,
-        of volumes; for instances it is ``F("location") == "node1"``.
+        Args:
+            recursion: 0 gives handles that know only their name, 1 the objects, read.
+            filter: Only those that match, as ``F("name") == "web"`` or as the server writes it, ``name eq web``.
+            all_projects: Those of every project.
+            project: Those of this project, instead of the client's.
+            target: Those on this cluster member, for volumes; for instances use ``F("location") == "node1"``.
 
-        Raises `IncusInputError` for what this list does not take, `IncusUnsupportedError` for what the server does not
-        know yet. ``GET`` of the collection's path.
+        Raises:
+            IncusInputError: This list does not take that parameter.
+            IncusUnsupportedError: The server lacks the API extension for it.
+
+        API:
+            ``GET`` of the collection's path
         """
         return await self._list((), recursion, filter, all_projects, project, target)
 
@@ -373,38 +507,57 @@ class Collection(Generic[R]):
         all_projects: bool,
         project: str | None,
         target: str | None,
-    ) -> builtins.list[R]:
-        """`list` of what is below ``segments`` of the collection's path."""
+    ) -> builtins.list[Item]:
+        """`list` below ``segments`` of the collection's path."""
         scope = self._scope.view(project=project, target=target)
         query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
         wire.target("", query)  # a filter that cannot be sent is refused before anything is
-        await _supported(scope, self.resource)
+        await self._require_extension()
         for option in [option for option, value in {**query, "target": target}.items() if value is not None]:
-            await self._require(option)
-        asked = recursion if self.urls_quoted else max(recursion, 1)
-        answer = await scope.request("GET", wire.path(*self._path, *segments), query={"recursion": asked, **query})
-        return [self._listed(item, all_projects, recursion > 0, scope) for item in answer.metadata or ()]
+            await self._require_option(option)
+        depth = recursion if self.urls_quoted else max(recursion, 1)
+        answer = await scope.request("GET", self._url(*segments), query={"recursion": depth, **query})
+        return [self._from_list(item, all_projects, recursion > 0, scope) for item in answer.metadata or ()]
 
-    async def _require(self, option: str) -> None:
+    async def _require_extension(self) -> None:
+        if self.resource.EXTENSION is not None:
+            await self._scope.require(self.resource.EXTENSION, self.resource.__name__)
+
+    async def _require_option(self, option: str) -> None:
+        name = option.replace("-", "_")
         if option not in self.options:
-            raise IncusInputError(f"{type(self).__name__}.list() takes no {option.replace('-', '_')}: the API has none")
-        await self._scope.require(self.options[option], f"{option.replace('-', '_')} of {type(self).__name__}.list()")
+            raise IncusInputError(f"{type(self).__name__}.list() has no {name}: the API does not offer it here")
+        await self._scope.require(self.options[option], f"{name} of {type(self).__name__}.list()")
 
-    async def get(self, name: str) -> R:
-        """One of them, read. Raises `IncusNotFoundError`. ``GET`` of its path."""
-        return await self[name].refresh()
+    async def get(self, name: str) -> Item:
+        """One of them, read.
+
+        Args:
+            name: Its name, or what else is its key here.
+
+        Raises:
+            IncusNotFoundError: It does not exist.
+
+        API:
+            ``GET`` of its path
+        """
+        return await self[name]._read()
 
     async def exists(self, name: str) -> bool:
-        """Whether there is one of that name. ``GET`` of its path."""
-        return await self[name].exists()
+        """Whether one of that name exists.
 
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {wire.path(*self._path)}>"
+        Args:
+            name: Its name, or what else is its key here.
+
+        API:
+            ``GET`` of its path
+        """
+        return await self[name].exists()
 
     def _segments(self, key: str) -> tuple[str, ...]:
         """The path segments of one object below the collection's; checks the key before anything is sent."""
         wire.path(key)
-        return (key,)
+        return (self.resource._segment(key),)
 
     def _known(self, key: str) -> Json:
         """What a handle knows of its object without reading it."""
@@ -415,15 +568,17 @@ class Collection(Generic[R]):
         key: str = json[self.resource.KEY]
         return key
 
-    def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> R:
+    def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> Item:
         return self.resource(scope or self._scope, (*self._path, *segments), json, loaded)
 
-    def _listed(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> R:
-        """One entry of a list: an object, or with recursion 0 its URL."""
+    def _from_list(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> Item:
+        """The object of one entry of a list: its JSON, or with recursion 0 its URL."""
         if isinstance(item, str):
             segments, project = tuple(wire.names(item)[len(self._path) :]), wire.parameter(item, "project")
             key = "/".join(segments)
         else:
+            if self.named_with_parent:
+                item[self.resource.KEY] = item[self.resource.KEY].rpartition("/")[2]
             key, project = self._key(item), item.get("project")
             segments = self._segments(key)
         known = self._known(key) | {"project": project or scope.project or "default"}
@@ -432,55 +587,164 @@ class Collection(Generic[R]):
         # there.
         return self._make(segments, json, loaded, scope.view(project=project) if all_projects else scope)
 
-    async def _create(self, key: str, body: Mapping[str, Any], *segments: str) -> R:
+    async def _create(self, key: str, body: Mapping[str, Any], *segments: str) -> Item:
         """POST an object, and read what the server made of it."""
         handle = self[key]
-        named = to_body({**handle._json, **body})
-        named.pop("project", None)
-        await _supported(self._scope, self.resource)
-        await perform(self._scope, "POST", wire.path(*self._path, *segments), body=named)
+        json = to_body({**handle._json, **body})
+        json.pop("project", None)
+        await self.resource._require_fields(self._scope, json)
+        await self._perform("POST", *segments, body=json)
         return await handle.refresh()
 
 
-class Writes(Collection[W_], Generic[W_, B]):
-    """`Writable`'s verbs by key."""
+class Nested(Collection[Item]):
+    """Objects that can be read together with what hangs below them, in one request."""
 
-    async def replace(self, name: str, body: B | Mapping[str, Any], etag: str | None = None) -> None:
-        """Replace all writable fields of one by exactly ``body``: see `Writable.replace`."""
+    get_extension: ClassVar[str]
+    """The API extension that `get` needs for it."""
+    list_extension: ClassVar[str | None] = None
+    """The API extension that `list` needs for it, if servers of 6.0 may lack it."""
+
+    async def get(self, name: str, *, recursion: int = 0) -> Item:
+        """One of them, read.
+
+        Args:
+            name: Its name, or what else is its key here.
+            recursion: 1 fills ``full`` as well: state, snapshots, backups and the like.
+
+        Raises:
+            IncusNotFoundError: It does not exist.
+            IncusUnsupportedError: The server lacks the API extension for ``recursion``.
+
+        API:
+            ``GET`` of its path
+        """
+        handle = self[name]
+        if not recursion:
+            return await handle._read()
+        await self._scope.require(self.get_extension, f"recursion of {type(self).__name__}.get()")
+        return await handle._read({"recursion": recursion})
+
+    async def _list(
+        self,
+        segments: tuple[str, ...],
+        recursion: int,
+        filter: str | Filter | None,
+        all_projects: bool,
+        project: str | None,
+        target: str | None,
+    ) -> builtins.list[Item]:
+        if recursion > 1 and self.list_extension is not None:
+            await self._scope.require(self.list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
+        return await super()._list(segments, recursion, filter, all_projects, project, target)
+
+
+ItemCo = TypeVar("ItemCo", bound=Resource, covariant=True)
+RenamableItem = TypeVar("RenamableItem", bound=Renamable)
+
+
+class _Keyed(Protocol[ItemCo]):
+    """A collection, as its mixins see it."""
+
+    def __getitem__(self, key: str, /) -> ItemCo: ...
+
+
+class Replaces(Generic[Body]):
+    """`Writable`'s verb by key."""
+
+    async def replace(
+        self: _Keyed[Writable[Body]], name: str, body: Body | Mapping[str, Any], etag: str | None = None
+    ) -> None:
+        """Replace all writable fields of one by exactly ``body``: see `Writable.replace`.
+
+        Args:
+            name: Its name, or what else is its key here.
+            body: All writable fields; those it does not name are reset.
+            etag: The `etag` of the object as it was read; None replaces it whatever has happened since.
+
+        Raises:
+            IncusPreconditionError: The object has changed since that ``etag``.
+
+        API:
+            ``PUT`` of its path
+        """
         await self[name].replace(body, etag)
 
-    async def patch(self, name: str, body: B | Mapping[str, Any]) -> None:
-        """Hand ``body`` to the server's own merge: see `Writable.patch`."""
-        await self[name].patch(body)
 
+class Updates(Generic[Body]):
+    """`Updatable`'s verb by key."""
 
-class Edits(Writes[E_, B], Generic[E_, B]):
-    """`Editable`'s verbs by key."""
+    async def update(self: _Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
+        """Change some fields of one and keep all others: see `Updatable.update`.
 
-    async def update(self, name: str, change: B | Mapping[str, Any]) -> None:
-        """Change some fields of one and keep all others: see `Editable.update`."""
+        Args:
+            name: Its name, or what else is its key here.
+            change: A JSON merge patch: keys not named are kept, a None removes its key.
+
+        Raises:
+            IncusInputError: The object has no such field; nothing was changed.
+            IncusPreconditionError: Other writers were faster too many times.
+
+        API:
+            ``GET`` and ``PUT`` of its path
+        """
         await self[name].update(change)
 
 
-class Renames(Collection[N_]):
+class Patches(Generic[Body]):
+    """`Patchable`'s verb by key."""
+
+    async def patch(self: _Keyed[Patchable[Body]], name: str, body: Body | Mapping[str, Any]) -> None:
+        """Have the server merge ``body`` into one by its own rules: see `Patchable.patch`.
+
+        Args:
+            name: Its name, or what else is its key here.
+            body: The fields to change.
+
+        API:
+            ``PATCH`` of its path
+        """
+        await self[name].patch(body)
+
+
+class Edits(Replaces[Body], Updates[Body], Patches[Body], Generic[Body]):
+    """`Editable`'s verbs by key."""
+
+
+class Renames:
     """`Renamable`'s verb by key."""
 
-    async def rename(self, name: str, new_name: str) -> N_:
-        """Give one another name; returns its handle. ``POST`` of its path."""
+    async def rename(self: _Keyed[RenamableItem], name: str, new_name: str) -> RenamableItem:
+        """Give one another name, and return its handle.
+
+        Args:
+            name: The name it has.
+            new_name: The new name.
+
+        Raises:
+            IncusAPIError: It cannot be renamed now, or the new name is taken.
+
+        API:
+            ``POST`` of its path
+        """
         handle = self[name]
         await handle.rename(new_name)
         return handle
 
 
-class Deletes(Collection[D_]):
+class Deletes:
     """`Deletable`'s verb by key."""
 
-    async def delete(self, name: str) -> None:
-        """Delete one. ``DELETE`` of its path."""
+    async def delete(self: _Keyed[Deletable], name: str) -> None:
+        """Delete one.
+
+        Args:
+            name: Its name, or what else is its key here.
+
+        Raises:
+            IncusNotFoundError: It does not exist.
+
+        API:
+            ``DELETE`` of its path
+        """
         await self[name].delete()
-
-
-def _mapping(value: Any) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise IncusInputError(f"expected a mapping of fields, not {type(value).__name__}")
-    return value

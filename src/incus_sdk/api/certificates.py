@@ -9,9 +9,8 @@ from typing import ClassVar
 
 from .. import models
 from .._connection import wire
-from ..exceptions import IncusInputError
-from ..operations import operate
-from .base import Deletable, Deletes, Editable, Edits
+from .._connection.tls import der
+from .base import Collection, Deletable, Deletes, Editable, Edits
 
 
 class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable):
@@ -20,7 +19,7 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
     KEY = "fingerprint"
 
 
-class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certificate]):
+class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes):
     """``client.certificates``; the key is the fingerprint: SHA-256 in hex, of the certificate in DER."""
 
     resource, segment = Certificate, "certificates"
@@ -50,7 +49,7 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
             "projects": wire.texts(projects or (), "projects"),
             "description": description,
         }
-        await self._scope.request("POST", wire.path("certificates"), body=body)
+        await self._request("POST", body=body)
         return await self.get(fingerprint)
 
     async def create_token(self, name: str, restricted: bool = False, projects: Sequence[str] | None = None) -> str:
@@ -65,16 +64,5 @@ class CertificatesAPI(Edits[Certificate, models.CertificatePut], Deletes[Certifi
             "restricted": restricted,
             "projects": wire.texts(projects or (), "projects"),
         }
-        operation = await operate(self._scope, "POST", wire.path("certificates"), body=body, wait=False)
+        operation = await self._operate("POST", body=body, wait=False)
         return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
-
-
-def der(certificate: str) -> bytes:
-    """A certificate, in PEM or its base64 alone, in the form that its fingerprint is of."""
-    if not isinstance(certificate, str) or not certificate.strip():
-        raise IncusInputError(f"certificate must be one in PEM, as text, not {certificate!r}")
-    body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
-    try:
-        return base64.b64decode("".join(body.split()), validate=True)
-    except ValueError as error:
-        raise IncusInputError(f"certificate is neither one PEM certificate nor base64: {error}") from None

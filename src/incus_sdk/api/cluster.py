@@ -11,12 +11,13 @@ from typing import Any, ClassVar, Unpack
 
 from .. import models
 from .._connection import wire
-from .._connection.scope import Scope
+from .._connection.endpoint import Endpoint
 from .._connection.tls import fingerprint
-from .._connection.transport import Endpoint, Transport
+from .._connection.transport import Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
-from ..operations import Operation, operate, perform
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource, to_body
+from ..operations import Operation
+from ._bodies import to_body
+from .base import Collection, Deletable, Deletes, Editable, Edits, Group, Renamable, Renames, Resource
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
 
@@ -62,7 +63,7 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
 
     async def _change_state(self, action: str, mode: str | None, wait: bool) -> Operation:
         body = {"action": action} | ({} if mode is None else {"mode": mode})
-        return await operate(self._scope, "POST", wire.path(*self._path, "state"), body=body, wait=wait)
+        return await self._operate("POST", "state", body=body, wait=wait)
 
     async def delete(self, force: bool = False) -> None:
         """Remove it from the cluster, which it leaves empty. ``DELETE /1.0/cluster/members/{name}``.
@@ -74,7 +75,7 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         await self._perform("DELETE", query={"force": 1 if force else None})
 
 
-class ClusterMembersAPI(Edits[ClusterMember, models.ClusterMemberPut], Renames[ClusterMember]):
+class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut], Renames):
     """``client.cluster.members``."""
 
     resource, segment = ClusterMember, "members"
@@ -89,7 +90,7 @@ class ClusterMembersAPI(Edits[ClusterMember, models.ClusterMemberPut], Renames[C
         revoke it. Raises `IncusAPIError` where the server is not clustered.
         """
         wire.path(name)
-        operation = await operate(self._scope, "POST", wire.path(*self._path), body={"server_name": name}, wait=False)
+        operation = await self._operate("POST", body={"server_name": name}, wait=False)
         return wire.token(operation.metadata, server_name=operation.metadata["serverName"])
 
     async def state(self, name: str) -> models.ClusterMemberState:
@@ -116,25 +117,17 @@ class ClusterGroup(models.ClusterGroup, Editable[models.ClusterGroupPut], Renama
     the API extension ``clustering_groups_config``. A member stays in its last group.
     """
 
-    async def _perform(self, method: str, *segments: str, **how: Any) -> Operation | None:
-        await _group_config(self._scope, how.get("body") or {})
-        return await super()._perform(method, *segments, **how)
+    FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {"config": "clustering_groups_config"}
 
 
-class ClusterGroupsAPI(Edits[ClusterGroup, models.ClusterGroupPut], Renames[ClusterGroup], Deletes[ClusterGroup]):
+class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], Renames, Deletes):
     """``client.cluster.groups``."""
 
     resource, segment = ClusterGroup, "groups"
 
     async def create(self, name: str, **body: Unpack[models.ClusterGroupPut]) -> ClusterGroup:
         """Create a group; returns it, read. ``POST /1.0/cluster/groups``."""
-        await _group_config(self._scope, body)
         return await self._create(name, body)
-
-
-async def _group_config(scope: Scope, body: Mapping[str, Any]) -> None:
-    if body.get("config"):  # which servers without it would drop
-        await scope.require("clustering_groups_config", "config of ClusterGroup")
 
 
 class Cluster(models.Cluster, Resource):
@@ -143,12 +136,12 @@ class Cluster(models.Cluster, Resource):
     @property
     def members(self) -> ClusterMembersAPI:
         """Its members."""
-        return ClusterMembersAPI(self._scope, *self._path)
+        return ClusterMembersAPI(self)
 
     @property
     def groups(self) -> ClusterGroupsAPI:
         """Its groups of members."""
-        return ClusterGroupsAPI(self._scope, *self._path)
+        return ClusterGroupsAPI(self)
 
     async def get_member(self, name: str) -> ClusterMember:
         """One member, read. ``GET /1.0/cluster/members/{name}``."""
@@ -159,29 +152,28 @@ class Cluster(models.Cluster, Resource):
         return await self.members.add(name)
 
 
-class ClusterAPI:
+class ClusterAPI(Group):
     """``client.cluster``."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
+    segment = "cluster"
 
     @property
     def members(self) -> ClusterMembersAPI:
         """The cluster's members."""
-        return ClusterMembersAPI(self._scope, "cluster")
+        return ClusterMembersAPI(self)
 
     @property
     def groups(self) -> ClusterGroupsAPI:
         """The cluster's groups of members."""
-        return ClusterGroupsAPI(self._scope, "cluster")
+        return ClusterGroupsAPI(self)
 
     async def get(self) -> Cluster:
         """Whether the server is part of a cluster, and what a member to be needs to know. ``GET /1.0/cluster``."""
-        return await Cluster(self._scope, ("cluster",), {}, loaded=False).refresh()
+        return await Cluster(self._scope, self._path, {}, loaded=False).refresh()
 
     async def update(self, config: models.ClusterPut | Mapping[str, Any]) -> None:
         """Form, join or leave a cluster: the body is sent as it is. ``PUT /1.0/cluster``."""
-        await perform(self._scope, "PUT", wire.path("cluster"), body=to_body(config))
+        await self._perform("PUT", body=to_body(config))
 
     async def enable(self, name: str) -> str:
         """Make the server the first member, called ``name``, of a new cluster. ``PUT /1.0/cluster``.
@@ -198,7 +190,7 @@ class ClusterAPI:
             # Asked for it, the server would take the new name, and only then refuse.
             raise IncusInputError("the server is a member of a cluster already; nothing was changed")
         body = {"server_name": name, "enabled": True}
-        await operate(self._scope, "PUT", wire.path("cluster"), body=body)
+        await self._operate("PUT", body=body)
         certificate: str = (await self._scope.server(fresh=True))["environment"]["certificate"]
         return certificate
 
@@ -259,7 +251,7 @@ class ClusterAPI:
             if not isinstance(pem, str) or "-----BEGIN" not in pem:
                 raise IncusInputError(f"{name} must be PEM, as text")  # and is not shown: it may be the key
         body = {"cluster_certificate": certificate, "cluster_certificate_key": key}
-        await self._scope.request("PUT", wire.path("cluster", "certificate"), body=body)
+        await self._request("PUT", "certificate", body=body)
 
     async def list_members(self, recursion: int = 1) -> builtins.list[ClusterMember]:
         """The members. ``GET /1.0/cluster/members``."""

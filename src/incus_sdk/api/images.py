@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import builtins
 import hashlib
 import os
@@ -17,30 +16,31 @@ from urllib.parse import urlencode
 
 from .. import models
 from .._atomic import atomic_file
-from .._concurrency import shielded
+from .._concurrency import attempts, shielded
 from .._connection import wire
 from .._connection.config import ClientConfig, Remote
 from .._connection.connecting import make_transport
+from .._connection.endpoint import Endpoint
 from .._connection.scope import Scope, Scoped, scope_of
-from .._connection.transport import Endpoint, Stream
+from .._connection.transport import Stream
 from .._content import Content, checked_content, iter_content, read_form, size_of, with_progress, write_form
 from .._migration import Mode, addresses_of, in_turn, same_server
 from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..operations import OnProgress, Operation, create_or_undo, operate, pending_operation, perform
-from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, to_body
+from ..operations import OnProgress, Operation, create_or_undo, pending_operation
+from ._bodies import to_body
+from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
 """What the second part of an image in two files is called."""
 _BUILT_IN = {"docker": Remote("docker", ("https://docker.io",), protocol="oci", public=True)}
 """Remotes on top of those of the ``incus`` command, which may mean another by the name."""
-_PAUSES = (0.05, 0.1, 0.2, 0.4)
-# Seconds between looks for an image of a download that was cancelled too late.
+_LOOKS = 5  # for the image of a download that was cancelled too late
 _UNREACHABLE = re.compile(r"\b(dial|x509|tls|connection refused|no route to host|i/o timeout)\b", re.IGNORECASE)
 """What a server says of another one that it cannot connect to."""
 
 
-class ImageUpload(TypedDict, total=False):
+class ImageUploadOptions(TypedDict, total=False):
     """What else `ImagesAPI.create` takes."""
 
     rootfs: Content
@@ -56,7 +56,7 @@ class ImageUpload(TypedDict, total=False):
     """Told how much was sent, in bytes, as stage ``upload``."""
 
 
-class ImageExpected(TypedDict, total=False):
+class ImagePushOptions(TypedDict, total=False):
     """What an image gets where it is pushed to: see `ImagesAPI.create_push_secret`."""
 
     aliases: Sequence[models.ImageAlias | models.ImageAliasDict]
@@ -69,7 +69,7 @@ class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut]
     """A name for an image."""
 
 
-class ImageAliasesAPI(Edits[ImageAlias, models.ImageAliasesEntryPut], Renames[ImageAlias], Deletes[ImageAlias]):
+class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Renames, Deletes):
     """``client.images.aliases``; a name may hold slashes."""
 
     resource, segment = ImageAlias, "aliases"
@@ -86,7 +86,7 @@ class Image(models.Image, Editable[models.ImagePut]):
 
     async def delete(self, wait: bool = False) -> Operation:
         """Delete it. ``DELETE /1.0/images/{fingerprint}``."""
-        return await operate(self._scope, "DELETE", wire.path(*self._path), wait=wait)
+        return await self._operate("DELETE", wait=wait)
 
     async def export(
         self,
@@ -114,8 +114,8 @@ class Image(models.Image, Editable[models.ImagePut]):
             targets |= dict.fromkeys(_ROOTFS.values(), rootfs_path)
         hash, files = hashlib.sha256(), dict[str, IO[bytes]]()
         with ExitStack() as stack:
-            async with self._scope.download("GET", wire.path(*self._path, "export"), query=query) as stream:
-                async for name, piece in _received(stream, image.get("size"), progress):
+            async with self._download("GET", "export", query=query) as stream:
+                async for name, piece in _read_export(stream, image.get("size"), progress):
                     if name not in files:
                         if name not in targets:
                             raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
@@ -177,17 +177,17 @@ class Image(models.Image, Editable[models.ImagePut]):
                     target = await copying.pushed(await addresses_of(group._scope, mode, addresses))
                 else:
                     target = await copying.pulled(await addresses_of(self._scope, mode, addresses), auto_update)
-                await target._become(original, public, auto_update)
+                await target._take_over(original, public, auto_update)
             for alias in names:
                 made = await group.aliases.create(
                     alias["name"], target=target.fingerprint, description=alias.get("description") or ""
                 )
-                undo.push_async_callback(_gone, made)
+                undo.push_async_callback(_delete, made)
             await target.refresh()
             undo.pop_all()
         return target
 
-    async def _become(self, original: models.Image, public: bool, auto_update: bool) -> None:
+    async def _take_over(self, original: models.Image, public: bool, auto_update: bool) -> None:
         """Take over what does not come with the content, or not in each way."""
         await self.refresh()
         body = {key: original.raw.get(key) for key in ("expires_at", "properties")}
@@ -218,8 +218,7 @@ class Image(models.Image, Editable[models.ImagePut]):
             "profiles": wire.texts(profiles, "profiles"),
         }
         # The server opens the file by the name that it is given: it must be the whole one.
-        path = wire.path("images", await self._fingerprint(), "export")
-        await perform(self._scope, "POST", path, body=body, progress=progress)
+        await (await self._by_full_fingerprint())._perform("POST", "export", body=body, progress=progress)
 
     async def create_secret(self) -> str:
         """A secret with which a client or server that this one does not trust can get the image, once.
@@ -227,7 +226,7 @@ class Image(models.Image, Editable[models.ImagePut]):
         `ImagesAPI.get` and `export` take it, and the source of an image or an instance on another server. It works for
         a few seconds after its first use. ``POST /1.0/images/{fingerprint}/secret``.
         """
-        return _secret(await operate(self._scope, "POST", wire.path(*self._path, "secret"), wait=False))
+        return _secret(await self._operate("POST", "secret", wait=False))
 
     async def refresh_from_source(self, *, progress: OnProgress | None = None) -> bool:
         """Have the server look for a newer build where the image came from; whether there was one, which has taken the
@@ -235,16 +234,16 @@ class Image(models.Image, Editable[models.ImagePut]):
 
         Raises `IncusOperationError` for an image that came from no server. ``POST /1.0/images/{fingerprint}/refresh``.
         """
-        path = wire.path("images", await self._fingerprint(), "refresh")
-        operation = await operate(self._scope, "POST", path, progress=progress)
+        operation = await (await self._by_full_fingerprint())._operate("POST", "refresh", progress=progress)
         return bool(operation.metadata.get("refreshed"))
 
-    async def _fingerprint(self) -> str:
-        """All of it, where the handle was made from its beginning."""
-        return self.fingerprint if self._loaded else str((await self._read_with_etag())[0]["fingerprint"])
+    async def _by_full_fingerprint(self) -> AtPath:
+        """This image under its whole fingerprint, where the handle was made from the beginning of it."""
+        image = self._json if self._loaded else (await self._read_with_etag())[0]
+        return AtPath(self._scope, (*self._path[:-1], image["fingerprint"]))
 
 
-class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
+class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
     """``client.images``; the key is the fingerprint, or enough of its beginning."""
 
     resource, segment = Image, "images"
@@ -254,7 +253,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
     @property
     def aliases(self) -> ImageAliasesAPI:
         """Names of images."""
-        return ImageAliasesAPI(self._scope, *self._path)
+        return ImageAliasesAPI(self)
 
     @overload
     async def create(
@@ -265,7 +264,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         wait: Literal[False] = False,
-        **more: Unpack[ImageUpload],
+        **more: Unpack[ImageUploadOptions],
     ) -> Operation: ...
     @overload
     async def create(
@@ -277,7 +276,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         properties: Mapping[str, str] | None = None,
         *,
         wait: Literal[True],
-        **more: Unpack[ImageUpload],
+        **more: Unpack[ImageUploadOptions],
     ) -> Image: ...
     @overload
     async def create(
@@ -288,7 +287,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         wait: bool = False,
-        **more: Unpack[ImageUpload],
+        **more: Unpack[ImageUploadOptions],
     ) -> Image | Operation: ...
     async def create(
         self,
@@ -298,14 +297,14 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
         auto_update: bool = False,
         properties: Mapping[str, str] | None = None,
         wait: bool = False,
-        **more: Unpack[ImageUpload],
+        **more: Unpack[ImageUploadOptions],
     ) -> Image | Operation:
         """Upload an image in one file or, with ``rootfs``, in two; with ``wait`` returns it, read.
 
         ``image_data``, ``rootfs``: their bytes, the `Path` of a file, or an async iterable of bytes; streamed.
         ``filename``: what the server says it was called. ``public``: anybody who reaches the server may get it.
         ``auto_update`` needs ``wait``, since it is set on the finished image. ``properties``: on top of those that it
-        brings. For the others see `ImageUpload`.
+        brings. For the others see `ImageUploadOptions`.
 
         Raises `IncusOperationError` if the server has it already, or finds another fingerprint than that given.
         ``POST /1.0/images``.
@@ -339,7 +338,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
             await self._scope.require("image_import_alias", "aliases of an upload")
             headers["X-Incus-aliases"] = urlencode([("alias", alias) for alias in aliases])
         body = with_progress(body, "upload", total, more.get("progress"))
-        operation = await operate(self._scope, "POST", wire.path(*self._path), body=body, headers=headers, wait=wait)
+        operation = await self._operate("POST", body=body, headers=headers, wait=wait)
         if not wait:
             return operation
         image = await self.get(operation.metadata["fingerprint"])
@@ -380,17 +379,16 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
             )
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
-        path = wire.path(*self._path)
-        operation = await operate(self._scope, "POST", path, body=to_body(body), progress=progress)
+        operation = await self._operate("POST", body=to_body(body), progress=progress)
         return await self.get(operation.metadata["fingerprint"])
 
-    async def create_push_secret(self, fingerprint: str, **body: Unpack[ImageExpected]) -> str:
+    async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:
         """A secret with which another server can push the image of that fingerprint here, once: see `Image.push`.
 
         ``body``: what the image gets here, none of which comes with it; properties neither. ``POST /1.0/images``.
         """
-        expected = to_body(body) | _pushed(fingerprint)
-        return _secret(await operate(self._scope, "POST", wire.path(*self._path), body=expected, wait=False))
+        expected = to_body(body) | _push_announcement(fingerprint)
+        return _secret(await self._operate("POST", body=expected, wait=False))
 
     async def resolve(self, name: str) -> models.InstanceSource:
         """What the name of an image means, as the source of an instance.
@@ -440,10 +438,7 @@ class ImagesAPI(Edits[Image, models.ImagePut], Collection[Image]):
 
         ``secret``: of `Image.create_secret`, for a client that the server does not trust. Raises `IncusNotFoundError`.
         """
-        handle = self[name]
-        answer = await handle._request("GET", query={"secret": secret})
-        handle._load(answer.metadata, answer.etag)
-        return handle
+        return await self[name]._read({"secret": secret})
 
     async def delete(self, fingerprint: str, wait: bool = False) -> Operation:
         """Delete an image. ``DELETE /1.0/images/{fingerprint}``."""
@@ -550,7 +545,7 @@ class _Copying:
         """This server connects to the other."""
         scope, fingerprint = self.target._scope, self.original.fingerprint
         body = {"certificate": (await scope.server())["environment"]["certificate"], "project": scope.project or ""}
-        async with pending_operation(scope, wire.path("images"), _pushed(fingerprint)) as expecting:
+        async with pending_operation(scope, wire.path("images"), _push_announcement(fingerprint)) as expecting:
             body["secret"] = _secret(expecting)
             return await in_turn(
                 addresses,
@@ -581,24 +576,26 @@ class _Copying:
         metadata = operation.metadata if operation else None
         made = ImagesAPI(self.target._scope)[(metadata or {}).get("fingerprint") or self.original.fingerprint]
         # Before anything else can be cancelled, as to take back a secret.
-        self.undo.push_async_callback(_gone, made)
+        self.undo.push_async_callback(_delete, made)
         return made
 
-    async def _undo(self, made: bool) -> None:
-        for pause in () if made else _PAUSES:
-            if await self.target.exists():
-                break
-            await asyncio.sleep(pause)
-        await _gone(self.target)
+    async def _undo(self, created: bool) -> None:
+        if not created:
+            async for _ in attempts(_LOOKS, 0.05):
+                if await self.target.exists():
+                    break
+        await _delete(self.target)
 
 
-async def _gone(made: Image | ImageAlias) -> None:
+async def _delete(made: Image | ImageAlias) -> None:
     """Delete what is not wanted any longer."""
     with suppress(IncusNotFoundError):
         await shielded(made.delete(wait=True) if isinstance(made, Image) else made.delete())
 
 
-async def _received(stream: Stream, total: int | None, progress: OnProgress | None) -> AsyncIterator[tuple[str, bytes]]:
+async def _read_export(
+    stream: Stream, total: int | None, progress: OnProgress | None
+) -> AsyncIterator[tuple[str, bytes]]:
     """The pieces of an export, each with what its file is called in a form, also where it is one alone."""
     body = with_progress(stream.chunks(), "download", total, progress)
     content_type = stream.headers.get("Content-Type", "")
@@ -610,7 +607,7 @@ async def _received(stream: Stream, total: int | None, progress: OnProgress | No
             yield "metadata", piece
 
 
-def _pushed(fingerprint: str) -> Json:
+def _push_announcement(fingerprint: str) -> Json:
     """What announces to a server that this image will be pushed there."""
     return {"source": {"mode": "push", "type": "image", "fingerprint": fingerprint}}
 

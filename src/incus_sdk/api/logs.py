@@ -5,25 +5,20 @@ from __future__ import annotations
 import builtins
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
-from typing import ClassVar
 
 from .._connection import wire
-from .._connection.scope import Scope
 from ..exceptions import IncusNotFoundError
+from .base import AtPath, Group
 
 
-class LogsAPI:
+class LogsAPI(Group):
     """``instance.logs``: the log files that the server keeps of it, by name, as ``lxc.log``."""
 
-    segments: ClassVar[tuple[str, ...]] = ("logs",)
-
-    def __init__(self, scope: Scope, *instance: str) -> None:
-        self._scope = scope
-        self._path = (*instance, *self.segments)
+    segment = "logs"
 
     async def list(self) -> builtins.list[str]:
         """Their names. ``GET`` of the path."""
-        answer = await self._scope.request("GET", wire.path(*self._path))
+        answer = await self._request("GET")
         return [wire.names(url)[-1] for url in answer.metadata or ()]
 
     async def get(self, name: str) -> str:
@@ -39,15 +34,12 @@ class LogsAPI:
             async for piece in pieces:
                 ...
         """
-        async with self._scope.download("GET", wire.path(*self._path, name)) as stream:
+        async with self._download("GET", name) as stream:
             yield stream.chunks()
 
     async def delete(self, name: str) -> None:
         """Delete one; of logs, the server deletes only those of no use to itself. ``DELETE`` of its path."""
-        await self._scope.request("DELETE", wire.path(*self._path, name))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {wire.path(*self._path)}>"
+        await self._request("DELETE", name)
 
 
 class ExecOutputAPI(LogsAPI):
@@ -56,7 +48,7 @@ class ExecOutputAPI(LogsAPI):
     The names are in the operation's ``metadata["output"]``.
     """
 
-    segments = ("logs", "exec-output")
+    segment = "exec-output"
 
     async def list(self) -> builtins.list[str]:
         """Their names. ``GET /1.0/instances/{name}/logs/exec-output``."""
@@ -64,5 +56,5 @@ class ExecOutputAPI(LogsAPI):
             return await super().list()
         except IncusNotFoundError:
             # Before the first one there is no directory for them.
-            await self._scope.request("GET", wire.path(*self._path[:-2]))
+            await AtPath(self._scope, self._path[:-2])._request("GET")
             return []

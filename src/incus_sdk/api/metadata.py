@@ -6,9 +6,8 @@ import builtins
 
 from .. import models
 from .._connection import wire
-from .._connection.scope import Scope
 from ..exceptions import IncusInputError
-from .base import Editable
+from .base import Editable, Group
 
 
 class InstanceMetadata(models.ImageMetadata, Editable[models.ImageMetadataDict]):
@@ -18,22 +17,20 @@ class InstanceMetadata(models.ImageMetadata, Editable[models.ImageMetadataDict])
     """
 
 
-class TemplatesAPI:
+class TemplatesAPI(Group):
     """``instance.templates``: templates of files, by name; `InstanceMetadata.templates` says which file is made from
     which, and when.
     """
 
-    def __init__(self, scope: Scope, *instance: str) -> None:
-        self._scope = scope
-        self._path = wire.path(*instance, "metadata", "templates")
+    segment = "templates"
 
     async def list(self) -> builtins.list[str]:
         """Their names. ``GET /1.0/instances/{name}/metadata/templates``."""
-        return list((await self._scope.request("GET", self._path)).metadata or ())
+        return list((await self._request("GET")).metadata or ())
 
     async def get(self, name: str) -> bytes:
         """The content of one. Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/metadata/templates``."""
-        async with self._scope.download("GET", self._path, query=_named(name)) as stream:
+        async with self._download("GET", query=_path_query(name)) as stream:
             return await stream.read()
 
     async def put(self, name: str, content: str | bytes) -> None:
@@ -41,16 +38,13 @@ class TemplatesAPI:
         if not isinstance(content, str | bytes):
             raise IncusInputError(f"content must be str or bytes, not {type(content).__name__}")
         body = content.encode() if isinstance(content, str) else content
-        await self._scope.request("POST", self._path, query=_named(name), body=body)
+        await self._request("POST", query=_path_query(name), body=body)
 
     async def delete(self, name: str) -> None:
         """Delete one. ``DELETE /1.0/instances/{name}/metadata/templates``."""
-        await self._scope.request("DELETE", self._path, query=_named(name))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {self._path}>"
+        await self._request("DELETE", query=_path_query(name))
 
 
-def _named(name: str) -> wire.Query:
+def _path_query(name: str) -> wire.Query:
     wire.path(name)  # an empty one would ask for the list
     return {"path": name}

@@ -3,39 +3,27 @@
 from __future__ import annotations
 
 import builtins
-from collections.abc import Mapping
-from typing import Any, ClassVar, Generic, Unpack
+from typing import ClassVar, Unpack
 
 from .. import models
-from .._connection import wire
-from .base import B, Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _FILTER = {"filter": "api_filtering_extended"}
 
 # The URLs in the lists of networks, ACLs, address sets and zones quote no name, or name no project.
 
 
-class _Patched(Editable[B], Generic[B]):
-    """`Editable`, with a `patch` that names a ``config`` whatever the caller does."""
-
-    async def patch(self, body: B | Mapping[str, Any]) -> None:
-        """Hand ``body`` to the server, which keeps the keys of ``config`` that it does not name, but few other fields:
-        `update` keeps all. ``PATCH`` of its path.
-        """
-        # Servers write what they keep into the config that is sent, and where there is none they drop the connection.
-        await super().patch({**body, "config": body.get("config") or {}} if isinstance(body, Mapping) else body)
-
-
-class NetworkForward(models.NetworkForward, _Patched[models.NetworkForwardPut], Deletable):
+class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], Deletable):
     """An address on which a network takes connections, and to whom it hands them on.
 
     Servers check no ETag of it: of two writers at the very same moment, one may undo the other.
     """
 
+    PATCH_NEEDS_CONFIG = True
     KEY = "listen_address"
 
 
-class NetworkForwardsAPI(Edits[NetworkForward, models.NetworkForwardPut], Deletes[NetworkForward]):
+class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForwardPut], Deletes):
     """``network.forwards``; the key is the listen address."""
 
     resource, segment, options = NetworkForward, "forwards", _FILTER
@@ -45,12 +33,13 @@ class NetworkForwardsAPI(Edits[NetworkForward, models.NetworkForwardPut], Delete
         return await self._create(listen_address, body)
 
 
-class NetworkLoadBalancer(models.NetworkLoadBalancer, _Patched[models.NetworkLoadBalancerPut], Deletable):
+class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoadBalancerPut], Deletable):
     """An address on which a network takes connections, and over whom it spreads them.
 
     Servers check no ETag of it: of two writers at the very same moment, one may undo the other.
     """
 
+    PATCH_NEEDS_CONFIG = True
     KEY = "listen_address"
 
     async def state(self) -> models.NetworkLoadBalancerState:
@@ -63,7 +52,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, _Patched[models.NetworkLoa
         return models.NetworkLoadBalancerState((await self._request("GET", "state")).metadata)
 
 
-class NetworkLoadBalancersAPI(Edits[NetworkLoadBalancer, models.NetworkLoadBalancerPut], Deletes[NetworkLoadBalancer]):
+class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
     """``network.load_balancers``, of OVN networks; the key is the listen address."""
 
     resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER
@@ -85,7 +74,7 @@ class NetworkPeer(models.NetworkPeer, Editable[models.NetworkPeerPut], Deletable
     """
 
 
-class NetworkPeersAPI(Edits[NetworkPeer, models.NetworkPeerPut], Deletes[NetworkPeer]):
+class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Deletes):
     """``network.peers``, of OVN networks."""
 
     resource, segment, options = NetworkPeer, "peers", _FILTER
@@ -118,17 +107,17 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
     @property
     def forwards(self) -> NetworkForwardsAPI:
         """Its forwards."""
-        return NetworkForwardsAPI(self._scope, *self._path)
+        return NetworkForwardsAPI(self)
 
     @property
     def load_balancers(self) -> NetworkLoadBalancersAPI:
         """Its load balancers, of an OVN network."""
-        return NetworkLoadBalancersAPI(self._scope, *self._path)
+        return NetworkLoadBalancersAPI(self)
 
     @property
     def peers(self) -> NetworkPeersAPI:
         """Its routes to other networks, of an OVN network."""
-        return NetworkPeersAPI(self._scope, *self._path)
+        return NetworkPeersAPI(self)
 
     async def state(self) -> models.NetworkState:
         """Its addresses, counters and links at this moment, on the member of `Client.use_target`.
@@ -142,7 +131,7 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
         return [models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).metadata]
 
 
-class NetworksAPI(Edits[Network, models.NetworkPut], Renames[Network], Deletes[Network]):
+class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Deletes):
     """``client.networks``."""
 
     resource, segment, urls_quoted = Network, "networks", False
@@ -181,14 +170,15 @@ class NetworksAPI(Edits[Network, models.NetworkPut], Renames[Network], Deletes[N
 
         ``all_projects``: in every project. API extension ``network_allocations``. ``GET /1.0/network-allocations``.
         """
-        answer = await self._scope.request(
-            "GET", wire.path("network-allocations"), query={"all-projects": all_projects or None}
-        )
+        allocations = AtPath(self._scope, ("network-allocations",))
+        answer = await allocations._request("GET", query={"all-projects": all_projects or None})
         return [models.NetworkAllocations(each) for each in answer.metadata]
 
 
-class NetworkACL(models.NetworkACL, _Patched[models.NetworkACLPut], Renamable, Deletable):
+class NetworkACL(models.NetworkACL, Editable[models.NetworkACLPut], Renamable, Deletable):
     """Rules for traffic, which networks and NICs name in ``security.acls``."""
+
+    PATCH_NEEDS_CONFIG = True
 
     async def log(self) -> str:
         """What its logged rules met, of OVN networks: a JSON object a line, oldest first; empty if nothing.
@@ -199,7 +189,7 @@ class NetworkACL(models.NetworkACL, _Patched[models.NetworkACLPut], Renamable, D
         return log.decode(errors="replace")
 
 
-class NetworkACLsAPI(Edits[NetworkACL, models.NetworkACLPut], Renames[NetworkACL], Deletes[NetworkACL]):
+class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Renames, Deletes):
     """``client.network_acls``."""
 
     resource, segment, urls_quoted = NetworkACL, "network-acls", False
@@ -214,15 +204,14 @@ class NetworkACLsAPI(Edits[NetworkACL, models.NetworkACLPut], Renames[NetworkACL
         return await self[name].log()
 
 
-class NetworkAddressSet(models.NetworkAddressSet, _Patched[models.NetworkAddressSetPut], Renamable, Deletable):
+class NetworkAddressSet(models.NetworkAddressSet, Editable[models.NetworkAddressSetPut], Renamable, Deletable):
     """Addresses that rules of ACLs name as ``$name``."""
 
+    PATCH_NEEDS_CONFIG = True
     EXTENSION = "network_address_set"
 
 
-class NetworkAddressSetsAPI(
-    Edits[NetworkAddressSet, models.NetworkAddressSetPut], Renames[NetworkAddressSet], Deletes[NetworkAddressSet]
-):
+class NetworkAddressSetsAPI(Collection[NetworkAddressSet], Edits[models.NetworkAddressSetPut], Renames, Deletes):
     """``client.network_address_sets``; API extension ``network_address_set``."""
 
     resource, segment, urls_quoted = NetworkAddressSet, "network-address-sets", False
@@ -233,14 +222,16 @@ class NetworkAddressSetsAPI(
         return await self._create(name, body)
 
 
-class NetworkZoneRecord(models.NetworkZoneRecord, _Patched[models.NetworkZoneRecordPut], Deletable):
+class NetworkZoneRecord(models.NetworkZoneRecord, Editable[models.NetworkZoneRecordPut], Deletable):
     """A name in a zone, with its entries.
 
     Its `patch` is of little use: servers mix the zone's configuration into the record's, and refuse what comes of it.
     """
 
+    PATCH_NEEDS_CONFIG = True
 
-class NetworkZoneRecordsAPI(Edits[NetworkZoneRecord, models.NetworkZoneRecordPut], Deletes[NetworkZoneRecord]):
+
+class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZoneRecordPut], Deletes):
     """``zone.records``; the key is a name without the zone's, and ``@`` the zone itself."""
 
     resource, segment, options = NetworkZoneRecord, "records", _FILTER
@@ -250,16 +241,18 @@ class NetworkZoneRecordsAPI(Edits[NetworkZoneRecord, models.NetworkZoneRecordPut
         return await self._create(name, body)
 
 
-class NetworkZone(models.NetworkZone, _Patched[models.NetworkZonePut], Deletable):
+class NetworkZone(models.NetworkZone, Editable[models.NetworkZonePut], Deletable):
     """A DNS zone, which networks name in ``dns.zone.forward`` and the like."""
+
+    PATCH_NEEDS_CONFIG = True
 
     @property
     def records(self) -> NetworkZoneRecordsAPI:
         """The records that were added to those of its networks."""
-        return NetworkZoneRecordsAPI(self._scope, *self._path)
+        return NetworkZoneRecordsAPI(self)
 
 
-class NetworkZonesAPI(Edits[NetworkZone, models.NetworkZonePut], Deletes[NetworkZone]):
+class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Deletes):
     """``client.network_zones``; the key is the domain name."""
 
     resource, segment, urls_quoted = NetworkZone, "network-zones", False
@@ -270,13 +263,13 @@ class NetworkZonesAPI(Edits[NetworkZone, models.NetworkZonePut], Deletes[Network
         return await self._create(name, body)
 
 
-class NetworkIntegration(models.NetworkIntegration, _Patched[models.NetworkIntegrationPut], Renamable, Deletable):
+class NetworkIntegration(models.NetworkIntegration, Editable[models.NetworkIntegrationPut], Renamable, Deletable):
     """Where the networks of another server or cluster are, for peers of the type ``remote``."""
 
+    PATCH_NEEDS_CONFIG = True
 
-class NetworkIntegrationsAPI(
-    Edits[NetworkIntegration, models.NetworkIntegrationPut], Renames[NetworkIntegration], Deletes[NetworkIntegration]
-):
+
+class NetworkIntegrationsAPI(Collection[NetworkIntegration], Edits[models.NetworkIntegrationPut], Renames, Deletes):
     """``client.network_integrations``."""
 
     resource, segment, options = NetworkIntegration, "network-integrations", _FILTER

@@ -9,9 +9,9 @@ from typing import Any
 
 from .. import models
 from .._connection import wire
-from .._connection.scope import Scope
 from ..exceptions import IncusInputError
-from .base import Deletable, to_body
+from ._bodies import to_body
+from .base import Deletable, Group
 
 _RAW = "application/octet-stream"
 
@@ -40,7 +40,7 @@ class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
         With ``etag``, raises `IncusPreconditionError` if it has changed since.
         ``PUT /1.0/instances/{name}/nvram/{guid}/{variable}``.
         """
-        await self._put(to_body(body), etag)
+        await self._perform("PUT", body=to_body(body), headers={"If-Match": etag} if etag else None)
 
     async def read_bytes(self) -> bytes:
         """The value as it is. ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``."""
@@ -63,13 +63,20 @@ class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
         await self._request("PUT", body=bytes(value), headers=headers)
 
 
-class NVRAMVariablesAPI:
+class _Variables(Group):
+    EXTENSION = "instance_nvram"
+
+    async def _read(self, recursion: int) -> Any:
+        return (await self._request("GET", query={"recursion": recursion})).metadata or {}
+
+
+class NVRAMVariablesAPI(_Variables):
     """``instance.nvram[guid]``: the variables of one GUID."""
 
-    def __init__(self, scope: Scope, *path: str) -> None:
-        self._scope = scope
-        self._path = path
-        wire.path(*path)
+    def __init__(self, nvram: NVRAMAPI, guid: str) -> None:
+        super().__init__(nvram)
+        wire.path(guid)
+        self._path = (*self._path, guid)
 
     def __getitem__(self, name: str) -> NVRAMVariable:
         """A handle on one of them; makes no request."""
@@ -78,42 +85,40 @@ class NVRAMVariablesAPI:
 
     async def list(self, recursion: int = 1) -> builtins.list[NVRAMVariable]:
         """All of them; ``recursion`` 0 gives handles. ``GET /1.0/instances/{name}/nvram/{guid}``."""
-        return self._made(await _read(self._scope, self._path, min(recursion, 1)))
+        return self._from_list(await self._read(min(recursion, 1)))
 
     async def get(self, name: str) -> NVRAMVariable:
         """One of them, read. Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``."""
         return await self[name].refresh()
 
-    def _made(self, listed: Any) -> builtins.list[NVRAMVariable]:
-        """Of what the server lists: URLs, or variables by name."""
+    def _from_list(self, listed: Any) -> builtins.list[NVRAMVariable]:
+        """The variables of a list of URLs, or of a mapping by name."""
         if isinstance(listed, Mapping):
             return [NVRAMVariable(self._scope, (*self._path, name), json) for name, json in listed.items()]
         return [self[wire.names(url)[-1]] for url in listed or ()]
 
 
-class NVRAMAPI:
+class NVRAMAPI(_Variables):
     """``instance.nvram``: the UEFI variables of a virtual machine, ``nvram[guid][name]``.
 
     A read while the firmware writes them, as it boots, raises `IncusAPIError` (500, ``Unexpected data``). A machine
     that was stopped by force in that moment may go on answering so.
     """
 
-    def __init__(self, scope: Scope, *instance: str) -> None:
-        self._scope = scope
-        self._path = (*instance, "nvram")
+    segment = "nvram"
 
     def __getitem__(self, guid: str) -> NVRAMVariablesAPI:
         """Those of one GUID; makes no request."""
-        return NVRAMVariablesAPI(self._scope, *self._path, guid)
+        return NVRAMVariablesAPI(self, guid)
 
     async def guids(self) -> builtins.list[str]:
         """Whose variables there are. ``GET /1.0/instances/{name}/nvram``."""
-        return [wire.names(url)[-1] for url in await _read(self._scope, self._path, 0)]
+        return [wire.names(url)[-1] for url in await self._read(0)]
 
     async def list(self, recursion: int = 1) -> builtins.list[NVRAMVariable]:
         """All of them; ``recursion`` 0 gives handles. ``GET /1.0/instances/{name}/nvram``."""
-        found = await _read(self._scope, self._path, min(recursion, 1) + 1)
-        return [variable for guid, listed in found.items() for variable in self[guid]._made(listed)]
+        found = await self._read(min(recursion, 1) + 1)
+        return [variable for guid, listed in found.items() for variable in self[guid]._from_list(listed)]
 
     async def patch(
         self, changes: Mapping[str, Mapping[str, models.InstanceNVRAMVariablePut | Mapping[str, Any] | None]]
@@ -123,12 +128,4 @@ class NVRAMAPI:
         ``PATCH /1.0/instances/{name}/nvram``.
         """
         await self._scope.require("instance_nvram_bulk_update", "changing many UEFI variables at once")
-        await self._scope.request("PATCH", wire.path(*self._path), body=to_body(changes))
-
-    def __repr__(self) -> str:
-        return f"<{type(self).__name__} {wire.path(*self._path)}>"
-
-
-async def _read(scope: Scope, path: tuple[str, ...], recursion: int) -> Any:
-    await scope.require("instance_nvram", "reading UEFI variables")
-    return (await scope.request("GET", wire.path(*path), query={"recursion": recursion})).metadata or {}
+        await self._request("PATCH", body=to_body(changes))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 from .. import models
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 
 class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
     """A profile: configuration and devices that instances share."""
 
 
-class ProfilesAPI(Edits[Profile, models.ProfilePut], Renames[Profile], Deletes[Profile]):
+class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Deletes):
     """``client.profiles``."""
 
     resource, segment = Profile, "profiles"

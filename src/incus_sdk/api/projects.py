@@ -6,7 +6,7 @@ import builtins
 from typing import ClassVar
 
 from .. import models
-from .base import Editable, Edits, Renamable, Renames
+from .base import Collection, Editable, Edits, Renamable, Renames
 
 
 class Project(models.Project, Editable[models.ProjectPut], Renamable):
@@ -29,7 +29,7 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
         await self._perform("DELETE", query={"force": force or None})
 
 
-class ProjectsAPI(Edits[Project, models.ProjectPut], Renames[Project]):
+class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
     """``client.projects``."""
 
     resource, segment = Project, "projects"

@@ -7,13 +7,10 @@ from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from .._connection import wire
-from .._connection.scope import Scope
 from ..exceptions import IncusError
 from ..models.base import Json
-from ..operations import Operation
-from . import _preseed as preseed
-from .base import Editable
+from . import _preseed
+from .base import Editable, Group
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
@@ -25,23 +22,18 @@ class Server(models.Server, Editable[models.ServerPut]):
     Its configuration may hold secrets; the ``repr()`` shows none of it.
     """
 
-    async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
+    async def _put_body(self, body: Json) -> Json:
         # Servers keep a user.* key that a PUT does not name, and remove one that is empty. Nothing but the
         # configuration can be written, and the extensions alone are 15 kB.
-        now, _ = await self._read_with_etag()
-        return await super()._put(
-            {"config": {**dict.fromkeys(now.get("config") or (), ""), **(body.get("config") or {})}}, etag, wait
-        )
+        current, _ = await self._read_with_etag()
+        return {"config": {**dict.fromkeys(current.get("config") or (), ""), **(body.get("config") or {})}}
 
 
-class ServerAPI:
+class ServerAPI(Group):
     """``client.server``."""
 
-    def __init__(self, scope: Scope) -> None:
-        self._scope = scope
-
     def _server(self) -> Server:
-        return Server(self._scope, (), {}, loaded=False)
+        return Server(self._scope, self._path, {}, loaded=False)
 
     async def get(self) -> Server:
         """The server: its version, extensions, environment and configuration. ``GET /1.0``."""
@@ -73,13 +65,13 @@ class ServerAPI:
 
     async def get_resources(self) -> models.Resources:
         """The server's hardware. ``GET /1.0/resources``."""
-        return models.Resources((await self._scope.request("GET", wire.path("resources"))).metadata)
+        return models.Resources((await self._request("GET", "resources")).metadata)
 
     async def get_configuration_metadata(self) -> models.MetadataConfiguration:
         """Every configuration option that the server knows, with its documentation. ``GET
         /1.0/metadata/configuration``.
         """
-        answer = await self._scope.request("GET", wire.path("metadata", "configuration"))
+        answer = await self._request("GET", "metadata", "configuration")
         return models.MetadataConfiguration(answer.metadata)
 
     async def get_metrics(self) -> str:
@@ -88,7 +80,7 @@ class ServerAPI:
         Of one project's instances where the client has a project. Servers measure instances every 8 seconds at most;
         those of 6.0 leave their own figures out whenever they measure anew. ``GET /1.0/metrics``.
         """
-        body: bytes = (await self._scope.request("GET", wire.path("metrics"))).metadata
+        body: bytes = (await self._request("GET", "metrics")).metadata
         return body.decode()
 
     async def get_metric_families(self) -> list[Metric]:
@@ -114,4 +106,4 @@ class ServerAPI:
         `IncusInputError` for a section or a field that there is not, before anything is sent; any other error says what
         had been done before it. ``GET``, ``POST`` and ``PUT`` of each path.
         """
-        return await preseed.apply(self._server(), data)
+        return await _preseed.apply(self._server(), data)

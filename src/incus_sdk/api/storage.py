@@ -11,18 +11,19 @@ from typing import Any, ClassVar, Unpack
 
 from .. import models
 from .._connection import wire
-from .._connection.scope import Scope
 from .._content import Content
 from .._migration import same_server
 from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..models.base import Json
-from ..operations import OnProgress, perform
-from ._copies import HowToMigrate, copy_volume, other_project
-from ._file_verbs import HasFiles
+from ..operations import OnProgress
+from ._bodies import created_name
+from ._copies import MigrationOptions, copy_volume, other_project
+from ._file_verbs import FileVerbs
+from ._restore import restore
 from .activity import OperationsAPI
-from .backups import VolumeBackupsAPI, made, restore
-from .base import Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .backups import VolumeBackupsAPI
+from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Nested, Renamable, Renames
 from .buckets import BucketsAPI
 
 VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
@@ -33,7 +34,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
 
     async def restore(self) -> None:
         """Bring the volume back to it. ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
-        await perform(self._scope, "PUT", wire.path(*self._path[:-2]), body={"restore": self._path[-1]})
+        await self._parent._perform("PUT", body={"restore": self._path[-1]})
 
     async def copy(
         self,
@@ -41,18 +42,16 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
         *,
         to: StoragePool | None = None,
         config: models.Config | None = None,
-        **how: Unpack[HowToMigrate],
+        **how: Unpack[MigrationOptions],
     ) -> Volume:
         """Make a volume of it: see `Volume.copy`. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
-        return await _copied(self, name, to, True, False, config, how)
+        return await _copy(self, name, to, True, False, config, how)
 
 
-class VolumeSnapshotsAPI(
-    Edits[VolumeSnapshot, models.StorageVolumeSnapshotPut], Renames[VolumeSnapshot], Deletes[VolumeSnapshot]
-):
+class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeSnapshotPut], Renames, Deletes):
     """``volume.snapshots``."""
 
-    resource, segment, urls_quoted = VolumeSnapshot, "snapshots", False
+    resource, segment, urls_quoted, named_with_parent = VolumeSnapshot, "snapshots", False, True
 
     async def create(self, name: str, expires_at: str | datetime | None = None) -> VolumeSnapshot:
         """Take a snapshot; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``.
@@ -61,11 +60,6 @@ class VolumeSnapshotsAPI(
         """
         return await self._create(name, {} if expires_at is None else {"expires_at": expires_at})
 
-    def _listed(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> VolumeSnapshot:
-        # Servers name it volume/snapshot where they list it, and snapshot where they show it alone.
-        item["name"] = item["name"].rpartition("/")[2]
-        return super()._listed(item, all_projects, loaded, scope)
-
 
 class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
     """A record of which parts of a block volume were written to, of a virtual machine that runs."""
@@ -73,7 +67,7 @@ class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
     EXTENSION = "storage_volume_nbd"
 
 
-class VolumeBitmapsAPI(Deletes[VolumeBitmap]):
+class VolumeBitmapsAPI(Collection[VolumeBitmap], Deletes):
     """``volume.bitmaps``, of a block volume on a running virtual machine."""
 
     resource, segment = VolumeBitmap, "bitmaps"
@@ -92,7 +86,7 @@ class VolumeBitmapsAPI(Deletes[VolumeBitmap]):
         return await self._create(name, body | ({} if granularity is None else {"granularity": granularity}))
 
 
-class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], Renamable, Deletable):
+class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut], Renamable, Deletable):
     """A storage volume: a filesystem or a disk of its own, an instance's, or an image's.
 
     The server's ETag of it leaves out its description: of two writers at the very same moment, one of whom changes only
@@ -107,17 +101,17 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:
         """Its snapshots. The list that came with it is ``full.snapshots``."""
-        return VolumeSnapshotsAPI(self._scope, *self._path)
+        return VolumeSnapshotsAPI(self)
 
     @property
     def backups(self) -> VolumeBackupsAPI:
         """Its backups, of a custom volume. The list that came with it is ``full.backups``."""
-        return VolumeBackupsAPI(self._scope, *self._path)
+        return VolumeBackupsAPI(self)
 
     @property
     def bitmaps(self) -> VolumeBitmapsAPI:
         """Its bitmaps, of a block volume on a running virtual machine."""
-        return VolumeBitmapsAPI(self._scope, *self._path)
+        return VolumeBitmapsAPI(self)
 
     @property
     def full(self) -> models.StorageVolumeFull:
@@ -138,7 +132,7 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         volume_only: bool = False,
         refresh: bool = False,
         config: models.Config | None = None,
-        **how: Unpack[HowToMigrate],
+        **how: Unpack[MigrationOptions],
     ) -> Volume:
         """Make a copy of a custom volume, with its snapshots; returns the copy, read.
 
@@ -148,13 +142,13 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         ``to``: another pool, of this server or another, or as a view of another project or member sees it; there the
         copy may have the same name. ``volume_only``: without the snapshots. ``refresh``: bring a copy that is there up
         to date, which sends what has changed alone. ``config``: changed keys; None removes one. ``how``: see
-        `HowToMigrate`.
+        `MigrationOptions`.
 
         Raises `IncusOperationError` if it fails. Failed or cancelled, it leaves nothing: what a server cannot be
         stopped from is waited for, and removed. ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
         ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}`` too.
         """
-        return await _copied(self, name, to, volume_only, refresh, config, how)
+        return await _copy(self, name, to, volume_only, refresh, config, how)
 
     async def move(
         self,
@@ -164,13 +158,13 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         target: str | None = None,
         new_name: str | None = None,
         to: StoragePool | None = None,
-        **how: Unpack[HowToMigrate],
+        **how: Unpack[MigrationOptions],
     ) -> None:
         """Move a custom volume to another pool, project, cluster member or server, with its snapshots; this handle goes
         with it.
 
         ``pool``, ``project``, ``target`` (a member), ``new_name``: None keeps what it is. ``to``: a pool of another
-        server, to which it is copied (``how``: see `HowToMigrate`) and here deleted; or one of any view of this server.
+        server, to which it is copied (see `MigrationOptions`) and here deleted; or one of any view of this server.
         No running instance may use it, and to another server none at all. Nothing but the name being new, it is a
         `rename`. On the way to another member servers lose its description and configuration. Raises `IncusInputError`
         for another member and project at once.
@@ -178,7 +172,7 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
         """
         if to is not None:
-            place = _pool(to)._scope
+            place = _checked_pool(to)._scope
             if not await same_server(self._scope, place):
                 if users := (await self.refresh()).used_by:
                     raise IncusInputError(f"{self.name} is used by {', '.join(users)}: detach it first")
@@ -224,14 +218,15 @@ class Volume(models.StorageVolume, HasFiles, Editable[models.StorageVolumePut], 
         ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/nbd``, upgraded.
         """
         await self._scope.require("storage_volume_nbd", "NBD")
-        async with self._upgraded("GET", "nbd", protocol="nbd", query={"writable": writable or None}) as streams:
+        async with self._upgrade("GET", "nbd", protocol="nbd", query={"writable": writable or None}) as streams:
             yield streams
 
 
-class VolumesAPI(Edits[Volume, models.StorageVolumePut], Renames[Volume], Deletes[Volume]):
+class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Deletes):
     """``pool.volumes``; the key is type and name: ``"custom/data"``."""
 
     resource, segment = Volume, "volumes"
+    get_extension = list_extension = "storage_volume_full"
     options: ClassVar = {
         **{"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"},
         "target": "clustering",
@@ -254,23 +249,8 @@ class VolumesAPI(Edits[Volume, models.StorageVolumePut], Renames[Volume], Delete
 
         ``GET /1.0/storage-pools/{pool}/volumes``, or below it of the type.
         """
-        if recursion > 1:
-            await self._full()
         segments = () if type is None else (_checked_type(type),)
         return await self._list(segments, recursion, filter, all_projects, project, target)
-
-    async def get(self, name: str, *, recursion: int = 0) -> Volume:
-        """One of them, read. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
-
-        ``recursion``: 1 fills `Volume.full` with state, snapshots and backups (extension ``storage_volume_full``).
-        Raises `IncusNotFoundError`.
-        """
-        if not recursion:
-            return await super().get(name)
-        handle = self[name]
-        await self._full()
-        handle._load((await handle._request("GET", query={"recursion": recursion})).metadata)
-        return handle
 
     async def create(
         self,
@@ -314,12 +294,8 @@ class VolumesAPI(Edits[Volume, models.StorageVolumePut], Renames[Volume], Delete
         type, *rest = ("custom",) if name is None else self._segments(name)
         if type != "custom" or len(rest) > 1:
             raise IncusInputError(f"only custom volumes are made from files, not {name!r}")
-        path = wire.path(*self._path, type)
-        operation = await restore(self._scope, path, source, progress, name="".join(rest), **headers)
-        return await self.get(_key(type, made(operation, "storage_volumes")))
-
-    async def _full(self) -> None:
-        await self._scope.require("storage_volume_full", "a volume with its state, snapshots and backups")
+        operation = await restore(self, type, source=source, progress=progress, name="".join(rest), **headers)
+        return await self.get(_key(type, created_name(operation, "storage_volumes")))
 
     def _segments(self, key: str) -> tuple[str, ...]:
         type, _, name = key.partition("/")
@@ -344,12 +320,12 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
     @property
     def volumes(self) -> VolumesAPI:
         """Its volumes."""
-        return VolumesAPI(self._scope, *self._path)
+        return VolumesAPI(self)
 
     @property
     def buckets(self) -> BucketsAPI:
         """Its buckets."""
-        return BucketsAPI(self._scope, *self._path)
+        return BucketsAPI(self)
 
     async def resources(self) -> models.ResourcesStoragePool:
         """Its space in bytes, and its inodes. ``GET /1.0/storage-pools/{name}/resources``."""
@@ -366,7 +342,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         return await self.volumes.create(_key(volume_type, name), config=config or {})
 
 
-class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[StoragePool]):
+class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Deletes):
     """``client.storage_pools``."""
 
     resource, segment, urls_quoted = StoragePool, "storage-pools", False
@@ -420,24 +396,24 @@ class StoragePoolsAPI(Edits[StoragePool, models.StoragePoolPut], Deletes[Storage
         return await self[pool_name].volumes.rename(_key(volume_type, volume_name), new_name)
 
 
-def _pool(to: StoragePool) -> StoragePool:
+def _checked_pool(to: StoragePool) -> StoragePool:
     if not isinstance(to, StoragePool):
         raise IncusInputError(f"to must be a storage pool, not {type(to).__name__}")
     return to
 
 
-async def _copied(
+async def _copy(
     source: Volume | VolumeSnapshot,
     name: str | None,
     to: StoragePool | None,
     volume_only: bool,
     refresh: bool,
     config: models.Config | None,
-    how: HowToMigrate,
+    how: MigrationOptions,
 ) -> Volume:
     if name is None and to is None:
         raise IncusInputError("give the copy a name, or say to which pool")
-    volumes = VolumesAPI(source._scope, *source._path[:2]) if to is None else _pool(to).volumes
+    volumes = _checked_pool(to).volumes if to is not None else VolumesAPI(AtPath(source._scope, source._path[:2]))
     target = volumes[_key("custom", source._path[4] if name is None else name)]
     await copy_volume(source, target, volume_only, refresh, config, how)
     return target

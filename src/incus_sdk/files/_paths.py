@@ -1,10 +1,10 @@
-"""Files of an instance: paths with the verbs of ``pathlib``, and whole trees, pushed and pulled.
+"""Paths in an instance or a volume, with the verbs of ``pathlib``, and whole trees pushed and pulled.
 
-Everything goes over SFTP. The files endpoint of the REST API does not do: it lists names as JSON, which not all names
-are, tells no fifo or device from a file and hangs on reading one, says of a link where it ends and not what is written
-in it, and changes no mode, owner, time or name. Nor is it faster (``benchmarks/files.py``).
+Everything goes over SFTP. The files endpoint of the REST API is not enough: it lists names as JSON, which not all names
+fit in, does not distinguish a fifo or device from a file and hangs on reading one, resolves a link instead of showing
+its target, and cannot change a mode, owner, time or name. Nor is it faster (``benchmarks/files.py``).
 
-Knows nothing of packets, which are `sftp`'s, nor of local files, which are `transfer`'s.
+Knows no packets, which are up to `_sftp`, and no local files, which are up to `_trees`.
 """
 
 from __future__ import annotations
@@ -22,50 +22,61 @@ from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusInputError, IncusNotFoundError
-from ._sftp import FileStat, Flags, Handle, Sftp
+from ._sftp import FileStat, FileType, Flags, Handle, Sftp
 from ._trees import (
-    LONGEST,
+    MAX_PATH,
     LocalTree,
     Options,
     RemoteTree,
     Transfer,
     TransferProgress,
-    checked_name,
     copy,
+    decode_name,
     file_stat,
-    undo,
 )
 
 Data = bytes | bytearray | memoryview
 
-_LIMIT = 32  # transfers of a tree under way at once
+_LIMIT = 32  # files of a tree under way at once
 
 
 class RemotePath:
-    """A path in an instance or a volume: pure, immutable, hashable, as a ``PurePosixPath``, until a verb is awaited.
+    """A path in an instance or a volume: a pure, immutable, hashable path until a verb is awaited.
 
         hosts = instance.path("/etc") / "hosts"
         print(await hosts.read_text())
 
-    Paths are absolute; bytes in them that are not UTF-8 stand as surrogates, as in ``os.fsdecode``. Links are followed
-    by the instance's system, which never leaves the instance. Each verb makes a connection of its own, but those of
+    Paths are absolute. Bytes in them that are not UTF-8 become surrogates, as in ``os.fsdecode``. The instance's own
+    system follows links, so they never lead out of the instance. Each verb opens a connection of its own, except on
     paths that come from `connected`.
 
-    Verbs raise `IncusNotFoundError` for a path that does not exist, `IncusConflictError` for one that does and must
-    not, `IncusPermissionError` where the instance's system forbids it, and `IncusAPIError` for the rest.
+    All verbs raise `IncusNotFoundError` for a missing path, `IncusConflictError` for one that must not exist,
+    `IncusPermissionError` where the instance's system denies access, and `IncusAPIError` for its other errors.
+
+    Args:
+        scope: The connection to the server.
+        owner: The API path of the instance or volume, like ``("instances", "c1")``.
+        path: An absolute path.
+        sftp: The SFTP connection to use; None opens one for each verb.
+
+    Raises:
+        IncusInputError: The path is not absolute, is too long, or contains a NUL.
+
+    API:
+        ``GET /1.0/instances/{name}/sftp`` or ``GET /1.0/storage-pools/{pool}/volumes/{type}/{name}/sftp``, upgraded;
+        volumes need extension ``custom_volume_sftp``.
     """
 
     __slots__ = ("_owner", "_pure", "_scope", "_sftp")
 
     def __init__(self, scope: Scope, owner: tuple[str, ...], path: str = "/", *, sftp: Sftp | None = None) -> None:
-        """``owner``: the path of what has the files, as ``("instances", "c1")``. ``sftp``: the connection to use."""
         if not isinstance(path, str) or not path.startswith("/"):
-            raise IncusInputError(f"a path in an instance is absolute, as /etc/hosts, not {path!r}")
+            raise IncusInputError(f"a path in an instance must be absolute, like /etc/hosts, not {path!r}")
         self._scope = scope
         self._owner = owner
         self._pure = PurePosixPath("/" + path.lstrip("/"))
         self._sftp = sftp
-        _encoded(str(self))
+        _encode(str(self))
 
     def __str__(self) -> str:
         return str(self._pure)
@@ -74,7 +85,7 @@ class RemotePath:
         return f"RemotePath({str(self)!r} in {'/'.join(self._owner)})"
 
     def __bytes__(self) -> bytes:
-        return _encoded(str(self))
+        return _encode(str(self))
 
     def __eq__(self, other: object) -> bool:
         return self._identity() == other._identity() if isinstance(other, RemotePath) else NotImplemented
@@ -90,7 +101,7 @@ class RemotePath:
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The names it consists of, the first is ``/``."""
+        """The names in the path; the first is ``/``."""
         return self._pure.parts
 
     @property
@@ -105,69 +116,137 @@ class RemotePath:
 
     @property
     def suffix(self) -> str:
-        """The end of the last name from its last dot on."""
+        """The end of the last name, from its last dot on."""
         return self._pure.suffix
 
     @property
     def parent(self) -> RemotePath:
-        """The path without its last name; ``/`` is its own."""
-        return self._with(self._pure.parent)
+        """The path without its last name; ``/`` is its own parent."""
+        return self._derive(self._pure.parent)
 
     @property
     def parents(self) -> tuple[RemotePath, ...]:
         """All paths above it, the nearest first."""
-        return tuple(map(self._with, self._pure.parents))
+        return tuple(map(self._derive, self._pure.parents))
 
     def joinpath(self, *segments: str | PurePosixPath) -> RemotePath:
-        """The path below it; a segment that is absolute starts anew."""
-        return self._with(self._pure.joinpath(*segments))
+        """Join it with more segments.
+
+        Args:
+            *segments: Names or relative paths; an absolute one replaces all before it.
+
+        Raises:
+            IncusInputError: The path is too long or contains a NUL.
+        """
+        return self._derive(self._pure.joinpath(*segments))
 
     def with_name(self, name: str) -> RemotePath:
-        """The path with another last name."""
-        return self._with(self._pure.with_name(name))
+        """Replace the last name.
+
+        Args:
+            name: The new name.
+        """
+        return self._derive(self._pure.with_name(name))
 
     def with_stem(self, stem: str) -> RemotePath:
-        """The path with another last name, but the same suffix."""
-        return self._with(self._pure.with_stem(stem))
+        """Replace the last name and keep its suffix.
+
+        Args:
+            stem: The new name without the suffix.
+        """
+        return self._derive(self._pure.with_stem(stem))
 
     def with_suffix(self, suffix: str) -> RemotePath:
-        """The path with another suffix."""
-        return self._with(self._pure.with_suffix(suffix))
+        """Replace the suffix.
+
+        Args:
+            suffix: The new suffix with its dot; empty removes it.
+        """
+        return self._derive(self._pure.with_suffix(suffix))
 
     def is_relative_to(self, other: str | RemotePath) -> bool:
-        """Whether it is ``other`` or below it, by its names alone."""
+        """Check whether it is another path or below it, by names alone.
+
+        Args:
+            other: The other path.
+        """
         return self._pure.is_relative_to(str(other))
 
     def relative_to(self, other: str | RemotePath) -> PurePosixPath:
-        """The rest of it below ``other``; raises ValueError if it is not below."""
+        """Return the rest of the path below another one.
+
+        Args:
+            other: The path above.
+
+        Raises:
+            ValueError: It is not below the other.
+        """
         return self._pure.relative_to(str(other))
 
     @asynccontextmanager
     async def connected(self) -> AsyncGenerator[RemotePath]:
-        """The same path with one connection for all verbs of it, and of all paths made from it, inside the block.
+        """Open one connection for all verbs of this path and of paths made from it, inside the block.
 
             async with instance.path("/srv").connected() as srv:
                 for name, text in pages.items():
                     await (srv / name).write_text(text)
 
-        ``GET .../sftp``, upgraded.
+        Yields:
+            The same path, connected.
+
+        Raises:
+            IncusNotFoundError: There is no such instance or volume.
+            IncusUnsupportedError: The server does not offer the files of volumes.
+
+        API:
+            ``GET .../sftp``, upgraded.
         """
         async with Sftp(self._scope, self._owner) as sftp:
-            yield RemotePath(self._scope, self._owner, str(self), sftp=sftp)
+            yield self._derive(self, sftp)
 
     async def read_bytes(self) -> bytes:
-        """The content of a file."""
+        """Read a file.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusAPIError: It is not a regular file.
+        """
         async with self.open("rb") as file:
             return await file.read()
 
     async def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
-        """The content of a file as text."""
+        """Read a file as text.
+
+        Args:
+            encoding: The encoding of the file.
+            errors: What to do with bytes that are invalid in it, as in ``bytes.decode``.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusAPIError: It is not a regular file.
+            UnicodeDecodeError: It is not in that encoding.
+        """
         return (await self.read_bytes()).decode(encoding, errors)
 
     async def write_bytes(
         self, data: Data, *, mode: int | None = None, uid: int | None = None, gid: int | None = None
     ) -> int:
-        """Write a file, new or in place of its content, and return how many bytes. Parameters as of `open`."""
+        """Write a file, new or in place of the old content.
+
+        Args:
+            data: The content.
+            mode: The file's permissions, new or not; None keeps them, and gives a new file 0644.
+            uid: The file's owner; None keeps it, and makes a new file root's.
+            gid: The file's group; None keeps it, and makes a new file root's.
+
+        Returns:
+            The number of bytes.
+
+        Raises:
+            IncusInputError: The data is not bytes.
+            IncusNotFoundError: There is no such directory.
+            IncusAPIError: The path is not a regular file.
+        """
         async with self.open("wb", permissions=mode, uid=uid, gid=gid) as file:
             return await file.write(data)
 
@@ -181,13 +260,43 @@ class RemotePath:
         uid: int | None = None,
         gid: int | None = None,
     ) -> int:
-        """Write a file from text, and return how many bytes. Parameters as of `open`."""
+        """Write text to a file, new or in place of the old content.
+
+        Args:
+            text: The content.
+            encoding: The encoding of the file.
+            errors: What to do with characters that do not exist in it, as in ``str.encode``.
+            mode: See `write_bytes`.
+            uid: See `write_bytes`.
+            gid: See `write_bytes`.
+
+        Returns:
+            The number of bytes.
+
+        Raises:
+            IncusInputError: The text is not a str.
+            IncusNotFoundError: There is no such directory.
+            IncusAPIError: The path is not a regular file.
+            UnicodeEncodeError: The text does not fit the encoding.
+        """
         if not isinstance(text, str):
             raise IncusInputError(f"text must be a str, not {type(text).__name__}")
         return await self.write_bytes(text.encode(encoding, errors), mode=mode, uid=uid, gid=gid)
 
     async def append(self, data: Data) -> int:
-        """Write at the end of a file, which is made if there is none, and return how many bytes."""
+        """Write at the end of a file, or to a new one.
+
+        Args:
+            data: The bytes to add.
+
+        Returns:
+            The number of bytes added.
+
+        Raises:
+            IncusInputError: The data is not bytes.
+            IncusNotFoundError: There is no such directory.
+            IncusAPIError: The path is not a regular file.
+        """
         async with self.open("ab") as file:
             return await file.write(data)
 
@@ -205,65 +314,103 @@ class RemotePath:
     def open(
         self, mode: str = "rb", *, permissions: int | None = None, uid: int | None = None, gid: int | None = None
     ) -> AbstractAsyncContextManager[Any]:
-        """A file as a stream, for the time of ``async with``: see `RemoteReader` and `RemoteWriter`.
+        """Open a file as a stream, by ``async with``.
 
-        ``mode``: ``rb`` reads; ``wb`` writes from the start, ``ab`` at the end, ``xb`` only a file that is not there
-        yet. ``permissions``, ``uid``, ``gid``: of the file, new or not; without them a new file is root's, 0644, and
-        others stay as they are.
+        If the block raises, a new file is removed, and one that existed keeps what was written until then; `push`
+        replaces files as a whole. Fifos, sockets and devices are refused, since opening one could block forever.
 
-        When the block raises, a file that it made is removed; one that was there has what was written until then:
-        `push` replaces files as a whole. Fifos, sockets and devices are not opened, since that may never end.
+        Args:
+            mode: ``rb`` reads; ``wb`` writes from the start, ``ab`` at the end, ``xb`` only a new file.
+            permissions: The file's permissions, new or not; None keeps them, and gives a new file 0644.
+            uid: The file's owner; None keeps it, and makes a new file root's.
+            gid: The file's group; None keeps it, and makes a new file root's.
+
+        Returns:
+            The context of a `RemoteReader` or a `RemoteWriter`.
+
+        Raises:
+            IncusInputError: The mode is invalid.
+            IncusNotFoundError: There is no such file, or no such directory to write it to.
+            IncusConflictError: With ``xb``: it exists.
+            IncusAPIError: It is not a regular file.
         """
         if mode == "rb":
-            return self._reading()
+            return self._open_reader()
         if mode not in ("wb", "ab", "xb"):
             raise IncusInputError(f"mode must be rb, wb, ab or xb, not {mode!r}")
-        return self._writing(mode, permissions, uid, gid)
+        return self._open_writer(mode, permissions, uid, gid)
 
     async def stat(self, *, follow_symlinks: bool = True) -> FileStat:
-        """What it is: type, mode, owner, size, time of change."""
-        async with self._session() as sftp:
+        """Get the type and the attributes of a file.
+
+        Args:
+            follow_symlinks: Of a link, get those of its target.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+        """
+        async with self._connection() as sftp:
             return await sftp.stat(bytes(self), follow=follow_symlinks)
 
     async def lstat(self) -> FileStat:
-        """`stat` of a link itself."""
+        """Get the type and the attributes of a file, of a link its own.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+        """
         return await self.stat(follow_symlinks=False)
 
     async def exists(self, *, follow_symlinks: bool = True) -> bool:
-        """Whether it is there; a link that leads nowhere is not, unless ``follow_symlinks`` is False."""
+        """Check whether there is such a path.
+
+        Args:
+            follow_symlinks: Of a link, check its target.
+        """
         return await self._type(follow_symlinks) is not None
 
     async def is_file(self) -> bool:
-        """Whether it is a regular file, or a link to one."""
+        """Check whether it is a regular file, or a link to one."""
         return await self._type() == "file"
 
     async def is_dir(self) -> bool:
-        """Whether it is a directory, or a link to one."""
+        """Check whether it is a directory, or a link to one."""
         return await self._type() == "directory"
 
     async def is_symlink(self) -> bool:
-        """Whether it is a link, wherever that leads."""
+        """Check whether it is a link, even a broken one."""
         return await self._type(follow=False) == "symlink"
 
     async def iterdir(self) -> AsyncIterator[RemotePath]:
-        """The paths in a directory, in no order."""
-        async with self._session() as sftp:
+        """List the paths in a directory, in no particular order.
+
+        Raises:
+            IncusNotFoundError: There is no such directory.
+            IncusAPIError: It is not a directory.
+        """
+        async with self._connection() as sftp:
             names = await sftp.list(bytes(self))
         for name, _ in names:
-            yield self / checked_name(name)
+            yield self / decode_name(name)
 
     async def walk(self) -> AsyncIterator[tuple[RemotePath, list[str], list[str]]]:
-        """Each directory from here on down, with the names of its directories and of all else in it, as
-        ``os.walk``: what is taken out of the first list is not walked. Links are not followed.
+        """Walk a directory and all below it from the top down, as ``os.walk`` does; links are not followed.
+
+        Yields:
+            A directory, the names of the directories in it, and of all else. Names removed from the first list are not
+            walked.
+
+        Raises:
+            IncusNotFoundError: There is no such directory.
+            IncusAPIError: It is not a directory.
         """
-        async with self._session() as sftp:
+        async with self._connection() as sftp:
             todo = [self]
             while todo:
                 path = todo.pop()
                 directories: list[str] = []
                 others: list[str] = []
                 for name, found in await sftp.list(bytes(path)):
-                    (directories if found.type == "directory" else others).append(checked_name(name))
+                    (directories if found.type == "directory" else others).append(decode_name(name))
                 yield path, directories, others
                 todo += [path / name for name in reversed(directories)]
 
@@ -276,17 +423,28 @@ class RemotePath:
         uid: int | None = None,
         gid: int | None = None,
     ) -> None:
-        """Make a directory. ``parents``: also those above it that are missing, root's, 0755. ``exist_ok``: leave one
-        that is there as it is.
+        """Make a directory.
+
+        Args:
+            mode: Its permissions.
+            parents: Make missing directories above it too, as root's, 0755.
+            exist_ok: Accept a directory that exists, and leave its attributes.
+            uid: Its owner; None for root.
+            gid: Its group; None for root's.
+
+        Raises:
+            IncusNotFoundError: The directory above does not exist.
+            IncusConflictError: The path exists.
         """
-        async with self._session() as sftp:
+        async with self._connection() as sftp:
             try:
                 await sftp.mkdir(bytes(self))
             except IncusNotFoundError:
                 if not parents or self.parent == self:
                     raise
-                await self._on(sftp).parent.mkdir(parents=True, exist_ok=True)
-                await self._on(sftp).mkdir(mode, exist_ok=exist_ok, uid=uid, gid=gid)
+                here = self._derive(self, sftp)
+                await here.parent.mkdir(parents=True, exist_ok=True)
+                await here.mkdir(mode, exist_ok=exist_ok, uid=uid, gid=gid)
             except IncusAPIError:
                 found = await sftp.find(bytes(self)) if exist_ok else None
                 if found is None or found.type != "directory":
@@ -295,71 +453,145 @@ class RemotePath:
                 await sftp.set(bytes(self), mode=mode, uid=uid, gid=gid)
 
     async def touch(self, mode: int | None = None, exist_ok: bool = True) -> None:
-        """Make an empty file, or set the time of change of one that is there to now. ``mode``: of a new one."""
-        async with self._session() as sftp:
+        """Make an empty file, or set the time of change of one that exists to now.
+
+        Args:
+            mode: The permissions of a new file; None for 0644.
+            exist_ok: Accept a file that exists.
+
+        Raises:
+            IncusNotFoundError: There is no such directory.
+            IncusConflictError: Without ``exist_ok``: it exists.
+        """
+        async with self._connection() as sftp:
             if exist_ok and await sftp.find(bytes(self)):
                 await sftp.set(bytes(self), mtime=int(time.time()))
                 return
-            async with self._on(sftp).open("ab" if exist_ok else "xb", permissions=mode):
+            async with self._derive(self, sftp).open("ab" if exist_ok else "xb", permissions=mode):
                 pass
 
     async def chmod(self, mode: int) -> None:
-        """Set the mode, of a link that of what it leads to."""
-        async with self._session() as sftp:
+        """Set the permissions, of a link those of its target.
+
+        Args:
+            mode: The permissions, with the set-uid, set-gid and sticky bits.
+
+        Raises:
+            IncusInputError: The mode is invalid.
+            IncusNotFoundError: There is no such path.
+        """
+        async with self._connection() as sftp:
             await sftp.set(bytes(self), mode=mode)
 
     async def chown(self, uid: int | None = None, gid: int | None = None) -> None:
-        """Set the owner, the group or both, of a link those of what it leads to. The system clears set-id bits."""
-        async with self._session() as sftp:
+        """Set the owner, the group or both, of a link those of its target; the system clears set-id bits.
+
+        Args:
+            uid: The owner; None keeps it.
+            gid: The group; None keeps it.
+
+        Raises:
+            IncusInputError: An id is invalid.
+            IncusNotFoundError: There is no such path.
+        """
+        async with self._connection() as sftp:
             await sftp.set(bytes(self), uid=uid, gid=gid)
 
     async def symlink_to(self, target: str | RemotePath) -> None:
-        """Make it a link to ``target``, which is written as it is and need not be there."""
-        async with self._session() as sftp:
-            await sftp.symlink(_encoded(str(target)), bytes(self))
+        """Make this path a link.
+
+        Args:
+            target: Where it leads; stored unchanged, and need not exist.
+
+        Raises:
+            IncusInputError: The target is empty, is too long, or contains a NUL.
+            IncusNotFoundError: There is no such directory.
+            IncusConflictError: The path exists.
+        """
+        async with self._connection() as sftp:
+            await sftp.symlink(_encode(str(target)), bytes(self))
 
     async def readlink(self) -> str:
-        """What is written in a link."""
-        async with self._session() as sftp:
+        """Get the target of a link, as it is stored.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+            IncusAPIError: It is not a link.
+        """
+        async with self._connection() as sftp:
             return (await sftp.readlink(bytes(self))).decode(errors="surrogateescape")
 
     async def rename(self, target: str | RemotePath) -> RemotePath:
-        """Give it another path, and return that; a file that has it is replaced."""
-        other = RemotePath(self._scope, self._owner, target, sftp=self._sftp) if isinstance(target, str) else target
+        """Move it to another path in the same instance or volume; a file there is replaced.
+
+        Args:
+            target: The new path, absolute.
+
+        Returns:
+            The new path.
+
+        Raises:
+            IncusInputError: The target is not absolute, or is in another instance or volume.
+            IncusNotFoundError: There is no such path.
+        """
+        other = self._derive(target) if isinstance(target, str) else target
         if other._identity()[1:] != self._identity()[1:]:
-            raise IncusInputError(f"{other!r} is somewhere else than {self!r}: pull it, and push it there")
-        async with self._session() as sftp:
+            raise IncusInputError(f"{other!r} is not where {self!r} is: use pull and push")
+        async with self._connection() as sftp:
             await sftp.rename(bytes(self), bytes(other))
         return other
 
     async def unlink(self, missing_ok: bool = False) -> None:
-        """Remove a file or a link."""
-        async with self._session() as sftp:
-            found = await sftp.find(bytes(self), follow=False)
-            if found is None and missing_ok:
+        """Remove a file or a link.
+
+        Args:
+            missing_ok: Accept a path that does not exist.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+            IncusAPIError: It is a directory.
+        """
+        async with self._connection() as sftp:
+            found = await (sftp.find if missing_ok else sftp.stat)(bytes(self), follow=False)
+            if found is None:
                 return
-            if found is not None and found.type == "directory":
-                raise self._refusal("is a directory")
+            if found.type == "directory":
+                raise self._error("is a directory: use rmdir or rmtree")
             await sftp.remove(bytes(self))
 
     async def rmdir(self) -> None:
-        """Remove an empty directory."""
-        async with self._session() as sftp:
-            if (await sftp.stat(bytes(self), follow=False)).type != "directory":
-                raise self._refusal("is no directory")
+        """Remove an empty directory.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+            IncusConflictError: It is not empty.
+            IncusAPIError: It is not a directory.
+        """
+        async with self._connection() as sftp:
+            self._require_type("directory", await sftp.stat(bytes(self), follow=False))
             await sftp.remove(bytes(self), directory=True)
 
     async def rmtree(self, missing_ok: bool = False) -> None:
-        """Remove a directory and all that is in it, following no link."""
-        async with self._session() as sftp:
-            found = await sftp.find(bytes(self), follow=False)
-            if found is None and missing_ok:
+        """Remove a directory and all that is in it; links are removed, not followed.
+
+        Args:
+            missing_ok: Accept a path that does not exist.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+            IncusAPIError: It is not a directory.
+
+        API:
+            ``DELETE .../files`` with extension ``file_delete_force``; otherwise ``GET .../sftp``, upgraded.
+        """
+        async with self._connection() as sftp:
+            found = await (sftp.find if missing_ok else sftp.stat)(bytes(self), follow=False)
+            if found is None:
                 return
-            found = found or await sftp.stat(bytes(self), follow=False)  # that raises
-            if found.type != "directory":
-                raise self._refusal("is no directory")
-            server = await self._scope.server()
-            if "file_delete_force" in (server.get("api_extensions") or ()) and self._is_utf8():
+            self._require_type("directory", found)
+            extensions = (await self._scope.server()).get("api_extensions") or ()
+            utf8 = bytes(self).decode(errors="ignore") == str(self)  # a query cannot hold anything else
+            if utf8 and "file_delete_force" in extensions:
                 path, query = wire.path(*self._owner, "files"), {"path": str(self)}
                 await self._scope.request("DELETE", path, query=query, headers={"X-Incus-force": "true"}, wait=True)
                 return
@@ -369,7 +601,7 @@ class RemotePath:
                 await sftp.remove(bytes(self / entry[0]), directory=entry[1].type == "directory")
 
             await for_each(remove, [entry for entry in entries if entry[1].type != "directory"], _LIMIT)
-            # The daemon carries them out in the order they are sent in, so each is empty when its turn comes.
+            # The daemon removes in the order of the requests, so each directory is empty when its turn comes.
             await for_each(remove, [entry for entry in reversed(entries) if entry[1].type == "directory"], _LIMIT)
 
     async def push(
@@ -382,18 +614,29 @@ class RemotePath:
         progress: Callable[[TransferProgress], None] | None = None,
         limit: int = _LIMIT,
     ) -> Transfer:
-        """Make this path the copy of a local file or tree, as ``cp -aT`` does; directories above it are made.
+        """Make this path the copy of a local file or tree, as ``cp -aT`` does; missing directories above it are made.
 
-        Modes, owners (by number), times, empty directories, links as links: only a link named as ``local`` itself is
-        followed. Files and links that are there are replaced, each at once when it is complete; directories are kept
-        with what else is in them. Fifos, sockets and devices are not copied, but listed in the result. Links are always
-        root's, hard links become files of their own, and extended attributes stay behind.
+        Modes, numeric owners, times, empty directories and links are copied; only a link named as ``local`` itself is
+        followed. Existing files and links are replaced, each at once when it is complete; existing directories keep
+        what else is in them. Fifos, sockets and devices are not copied, but listed in the result. Links always become
+        root's, hard links become separate files, and extended attributes are not copied.
 
-        ``uid``, ``gid``: the owner of everything, instead of its own. ``skip_equal``: leave out files of the same size
-        and time, or with ``"content"`` of the same content (which is read for it). ``progress``: called for each piece
-        of a file, and at its end. ``limit``: files under way at once.
+        After an error, what is complete stays.
 
-        Raises `IncusError` for the instance's side and OSError for the local one. What is complete by then stays.
+        Args:
+            local: The local file or directory.
+            uid: The owner of everything; None copies the owners.
+            gid: The group of everything; None copies the groups.
+            skip_equal: Skip files of the same size and time; with ``"content"``, those of the same content, which is
+                read from both sides.
+            progress: Called for each piece of a file, and at its end.
+            limit: How many files are copied at once.
+
+        Raises:
+            IncusInputError: ``skip_equal`` or ``limit`` is invalid.
+            IncusConflictError: A file would take the place of a directory, or a directory that of a file.
+            IncusError: Something else failed in the instance, or a local file shrank while it was read.
+            OSError: A local file cannot be read.
         """
         options = Options(
             lambda found: replace(found, uid=found.uid if uid is None else uid, gid=found.gid if gid is None else gid),
@@ -404,8 +647,8 @@ class RemotePath:
         path = await in_thread(os.path.realpath, os.fspath(local))
         found = file_stat(await in_thread(os.stat, path))
         with LocalTree(path, directory=found.type == "directory") as source:
-            async with self._session() as sftp:
-                await self._on(sftp).parent.mkdir(parents=True, exist_ok=True)
+            async with self._connection() as sftp:
+                await self._derive(self.parent, sftp).mkdir(parents=True, exist_ok=True)
                 return await copy(source, found, RemoteTree(sftp, bytes(self)), options)
 
     async def pull(
@@ -417,64 +660,74 @@ class RemotePath:
         progress: Callable[[TransferProgress], None] | None = None,
         limit: int = _LIMIT,
     ) -> Transfer:
-        """Make the local path the copy of this file or tree, as ``cp -aT`` does; directories above it are made.
+        """Make a local path the copy of this file or tree, as ``cp -aT`` does; missing directories above it are made.
 
-        As `push`, the other way. ``owners``: whether to keep them; None: if this process is root's. Set-uid and set-gid
-        bits are only kept with True, since they would make an instance's files powerful here.
+        This is `push` the other way. Whatever the instance does, nothing is written outside of ``local``: names are
+        checked, and directories below it, old or new, are opened without following links.
 
-        Whatever the instance does, nothing is written outside of ``local``: names are checked, and every directory
-        below it is opened without following a link, also one that was there before.
+        Args:
+            local: The local path.
+            owners: Copy owners and groups; None does so if this process runs as root. Set-uid and set-gid bits are
+                copied only with True, since they would give files of the instance power over this machine.
+            skip_equal: See `push`.
+            progress: See `push`.
+            limit: See `push`.
+
+        Raises:
+            IncusInputError: ``skip_equal`` or ``limit`` is invalid.
+            IncusNotFoundError: There is no such path in the instance.
+            IncusError: Something else failed in the instance, or a file there shrank while it was read.
+            OSError: A local file cannot be written.
         """
         bits = 0o7777 if owners else 0o1777
         options = Options(lambda found: replace(found, mode=found.mode & bits), skip_equal, progress, limit)
         path = await in_thread(os.path.abspath, os.fspath(local))
-        async with self._session() as sftp:
+        async with self._connection() as sftp:
             found = await sftp.stat(bytes(self))
             directory = found.type == "directory"
 
-            def make() -> None:
+            def make_directories() -> None:
                 os.makedirs(os.path.dirname(path), exist_ok=True)
                 if directory:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(path, 0o700)
 
-            await in_thread(make)
-            keep = os.geteuid() == 0 if owners is None else owners
-            with LocalTree(path, directory=directory, owners=keep) as target:
+            await in_thread(make_directories)
+            with LocalTree(path, directory=directory, owners=os.geteuid() == 0 if owners is None else owners) as target:
                 return await copy(RemoteTree(sftp, bytes(self)), found, target, options)
 
     def _identity(self) -> tuple[object, ...]:
         return self._pure, self._owner, self._scope.project or "default", str(self._scope.transport.endpoint)
 
-    def _is_utf8(self) -> bool:
-        return bytes(self).decode(errors="ignore") == str(self)
-
-    def _with(self, pure: PurePosixPath) -> RemotePath:
-        return RemotePath(self._scope, self._owner, str(pure), sftp=self._sftp)
-
-    def _on(self, sftp: Sftp) -> RemotePath:
-        return RemotePath(self._scope, self._owner, str(self), sftp=sftp)
+    def _derive(self, path: str | PurePosixPath | RemotePath, sftp: Sftp | None = None) -> RemotePath:
+        """Another path in the same place, on the same connection or on the given one."""
+        return RemotePath(self._scope, self._owner, str(path), sftp=sftp or self._sftp)
 
     @asynccontextmanager
-    async def _session(self) -> AsyncGenerator[Sftp]:
+    async def _connection(self) -> AsyncGenerator[Sftp]:
+        """The connection of a path from `connected`, or a new one for the time of the block."""
         if self._sftp is not None:
             yield self._sftp
         else:
             async with Sftp(self._scope, self._owner) as sftp:
                 yield sftp
 
-    async def _type(self, follow: bool = True) -> str | None:
-        async with self._session() as sftp:
+    async def _type(self, follow: bool = True) -> FileType | None:
+        async with self._connection() as sftp:
             found = await sftp.find(bytes(self), follow=follow)
         return None if found is None else found.type
 
-    def _refusal(self, why: str) -> IncusAPIError:
-        return IncusAPIError(f"{str(self)!a} in {'/'.join(self._owner)} {why}", status_code=400)
+    def _error(self, problem: str) -> IncusAPIError:
+        return IncusAPIError(f"{str(self)!a} in {'/'.join(self._owner)} {problem}", status_code=400)
+
+    def _require_type(self, wanted: FileType, found: FileStat) -> None:
+        if found.type != wanted:
+            raise self._error(f"is of type {found.type}, not {wanted}")
 
     @asynccontextmanager
-    async def _reading(self) -> AsyncGenerator[RemoteReader]:
-        async with self._session() as sftp:
-            await self._regular(sftp)
+    async def _open_reader(self) -> AsyncGenerator[RemoteReader]:
+        async with self._connection() as sftp:
+            self._require_type("file", await sftp.stat(bytes(self)))
             handle = await sftp.open(bytes(self), Flags.READ)
             try:
                 async with aclosing(handle.read((await handle.stat()).size, to_end=True)) as pieces:
@@ -483,11 +736,13 @@ class RemotePath:
                 handle.drop()
 
     @asynccontextmanager
-    async def _writing(
+    async def _open_writer(
         self, mode: str, permissions: int | None, uid: int | None, gid: int | None
     ) -> AsyncGenerator[RemoteWriter]:
-        async with self._session() as sftp:
-            new = await self._regular(sftp, missing_ok=True)
+        async with self._connection() as sftp:
+            found = await sftp.find(bytes(self))
+            if found is not None:
+                self._require_type("file", found)
             flags = {"wb": Flags.TRUNCATE, "ab": Flags(0), "xb": Flags.EXCLUSIVE}[mode]
             handle = await sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags)
             try:
@@ -501,20 +756,17 @@ class RemotePath:
                 await handle.close()
             except BaseException:
                 handle.drop()
-                if new:
-                    await undo(sftp.remove(bytes(self)))
+                if found is None:
+                    await sftp.discard(bytes(self))
                 raise
-
-    async def _regular(self, sftp: Sftp, *, missing_ok: bool = False) -> bool:
-        """Whether nothing is there; raises for what is no regular file."""
-        found = await sftp.find(bytes(self)) if missing_ok else await sftp.stat(bytes(self))
-        if found is not None and found.type != "file":
-            raise self._refusal(f"is no regular file but a {found.type}")
-        return found is None
 
 
 class RemoteReader:
-    """A file that is read: ``async for piece in file``, or `read`."""
+    """A file being read, from `RemotePath.open`: ``async for piece in file``, or `read`.
+
+    Args:
+        pieces: The content.
+    """
 
     def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
         self._pieces = pieces
@@ -530,38 +782,60 @@ class RemoteReader:
         return await anext(self._pieces)
 
     async def read(self, size: int = -1) -> bytes:
-        """The next ``size`` bytes, fewer only at the end; all that is left for -1."""
-        taken, length = [], 0
+        """Read the next bytes.
+
+        Args:
+            size: How many bytes; -1 for all that are left.
+
+        Returns:
+            That many bytes, fewer only at the end of the file.
+        """
+        pieces, length = [], 0
         async for piece in self:
-            taken.append(piece)
+            pieces.append(piece)
             length += len(piece)
             if 0 <= size <= length:
                 break
-        data = b"".join(taken)
+        data = b"".join(pieces)
         if size >= 0:
             data, self._rest = data[:size], data[size:]
         return data
 
 
 class RemoteWriter:
-    """A file that is written."""
+    """A file being written, from `RemotePath.open`.
+
+    Args:
+        handle: The open file.
+    """
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
 
     async def write(self, data: Data) -> int:
-        """Write bytes, and return how many. An error of the other side may show only at the end of the block."""
+        """Write bytes; an error in the instance may show only at the end of the block.
+
+        Args:
+            data: The bytes.
+
+        Returns:
+            The number of bytes.
+
+        Raises:
+            IncusInputError: The data is not bytes.
+            IncusAPIError: An earlier piece could not be written.
+        """
         if not isinstance(data, bytes | bytearray | memoryview):
             raise IncusInputError(f"data must be bytes, not {type(data).__name__}")
         await self._handle.write(content := bytes(data))
         return len(content)
 
 
-def _encoded(path: str) -> bytes:
+def _encode(path: str) -> bytes:
     try:
         encoded = path.encode(errors="surrogateescape")
     except UnicodeEncodeError:
-        raise IncusInputError(f"{path!r} is no path: it cannot be written in UTF-8") from None
-    if not 0 < len(encoded) <= LONGEST or b"\0" in encoded:
-        raise IncusInputError(f"{path[:50]!r} is no path: it is empty, has a NUL, or more than {LONGEST} bytes")
+        raise IncusInputError(f"invalid path {path!r}: it cannot be encoded in UTF-8") from None
+    if not 0 < len(encoded) <= MAX_PATH or b"\0" in encoded:
+        raise IncusInputError(f"invalid path {path[:50]!r}: it is empty, has a NUL, or more than {MAX_PATH} bytes")
     return encoded

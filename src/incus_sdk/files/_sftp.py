@@ -1,11 +1,12 @@
-"""SFTP version 3 on a connection that the daemon upgraded to it: packets, many under way at once, and what they mean.
+"""SFTP version 3 on a connection that the daemon upgraded to it: packets, many under way at once, and their meaning.
 
-Knows bytes, handles and attributes; paths as people write them, local files and trees are the business of `files`.
+Deals in bytes, handles and attributes. Paths as people write them are up to `_paths`, local files and trees to
+`_trees`.
 
-Why no library: the daemon hands out SFTP without SSH around it, which none offers for asyncio. asyncssh has no public
-way in (its inner one wants an SSH connection, reader and writer to be imitated, and changed in 2.22), needs 280 ms to
-import and 16 MB of cryptography to parse these few packets, and was 1.3 to 2 times slower; paramiko blocks. The
-protocol has not changed since 2001.
+Why no library: the daemon offers SFTP without SSH around it, which no library for asyncio supports. asyncssh has no
+public entry to it (the private one needs an imitation of an SSH connection, reader and writer, and changed in 2.22),
+takes 280 ms to import and 16 MB of cryptography to parse these few packets, and was 1.3 to 2 times slower; paramiko
+blocks. The protocol has not changed since 2001.
 """
 
 from __future__ import annotations
@@ -23,14 +24,15 @@ from typing import Literal, Self
 
 from .._connection import wire
 from .._connection.scope import Scope
-from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
+from ..exceptions import BY_STATUS, IncusAPIError, IncusConnectionError, IncusError, IncusInputError
 
-_READ = 32 * 1024  # bytes that the daemon sends at most in one piece
-_WRITE = 128 * 1024  # bytes in one piece; it takes 256 KiB with all around them
-_AHEAD = 2 * 1024 * 1024  # bytes asked for, or sent, before their answer: hides the way there and back
+_READ_SIZE = 32 * 1024  # bytes of a piece; the daemon sends no more
+_WRITE_SIZE = 128 * 1024  # bytes of a piece; the daemon takes packets of up to 256 KiB
+_WINDOW = 2 * 1024 * 1024  # bytes requested or sent before the first answer, which hides the round trip
 _LISTINGS = 4  # requests for names sent ahead; each is answered by up to 128
-_LONGEST = 1024 * 1024  # bytes in an answer that can be meant seriously
-_HEAD = struct.Struct(">IBI")
+_MAX_ANSWER = 1024 * 1024  # bytes; no honest answer is longer
+_GRACE = 5.0  # seconds to remove what a failed transfer leaves behind
+_HEADER = struct.Struct(">IBI")  # length of all after it, kind, number
 
 FileType = Literal["file", "directory", "symlink", "fifo", "socket", "block", "char", "unknown"]
 
@@ -47,20 +49,29 @@ _TYPES: dict[int, FileType] = {
 
 @dataclass(frozen=True, slots=True)
 class FileStat:
-    """What a file is. ``mode``: permissions with set-uid, set-gid and sticky bit; ``size``: bytes; ``mtime``: seconds
-    since 1970.
-    """
+    """The type and the attributes of a file."""
 
     type: FileType
     mode: int
+    """Permissions, with the set-uid, set-gid and sticky bits."""
     uid: int
     gid: int
     size: int
+    """Bytes."""
     mtime: int
+    """When the content last changed, in seconds since 1970."""
 
     @classmethod
     def of(cls, mode: int, uid: int, gid: int, size: int, mtime: int) -> FileStat:
-        """From a mode that holds the type, as of ``os.stat``."""
+        """Make one from a mode that includes the type, like that of ``os.stat``.
+
+        Args:
+            mode: Type and permissions.
+            uid: The owner.
+            gid: The group.
+            size: Bytes.
+            mtime: Seconds since 1970.
+        """
         return cls(_TYPES.get(modes.S_IFMT(mode), "unknown"), modes.S_IMODE(mode), uid, gid, size, mtime)
 
 
@@ -76,7 +87,6 @@ class Flags(IntFlag):
 
 class _Kind(IntEnum):
     INIT = 1
-    VERSION = 2
     OPEN = 3
     CLOSE = 4
     READ = 5
@@ -98,17 +108,35 @@ class _Kind(IntEnum):
     DATA = 103
     NAME = 104
     ATTRS = 105
-    EXTENDED = 200
+    RENAME = 200  # an extended request, the only one used here
 
 
-_LOST = 0  # in place of the kind of an answer that will not come any more
-_EOF = 1
-_STATUS = {2: 404, 3: 403}  # SFTP's codes, and of what is all code 4, the system's words, as HTTP has them
-_WORDS = {"file exists": 409, "directory not empty": 409, "device or resource busy": 409}
+_ANSWERS = {
+    _Kind.OPEN: _Kind.HANDLE,
+    _Kind.OPENDIR: _Kind.HANDLE,
+    _Kind.READ: _Kind.DATA,
+    _Kind.READDIR: _Kind.NAME,
+    _Kind.READLINK: _Kind.NAME,
+    _Kind.STAT: _Kind.ATTRS,
+    _Kind.LSTAT: _Kind.ATTRS,
+    _Kind.FSTAT: _Kind.ATTRS,
+}
+"""What a request is answered by where it succeeds; by a status where it is not listed."""
+
+_LOST = 0  # stands for the kind of an answer that will never come
+_OK, _EOF = 0, 1
+# The HTTP statuses of SFTP's codes, and of the system's messages, which all come with code 4.
+_STATUS_OF_CODE = {2: 404, 3: 403}
+_STATUS_OF_MESSAGE = {"file exists": 409, "directory not empty": 409, "device or resource busy": 409}
 
 
-_Reply = asyncio.Future[tuple[int, bytes]]
-"""The kind and the fields of an answer to come."""
+@dataclass(frozen=True, slots=True)
+class _Request:
+    """A request that was sent: its kind, the path for its errors, and kind and fields of the answer to come."""
+
+    kind: _Kind
+    path: bytes
+    answer: asyncio.Future[tuple[int, bytes]]
 
 
 class Sftp:
@@ -119,12 +147,12 @@ class Sftp:
     """
 
     def __init__(self, scope: Scope, owner: tuple[str, ...]) -> None:
-        """``owner``: the path of what the files are of, as ``("instances", "c1")``."""
+        """``owner``: the path of the instance or volume, like ``("instances", "c1")``."""
         self._scope = scope
         self._owner = owner
-        # The packet that begins a session has the version where others have their number, and so has its answer.
+        # The first packet carries the version, 3, where all others have their number, and so does its answer.
         self._numbers = itertools.count(3)
-        self._waiting: dict[int, _Reply] = {}
+        self._waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._unsent: list[bytes | memoryview] = []
         self._lost: Exception | None = None
 
@@ -132,7 +160,7 @@ class Sftp:
         if self._owner[0] == "storage-pools":
             await self._scope.require("custom_volume_sftp", "reaching the files of a volume")
         self._reader, self._writer = await self._scope.upgrade("GET", wire.path(*self._owner, "sftp"), "sftp")
-        self._send(_Kind.INIT)
+        self._send(_Kind.INIT, b"")
         self._receiving = asyncio.create_task(self._receive())
         return self
 
@@ -145,8 +173,9 @@ class Sftp:
         await asyncio.gather(self._receiving, return_exceptions=True)
 
     async def stat(self, path: bytes, *, follow: bool = True) -> FileStat:
-        """What a file is, or of a link with ``follow``, what it leads to."""
-        return (await self._ask(_Kind.ATTRS, _Kind.STAT if follow else _Kind.LSTAT, path)).attributes()
+        """The attributes of a file; of a link with ``follow``, those of its target."""
+        kind = _Kind.STAT if follow else _Kind.LSTAT
+        return (await self._request(kind, path, _string(path))).attributes()
 
     async def find(self, path: bytes, *, follow: bool = True) -> FileStat | None:
         """`stat`, or None where there is nothing."""
@@ -165,111 +194,97 @@ class Sftp:
         uid: int | None = None,
         gid: int | None = None,
         mtime: int | None = None,
-        handle: bytes | None = None,
+        handle: Handle | None = None,
     ) -> None:
-        """Set attributes of a file, or of what a link leads to; those that are None stay. ``handle``: of the open
-        file.
-        """
+        """Set attributes of a file, of a link's target, or of an open file; None leaves one as it is."""
         if (uid is None) != (gid is None):
-            now = await self.stat(path) if handle is None else await self._fstat(path, handle)
+            now = await (self.stat(path) if handle is None else handle.stat())
             uid, gid = (now.uid if uid is None else uid), (now.gid if gid is None else gid)
-        for future in self._sets(path, handle, mode, uid, gid, mtime):
-            await self._done(future, _Kind.SETSTAT, path)
+        for request in self._send_attributes(path, handle, mode, uid, gid, mtime):
+            await self._answer(request)
 
-    def _sets(
-        self, path: bytes, handle: bytes | None, mode: int | None, uid: int | None, gid: int | None, mtime: int | None
-    ) -> list[_Reply]:
-        """Send what sets attributes."""
+    def _send_attributes(
+        self, path: bytes, handle: Handle | None, mode: int | None, uid: int | None, gid: int | None, mtime: int | None
+    ) -> list[_Request]:
         sets: list[bytes] = []
         try:
             if uid is not None:
                 # First and alone: it clears set-id bits.
                 sets.append(struct.pack(">III", 2, uid, gid))
             if mode is not None or mtime is not None:
-                fields = b"" if mode is None else struct.pack(">I", _go_mode(mode))
+                fields = b"" if mode is None else struct.pack(">I", _with_go_bits(mode))
                 if mtime is not None:
                     fields += struct.pack(">I", min(max(0, mtime), 0xFFFFFFFF)) * 2
                 sets.append(struct.pack(">I", (mode is not None) * 4 | (mtime is not None) * 8) + fields)
         except (struct.error, TypeError) as error:
-            raise IncusInputError(f"no mode, owner or time of a file: {mode=}, {uid=}, {gid=} ({error})") from None
-        kind, subject = (_Kind.SETSTAT, path) if handle is None else (_Kind.FSETSTAT, handle)
-        return [self._send(kind, _string(subject), fields) for fields in sets]
+            raise IncusInputError(f"invalid mode, owner or time: {mode=}, {uid=}, {gid=} ({error})") from None
+        if handle is None:
+            return [self._send(_Kind.SETSTAT, path, _string(path), fields) for fields in sets]
+        return [handle._send(_Kind.FSETSTAT, fields) for fields in sets]
 
     async def list(self, path: bytes) -> list[tuple[bytes, FileStat]]:
-        """The names in a directory and what they are, links not followed."""
-        handle = (await self._ask(_Kind.HANDLE, _Kind.OPENDIR, path)).string()
+        """The names in a directory with their attributes; links are not followed."""
+        handle = Handle(self, path, (await self._request(_Kind.OPENDIR, path, _string(path))).string())
         names: list[tuple[bytes, FileStat]] = []
         try:
-            ahead = deque(self._send(_Kind.READDIR, _string(handle)) for _ in range(_LISTINGS))
-            while fields := self._answer(_Kind.NAME, await ahead.popleft(), _Kind.READDIR, path):
-                ahead.append(self._send(_Kind.READDIR, _string(handle)))
-                for _ in range(fields.number()):
+            ahead = deque(handle._send(_Kind.READDIR) for _ in range(_LISTINGS))
+            while count := (fields := await self._answer(ahead.popleft())).number():
+                ahead.append(handle._send(_Kind.READDIR))
+                for _ in range(count):
                     name = fields.string()
-                    fields.string()  # as ls prints it
+                    fields.string()  # the line of ls
                     names.append((name, fields.attributes()))
         finally:
-            self._close(handle)
+            handle.drop()
         return [entry for entry in names if entry[0] not in (b".", b"..")]
 
     async def mkdir(self, path: bytes) -> None:
         """Make a directory."""
-        await self._ask(_Kind.STATUS, _Kind.MKDIR, path, struct.pack(">I", 0))
+        await self._request(_Kind.MKDIR, path, _string(path), bytes(4))
 
     async def remove(self, path: bytes, *, directory: bool = False) -> None:
-        """Remove a file, or an empty directory. The daemon takes either for both: look before."""
-        await self._ask(_Kind.STATUS, _Kind.RMDIR if directory else _Kind.REMOVE, path)
+        """Remove a file, or an empty directory. The daemon accepts either for both, so check the type first."""
+        await self._request(_Kind.RMDIR if directory else _Kind.REMOVE, path, _string(path))
+
+    async def discard(self, path: bytes) -> None:
+        """Remove the rest of what failed, if that is possible within a few seconds."""
+        with contextlib.suppress(IncusError, TimeoutError):
+            async with asyncio.timeout(_GRACE):
+                await self.remove(path)
 
     async def rename(self, path: bytes, target: bytes) -> None:
         """Give a file another path, in place of a file that has it."""
-        kind = _string(b"posix-rename@openssh.com")
-        reply = await self._exchange(_Kind.EXTENDED, kind, _string(path), _string(target))
-        self._answer(_Kind.STATUS, reply, "rename", path)
+        await self._request(_Kind.RENAME, path, _string(b"posix-rename@openssh.com"), _string(path), _string(target))
 
     async def symlink(self, target: bytes, path: bytes) -> None:
         """Make a link at ``path``."""
         # In the order of OpenSSH, not of the protocol's text.
-        reply = await self._exchange(_Kind.SYMLINK, _string(target), _string(path))
-        self._answer(_Kind.STATUS, reply, _Kind.SYMLINK, path)
+        await self._request(_Kind.SYMLINK, path, _string(target), _string(path))
 
     async def readlink(self, path: bytes) -> bytes:
-        """What is written in a link."""
-        fields = await self._ask(_Kind.NAME, _Kind.READLINK, path)
+        """The target of a link."""
+        fields = await self._request(_Kind.READLINK, path, _string(path))
         fields.number()
         return fields.string()
 
     async def open(self, path: bytes, flags: Flags) -> Handle:
-        """Open a file; whoever asked for it closes it. A new one is root's, 0644."""
-        fields = await self._ask(_Kind.HANDLE, _Kind.OPEN, path, struct.pack(">II", flags, 0))
+        """Open a file; the caller closes it. A new one is root's, 0644."""
+        fields = await self._request(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
         return Handle(self, path, fields.string())
 
-    async def _fstat(self, path: bytes, handle: bytes) -> FileStat:
-        reply = await self._exchange(_Kind.FSTAT, _string(handle))
-        return _sure(self._answer(_Kind.ATTRS, reply, _Kind.FSTAT, path)).attributes()
+    async def _request(self, kind: _Kind, path: bytes, *parts: bytes) -> _Fields:
+        return await self._answer(self._send(kind, path, *parts))
 
-    def _close(self, handle: bytes) -> None:
-        """Close without waiting for the answer."""
-        if self._lost is None:
-            self._send(_Kind.CLOSE, _string(handle))
-
-    async def _ask(self, want: _Kind, kind: _Kind, path: bytes, *rest: bytes) -> _Fields:
-        return _sure(self._answer(want, await self._exchange(kind, _string(path), *rest), kind, path))
-
-    async def _done(self, future: _Reply, verb: _Kind | str, path: bytes) -> None:
-        self._answer(_Kind.STATUS, await future, verb, path)
-
-    async def _exchange(self, kind: _Kind, *parts: bytes) -> tuple[int, bytes]:
-        return await self._send(kind, *parts)
-
-    def _send(self, kind: _Kind, *parts: bytes | memoryview) -> _Reply:
+    def _send(self, kind: _Kind, path: bytes, *parts: bytes | memoryview) -> _Request:
         if self._lost is not None:
-            raise self._broken()
+            raise self._connection_error()
         number = next(self._numbers) & 0xFFFFFFFF
         loop = asyncio.get_running_loop()
-        future = self._waiting[number] = loop.create_future()
+        answer = self._waiting[number] = loop.create_future()
         if not self._unsent:
-            loop.call_soon(self._flush)  # what many tasks ask for at one time goes in one piece
-        self._unsent += [_HEAD.pack(5 + sum(map(len, parts)), kind, number), *parts]
-        return future
+            loop.call_soon(self._flush)  # requests of many tasks go out in one piece
+        self._unsent += [_HEADER.pack(5 + sum(map(len, parts)), kind, number), *parts]
+        return _Request(kind, path, answer)
 
     def _flush(self) -> None:
         if self._lost is None:
@@ -283,148 +298,144 @@ class Sftp:
             await self._writer.drain()
         except OSError as error:
             self._lost = self._lost or error
-            raise self._broken() from error
+            raise self._connection_error() from error
 
     async def _receive(self) -> None:
         try:
             while True:
-                length, kind, number = _HEAD.unpack(await self._reader.readexactly(_HEAD.size))
-                if not 5 <= length <= _LONGEST or number not in self._waiting:
-                    raise ValueError("an answer to nothing that was asked")
+                length, kind, number = _HEADER.unpack(await self._reader.readexactly(_HEADER.size))
+                if not 5 <= length <= _MAX_ANSWER or number not in self._waiting:
+                    raise ValueError("the server sent an answer to no request")
                 body = await self._reader.readexactly(length - 5)
-                future = self._waiting.pop(number)
-                if not future.done():
-                    future.set_result((kind, body))
-                elif kind == _Kind.HANDLE:  # whoever wanted it was cancelled
-                    self._send(_Kind.CLOSE, body)
+                answer = self._waiting.pop(number)
+                if not answer.done():
+                    answer.set_result((kind, body))
+                elif kind == _Kind.HANDLE:  # its caller was cancelled
+                    self._send(_Kind.CLOSE, b"", body)
         except (OSError, EOFError, ValueError) as error:
             self._lost = error
         finally:
-            for future in self._waiting.values():
-                if not future.done():
-                    future.set_result((_LOST, b""))
+            for answer in self._waiting.values():
+                if not answer.done():
+                    answer.set_result((_LOST, b""))
             self._waiting.clear()
 
-    def _answer(self, want: _Kind, reply: tuple[int, bytes], verb: _Kind | str, path: bytes) -> _Fields | None:
-        """The fields of an answer; None for the end of a file or directory."""
-        kind, body = reply
-        fields = _Fields(body)
-        if kind == want != _Kind.STATUS:
+    async def _answer(self, request: _Request) -> _Fields:
+        """Wait for an answer and return its fields, or raise what went wrong."""
+        kind, body = await request.answer
+        fields, expected = _Fields(body), _ANSWERS.get(request.kind, _Kind.STATUS)
+        if kind == expected != _Kind.STATUS:
             return fields
         if kind == _LOST:
-            raise self._broken()
+            raise self._connection_error()
         if kind != _Kind.STATUS:
             raise IncusConnectionError(f"{'/'.join(self._owner)}: the answer to an SFTP request has kind {kind}")
         code = fields.number()
-        if want == _Kind.STATUS and code == 0:
+        if code == _OK and expected == _Kind.STATUS:
             return fields
-        if code == _EOF and want in (_Kind.DATA, _Kind.NAME):
-            return None
-        words = fields.string().decode(errors="replace").rpartition(": ")[2] or f"SFTP status {code}"
-        status = _STATUS.get(code) or _WORDS.get(words, 500)
-        verb = verb.name.lower() if isinstance(verb, _Kind) else verb
-        shown = ascii(path.decode(errors="surrogateescape"))[1:-1]
+        if code == _EOF and request.kind in (_Kind.READ, _Kind.READDIR):
+            return _Fields(bytes(4))  # no bytes, or no names
+        message = fields.string().decode(errors="replace").rpartition(": ")[2] or f"SFTP status {code}"
+        status = _STATUS_OF_CODE.get(code) or _STATUS_OF_MESSAGE.get(message, 500)
         raise BY_STATUS.get(status, IncusAPIError)(
-            f"{verb} {shown} in {'/'.join(self._owner)}: {words}",
+            f"{request.kind.name.lower()} {printable(request.path)} in {'/'.join(self._owner)}: {message}",
             status_code=status,
-            response={"error": words, "error_code": status, "type": "error"},
+            response={"error": message, "error_code": status, "type": "error"},
         )
 
-    def _broken(self) -> IncusConnectionError:
+    def _connection_error(self) -> IncusConnectionError:
         return IncusConnectionError(
             f"{'/'.join(self._owner)}: the SFTP connection broke: {self._lost}", cause=self._lost
         )
 
 
 class Handle:
-    """An open file. ``offset`` is where the next `write` goes."""
+    """An open file, or a directory being listed. ``offset`` is where the next `write` goes."""
 
     def __init__(self, sftp: Sftp, path: bytes, handle: bytes) -> None:
         self.offset = 0
         self._sftp = sftp
         self._path = path
         self._handle = handle
-        self._sent: deque[_Reply] = deque()
+        self._writes: deque[_Request] = deque()
 
     async def stat(self) -> FileStat:
-        """What the file is."""
-        return await self._sftp._fstat(self._path, self._handle)
+        """The attributes of the file."""
+        return (await self._sftp._answer(self._send(_Kind.FSTAT))).attributes()
 
-    async def set(
-        self, *, mode: int | None = None, uid: int | None = None, gid: int | None = None, mtime: int | None = None
-    ) -> None:
-        """Set attributes; those that are None stay."""
-        await self._sftp.set(self._path, mode=mode, uid=uid, gid=gid, mtime=mtime, handle=self._handle)
+    async def set(self, *, mode: int | None = None, uid: int | None = None, gid: int | None = None) -> None:
+        """Set attributes; None leaves one as it is."""
+        await self._sftp.set(self._path, mode=mode, uid=uid, gid=gid, handle=self)
 
     async def read(self, size: int, *, to_end: bool = False) -> AsyncGenerator[bytes]:
-        """The first ``size`` bytes in pieces, fewer if there are no more; then, ``to_end``, all that there are."""
-        ahead: deque[tuple[_Reply, int, int]] = deque()
+        """The first ``size`` bytes in pieces, fewer if the file is shorter; with ``to_end`` also all that follow."""
+        ahead: deque[tuple[_Request, int, int]] = deque()
         position = 0
 
-        def ask(offset: int, length: int) -> tuple[_Reply, int, int]:
-            fields = struct.pack(">QI", offset, length)
-            return self._sftp._send(_Kind.READ, _string(self._handle), fields), offset, length
+        def request(offset: int, length: int) -> tuple[_Request, int, int]:
+            return self._send(_Kind.READ, struct.pack(">QI", offset, length)), offset, length
 
         while True:
-            # To the size that is known many at once, with one beyond it, then one by one.
-            while (position < size and len(ahead) * _READ < _AHEAD) or (to_end and (position == size or not ahead)):
-                length = min(_READ, size - position) if position < size else _READ
-                ahead.append(ask(position, length))
+            # Up to the known size many at once, and one more at it; beyond it, one by one.
+            while (position < size and len(ahead) * _READ_SIZE < _WINDOW) or (
+                to_end and (position == size or not ahead)
+            ):
+                length = min(_READ_SIZE, size - position) if position < size else _READ_SIZE
+                ahead.append(request(position, length))
                 position += length
             if not ahead:
                 return
-            future, offset, length = ahead.popleft()
-            fields = self._sftp._answer(_Kind.DATA, await future, _Kind.READ, self._path)
-            data = fields.string() if fields else b""
+            sent, offset, length = ahead.popleft()
+            data = (await self._sftp._answer(sent)).string()
             if not data:
                 return
             if len(data) > length:
-                raise IncusConnectionError(f"{'/'.join(self._sftp._owner)}: more bytes came than were asked for")
+                raise IncusConnectionError(
+                    f"{'/'.join(self._sftp._owner)}: the server sent more bytes than were asked for"
+                )
             if len(data) < length:
-                ahead.appendleft(ask(offset + len(data), length - len(data)))
+                ahead.appendleft(request(offset + len(data), length - len(data)))
             yield data
 
     async def write(self, data: bytes) -> None:
-        """Send bytes, to be written at ``offset``; `flush` says whether they were."""
+        """Send bytes to be written at ``offset``; errors may show only in a later `write` or in `flush`."""
         view = memoryview(data)
-        for start in range(0, len(view), _WRITE):
-            piece = view[start : start + _WRITE]
+        for start in range(0, len(view), _WRITE_SIZE):
+            piece = view[start : start + _WRITE_SIZE]
             fields = struct.pack(">QI", self.offset, len(piece))
-            self._sent.append(self._sftp._send(_Kind.WRITE, _string(self._handle), fields, piece))
+            self._writes.append(self._send(_Kind.WRITE, fields, piece))
             self.offset += len(piece)
             await self._sftp._drain()
-            if len(self._sent) * _WRITE > _AHEAD:
-                await self._written()
+            await self.flush(_WINDOW // _WRITE_SIZE)
 
-    async def flush(self) -> None:
-        """Wait until all bytes are written."""
-        while self._sent:
-            await self._written()
+    async def flush(self, unanswered: int = 0) -> None:
+        """Wait until all bytes are written, but for the last ``unanswered`` pieces."""
+        while len(self._writes) > unanswered:
+            await self._sftp._answer(self._writes.popleft())
 
     async def close(self) -> None:
         """Flush and close."""
         await self.flush()
-        reply = await self._sftp._exchange(_Kind.CLOSE, _string(self._handle))
-        self._sftp._answer(_Kind.STATUS, reply, _Kind.CLOSE, self._path)
+        await self._sftp._answer(self._send(_Kind.CLOSE))
 
-    async def finish(self, *, mode: int, uid: int, gid: int, mtime: int) -> int:
-        """Flush, set attributes and close, all in one go; returns the size that the file has now."""
+    async def finish(self, attributes: FileStat) -> int:
+        """Flush, then set attributes and close in a single round trip; returns the file's size."""
         await self.flush()
-        size = self._sftp._send(_Kind.FSTAT, _string(self._handle))
-        answers = self._sftp._sets(self._path, self._handle, mode, uid, gid, mtime)
-        closed = self._sftp._send(_Kind.CLOSE, _string(self._handle))
-        found = _sure(self._sftp._answer(_Kind.ATTRS, await size, _Kind.FSTAT, self._path)).attributes()
-        for answer in answers:
-            await self._sftp._done(answer, _Kind.SETSTAT, self._path)
-        await self._sftp._done(closed, _Kind.CLOSE, self._path)
-        return found.size
+        stat = self._send(_Kind.FSTAT)
+        mode, uid, gid, mtime = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
+        rest = [*self._sftp._send_attributes(self._path, self, mode, uid, gid, mtime), self._send(_Kind.CLOSE)]
+        size = (await self._sftp._answer(stat)).attributes().size
+        for request in rest:
+            await self._sftp._answer(request)
+        return size
 
     def drop(self) -> None:
-        """Close without waiting for anything."""
-        self._sftp._close(self._handle)
+        """Close without waiting for the answer."""
+        if self._sftp._lost is None:
+            self._send(_Kind.CLOSE)
 
-    async def _written(self) -> None:
-        self._sftp._answer(_Kind.STATUS, await self._sent.popleft(), _Kind.WRITE, self._path)
+    def _send(self, kind: _Kind, *parts: bytes | memoryview) -> _Request:
+        return self._sftp._send(kind, self._path, _string(self._handle), *parts)
 
 
 class _Fields:
@@ -453,20 +464,20 @@ class _Fields:
     def _take(self, size: int) -> memoryview:
         taken, self._body = self._body[:size], self._body[size:]
         if len(taken) < size:
-            raise IncusConnectionError("an answer of SFTP is cut off")
+            raise IncusConnectionError("an SFTP answer is cut off")
         return taken
 
 
-def _sure(fields: _Fields | None) -> _Fields:
-    if fields is None:
-        raise IncusConnectionError("SFTP told the end of something that has none")
-    return fields
+def printable(path: bytes) -> str:
+    """A path as errors show it: in ASCII, and so on one line."""
+    return ascii(path.decode(errors="surrogateescape"))[1:-1]
 
 
 def _string(data: bytes) -> bytes:
+    """Bytes as a field of a packet."""
     return len(data).to_bytes(4, "big") + data
 
 
-def _go_mode(mode: int) -> int:
-    # Servers before 2024 take the number for Go's own, which has these three bits elsewhere; others skip those.
+def _with_go_bits(mode: int) -> int:
+    # Servers before 2024 take the number for Go's own mode, which has these three bits elsewhere; others skip those.
     return mode | (mode & 0o4000 and 1 << 23) | (mode & 0o2000 and 1 << 22) | (mode & 0o1000 and 1 << 20)

@@ -1,12 +1,11 @@
-"""Copying files and trees to and from an instance: the order of things, and its sides, `LocalTree` and `RemoteTree`.
+"""Copying files and trees to and from an instance: the order of steps, and the two sides, `LocalTree` and `RemoteTree`.
 
-A tree is one name and what is below it. Entries are known by their path below it; "" is the tree itself. The instance
-is not trusted: its names are checked, nothing here is reached through a link, and only regular files are opened.
+A tree is a file, or a directory with all below it. An entry is known by its path below the tree; "" is the tree itself.
+The instance is not trusted: its names are checked, no link is followed, and only regular files are opened.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -15,59 +14,62 @@ import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from typing import BinaryIO, Literal, Protocol, TypeVar
+from itertools import groupby
+from typing import BinaryIO, Literal, Protocol
 
 from .._concurrency import for_each, in_thread
 from ..exceptions import IncusAPIError, IncusError, IncusInputError
-from ._sftp import FileStat, Flags, Sftp
-
-T = TypeVar("T")
+from ._sftp import FileStat, Flags, Sftp, printable
 
 Entry = tuple[str, FileStat]
 Write = Callable[[bytes], Awaitable[None]]
 
-LONGEST = 4095  # bytes of a path that Linux takes
+MAX_PATH = 4095  # bytes of a path that Linux accepts
 
-_BATCH = 1024 * 1024  # bytes read or written locally in one go
-_GRACE = 5.0  # seconds to remove what a failed transfer leaves in the instance
+_CHUNK = 1024 * 1024  # bytes read or written locally at once
+_SETTERS = 32  # requests for attributes under way at once
+_KINDS = ("file", "directory", "symlink")  # what is copied
 
-# A fifo must not make it wait, a link not lead it elsewhere.
+# Opening a fifo must not block, opening a link must fail.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK
 _DIRECTORY = os.O_NOFOLLOW | os.O_DIRECTORY
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """What a push or pull did: how much it copied, how many files it ``skipped`` as equal, and the paths of the
-    ``special`` ones (fifos, sockets, devices), which it did not copy, below what was copied; "" is that itself.
-    """
+    """The outcome of a push or pull."""
 
     files: int
+    """Files copied."""
     directories: int
     links: int
     bytes: int
+    """Bytes copied."""
     skipped: int
+    """Files left out because they were equal."""
     special: tuple[str, ...]
+    """Fifos, sockets and devices, which are not copied: their paths below the tree; "" is the tree itself."""
 
 
 @dataclass(frozen=True)
 class TransferProgress:
-    """How far a push or pull is: the path under way, below what is copied ("" is that itself), and how many files and
-    bytes of how many are done, skipped ones included.
-    """
+    """How far a push or pull is; files that are skipped count as done."""
 
     path: str
+    """The file under way, below the tree; "" is the tree itself."""
     files: int
+    """Files done."""
     total_files: int
     bytes: int
+    """Bytes done."""
     total_bytes: int
 
 
 @dataclass(frozen=True)
 class Options:
-    """How to copy; ``wanted`` turns what the source is into what the copy shall be."""
+    """How to copy; ``adjust`` turns the attributes of the source into those of the copy."""
 
-    wanted: Callable[[FileStat], FileStat]
+    adjust: Callable[[FileStat], FileStat]
     skip_equal: bool | Literal["content"]
     progress: Callable[[TransferProgress], object] | None
     limit: int
@@ -80,120 +82,133 @@ class Options:
 
 
 class Tree(Protocol):
-    """One side."""
+    """One side of a copy."""
 
     def name(self, path: str) -> str:
-        """What errors call an entry."""
+        """The name of an entry in errors."""
         ...
 
-    async def entries(self, limit: int) -> list[Entry]:
-        """All that is below it, each directory before what is in it."""
+    async def children(self, path: str) -> list[Entry]:
+        """The entries in a directory."""
         ...
 
     async def find(self, path: str) -> FileStat | None:
-        """What an entry is, links not followed; None if it is not there."""
+        """The attributes of an entry, links not followed; None if it does not exist."""
         ...
 
     def read(self, path: str) -> AbstractAsyncContextManager[tuple[FileStat, AsyncIterator[bytes]]]:
-        """What a regular file is, and its content: no more than its size, but all where that is 0, as in /proc."""
+        """The attributes and the content of a file: no more than its size, but all if that is 0, as in /proc."""
         ...
 
-    def write(self, path: str, wanted: FileStat) -> AbstractAsyncContextManager[Write]:
-        """Make a file: in its place, and with what it shall have, at the end of the block, and gone if that raises."""
+    def write(self, path: str, attributes: FileStat) -> AbstractAsyncContextManager[Write]:
+        """Write a file that appears complete, with its attributes, when the block ends; or not at all if it raises."""
         ...
 
     async def readlink(self, path: str) -> str:
-        """What is written in a link."""
+        """The target of a link."""
         ...
 
-    async def symlink(self, path: str, target: str, wanted: FileStat) -> None:
+    async def symlink(self, path: str, target: str, attributes: FileStat) -> None:
         """Make a link, in place of what is there."""
         ...
 
-    async def mkdir(self, path: str, wanted: FileStat) -> None:
-        """Make a directory, as yet accessible only to whom it will be at most, or see that there is one."""
+    async def mkdir(self, path: str, attributes: FileStat) -> None:
+        """Make a directory unless there is one; a new one is open to nobody whom ``attributes`` keep out."""
         ...
 
     async def set(self, entries: list[Entry]) -> None:
-        """Give files and directories what they shall have, in this order."""
+        """Set the attributes of files and directories, in this order."""
         ...
+
+    async def entries(self, limit: int) -> list[Entry]:
+        """All entries below the tree, level by level."""
+        entries: list[Entry] = []
+
+        async def scan(path: str) -> None:
+            entries.extend(await self.children(path))
+
+        level = [""]
+        while level:
+            start = len(entries)
+            await for_each(scan, level, limit)
+            level = [path for path, found in entries[start:] if found.type == "directory"]
+        return entries
 
 
 async def copy(source: Tree, found: FileStat, target: Tree, options: Options) -> Transfer:
-    """Make ``target`` the copy of ``source``, which is ``found``.
+    """Make ``target`` the copy of ``source``, whose attributes are ``found``.
 
-    First everything is listed, then come the directories, then files and links, and at last what directories shall
-    have, from the deepest up: until then they belong to who copies, and nobody else can put a link in the way.
+    Directories come first, then files and links, and last the attributes of the directories, from the deepest up: until
+    then they belong to whoever copies, and nobody else can put a link in the way.
     """
-    kinds: dict[str, list[Entry]] = {"file": [], "directory": [], "symlink": []}
-    special: list[str] = []
-    for entry in [("", found), *(await source.entries(options.limit) if found.type == "directory" else [])]:
-        if entry[1].type in kinds:
-            kinds[entry[1].type].append(entry)
-        else:
-            special.append(entry[0])
-    files, directories, links = kinds.values()
-    total_bytes = sum(entry[1].size for entry in files)
-    copied_files = copied_bytes = skipped_files = skipped_bytes = 0
+    entries = [("", found), *(await source.entries(options.limit) if found.type == "directory" else [])]
+    files, directories, links = ([entry for entry in entries if entry[1].type == kind] for kind in _KINDS)
+    special = tuple(sorted(path for path, found in entries if found.type not in _KINDS))
+    total_bytes = sum(found.size for _, found in files)
+    done_files = done_bytes = skipped_files = skipped_bytes = 0
 
-    def tell(path: str) -> None:
+    def report(path: str) -> None:
         if options.progress is not None:
-            done = copied_files + skipped_files, copied_bytes + skipped_bytes
-            options.progress(TransferProgress(path, done[0], len(files), done[1], total_bytes))
+            options.progress(TransferProgress(path, done_files, len(files), done_bytes, total_bytes))
 
-    async def file(entry: Entry) -> None:
-        nonlocal copied_files, copied_bytes, skipped_files, skipped_bytes
+    async def make_directory(entry: Entry) -> None:
         path, found = entry
-        if options.skip_equal and await _equal(source, target, entry, options):
-            skipped_files, skipped_bytes = skipped_files + 1, skipped_bytes + found.size
-            tell(path)
-            return
-        async with source.read(path) as (found, pieces), target.write(path, options.wanted(found)) as write:
-            size = 0
-            async for piece in pieces:
-                await write(piece)
-                size, copied_bytes = size + len(piece), copied_bytes + len(piece)
-                tell(path)
-            if found.size not in (0, size):
-                raise IncusError(f"{source.name(path)} was cut to {size} bytes of {found.size} while it was read")
-        copied_files += 1
-        tell(path)
+        await target.mkdir(path, options.adjust(found))
 
-    async def link(entry: Entry) -> None:
+    async def copy_file(entry: Entry) -> None:
+        nonlocal done_files, done_bytes, skipped_files, skipped_bytes
         path, found = entry
-        await target.symlink(path, await source.readlink(path), options.wanted(found))
+        if options.skip_equal and await _is_up_to_date(source, target, entry, options):
+            skipped_files += 1
+            skipped_bytes += found.size
+            done_bytes += found.size
+        else:
+            async with source.read(path) as (found, pieces), target.write(path, options.adjust(found)) as write:
+                size = 0
+                async for piece in pieces:
+                    await write(piece)
+                    size, done_bytes = size + len(piece), done_bytes + len(piece)
+                    report(path)
+                if found.size not in (0, size):
+                    raise IncusError(f"{source.name(path)} was cut to {size} bytes of {found.size} while it was read")
+        done_files += 1
+        report(path)
 
-    for depth in range(1 + max((_depth(path) for path, _ in directories), default=-1)):
-        level = [entry for entry in directories if _depth(entry[0]) == depth]
-        await for_each(lambda entry: target.mkdir(entry[0], options.wanted(entry[1])), level, options.limit)
-    await for_each(file, files, options.limit)
-    await for_each(link, links, options.limit)
-    await target.set([(path, options.wanted(found)) for path, found in reversed(directories)])
-    return Transfer(copied_files, len(directories), len(links), copied_bytes, skipped_files, tuple(sorted(special)))
+    async def copy_link(entry: Entry) -> None:
+        path, found = entry
+        await target.symlink(path, await source.readlink(path), options.adjust(found))
+
+    for _, level in groupby(directories, lambda entry: bool(entry[0]) + entry[0].count("/")):
+        await for_each(make_directory, level, options.limit)
+    await for_each(copy_file, files, options.limit)
+    await for_each(copy_link, links, options.limit)
+    await target.set([(path, options.adjust(found)) for path, found in reversed(directories)])
+    copied_files, copied_bytes = done_files - skipped_files, done_bytes - skipped_bytes
+    return Transfer(copied_files, len(directories), len(links), copied_bytes, skipped_files, special)
 
 
-async def _equal(source: Tree, target: Tree, entry: Entry, options: Options) -> bool:
-    """Whether a file needs no copy; then it has the right attributes too."""
+async def _is_up_to_date(source: Tree, target: Tree, entry: Entry, options: Options) -> bool:
+    """Whether a file needs no copy; if so, its attributes are set."""
     path, found = entry
-    there = await target.find(path)
+    attributes, there = options.adjust(found), await target.find(path)
     if there is None or (there.type, there.size) != (found.type, found.size):
         return False
     if options.skip_equal == "content":
         async with (
-            source.read(path) as (_, ours),
-            target.read(path) as (_, theirs),
-            aclosing(_batches(ours)) as left,
-            aclosing(_batches(theirs)) as right,
+            source.read(path) as (_, source_content),
+            target.read(path) as (_, target_content),
+            aclosing(_rechunk(source_content)) as source_chunks,
+            aclosing(_rechunk(target_content)) as target_chunks,
         ):
-            async for piece in left:
-                if piece != await anext(right, b""):
+            async for chunk in source_chunks:
+                if chunk != await anext(target_chunks, b""):
                     return False
-            if await anext(right, b""):
+            if await anext(target_chunks, b""):
                 return False
     elif there.mtime != found.mtime:
         return False
-    if there != options.wanted(found):
-        await target.set([(path, options.wanted(found))])
+    if there != attributes:
+        await target.set([(path, attributes)])
     return True
 
 
@@ -205,28 +220,18 @@ class RemoteTree(Tree):
         self._path = path
 
     def name(self, path: str) -> str:
-        return ascii(self._at(path).decode(errors="surrogateescape"))[1:-1]
+        return printable(self._absolute(path))
 
-    async def entries(self, limit: int) -> list[Entry]:
-        entries: list[Entry] = []
-
-        async def look(directory: str) -> None:
-            for name, found in await self._sftp.list(self._at(directory)):
-                entries.append((posixpath.join(directory, checked_name(name)), found))
-
-        level = [""]
-        while level:
-            start = len(entries)
-            await for_each(look, level, limit)
-            level = [path for path, found in entries[start:] if found.type == "directory"]
-        return entries
+    async def children(self, path: str) -> list[Entry]:
+        names = await self._sftp.list(self._absolute(path))
+        return [(posixpath.join(path, decode_name(name)), found) for name, found in names]
 
     async def find(self, path: str) -> FileStat | None:
-        return await self._sftp.find(self._at(path), follow=False)
+        return await self._sftp.find(self._absolute(path), follow=False)
 
     @asynccontextmanager
     async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
-        handle = await self._sftp.open(self._at(path), Flags.READ)
+        handle = await self._sftp.open(self._absolute(path), Flags.READ)
         try:
             found = await handle.stat()
             if found.type != "file":
@@ -237,28 +242,28 @@ class RemoteTree(Tree):
             handle.drop()
 
     @asynccontextmanager
-    async def write(self, path: str, wanted: FileStat) -> AsyncGenerator[Write]:
-        async with self._beside(path) as temporary:
+    async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
+        async with self._replacement(path) as temporary:
             handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE)
-            if 0o644 & ~wanted.mode:
+            if 0o644 & ~attributes.mode:
                 await handle.set(mode=0o600)
             yield handle.write
-            size = await handle.finish(mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, mtime=wanted.mtime)
+            size = await handle.finish(attributes)
             if size != handle.offset:
                 raise IncusError(f"{self.name(path)} has {size} bytes instead of the {handle.offset} that were sent")
 
     async def readlink(self, path: str) -> str:
-        target = await self._sftp.readlink(self._at(path))
+        target = await self._sftp.readlink(self._absolute(path))
         if not target or b"\0" in target:
-            raise IncusError(f"{self.name(path)} is a link to what is no path: {target!r}")
+            raise IncusError(f"{self.name(path)} is a link with the invalid target {target!r}")
         return target.decode(errors="surrogateescape")
 
-    async def symlink(self, path: str, target: str, wanted: FileStat) -> None:
-        async with self._beside(path) as temporary:
+    async def symlink(self, path: str, target: str, attributes: FileStat) -> None:
+        async with self._replacement(path) as temporary:
             await self._sftp.symlink(target.encode(errors="surrogateescape"), temporary)
 
-    async def mkdir(self, path: str, wanted: FileStat) -> None:
-        directory = self._at(path)
+    async def mkdir(self, path: str, attributes: FileStat) -> None:
+        directory = self._absolute(path)
         try:
             await self._sftp.mkdir(directory)
         except IncusAPIError:
@@ -266,46 +271,44 @@ class RemoteTree(Tree):
             if found is None or found.type != "directory":
                 raise
         else:
-            if 0o755 & ~wanted.mode:
+            if 0o755 & ~attributes.mode:
                 await self._sftp.set(directory, mode=0o700)
 
     async def set(self, entries: list[Entry]) -> None:
-        async def one(entry: Entry) -> None:
-            path, wanted = entry
-            await self._sftp.set(self._at(path), mode=wanted.mode, uid=wanted.uid, gid=wanted.gid, mtime=wanted.mtime)
+        async def set_one(entry: Entry) -> None:
+            path, found = entry
+            await self._sftp.set(self._absolute(path), mode=found.mode, uid=found.uid, gid=found.gid, mtime=found.mtime)
 
-        await for_each(one, entries, 32)  # carried out in the order they are sent in
+        await for_each(set_one, entries, _SETTERS)  # the daemon carries them out in the order they are sent in
 
-    def _at(self, path: str) -> bytes:
+    def _absolute(self, path: str) -> bytes:
         joined = posixpath.join(self._path, path.encode(errors="surrogateescape")) if path else self._path
-        if len(joined) > LONGEST:
-            raise IncusError(f"{joined[:50]!r}... is no path: it has more than {LONGEST} bytes")
+        if len(joined) > MAX_PATH:
+            raise IncusError(f"the path {joined[:50]!r}... has more than {MAX_PATH} bytes")
         return joined
 
     @asynccontextmanager
-    async def _beside(self, path: str) -> AsyncGenerator[bytes]:
-        """A path for what takes the place of an entry at the end of the block."""
-        target = self._at(path)
-        temporary = posixpath.join(posixpath.dirname(target), _temporary().encode())
+    async def _replacement(self, path: str) -> AsyncGenerator[bytes]:
+        """A temporary path that takes the place of an entry when the block ends."""
+        target = self._absolute(path)
+        temporary = posixpath.join(posixpath.dirname(target), _temporary_name().encode())
         try:
             yield temporary
             await self._sftp.rename(temporary, target)
         except BaseException:
-            await undo(self._sftp.remove(temporary))
+            await self._sftp.discard(temporary)
             raise
 
 
 class LocalTree(Tree):
     """The side of this machine. All that touches a disk runs in threads.
 
-    Below the directory that holds the tree, or that is it, each step down is opened relative to the one above and
-    follows no link, whoever puts one there at whatever time. Errors are OSError with the path.
+    It holds the tree's directory open, or for a file the one above it. From there each step down is opened relative to
+    the one before and follows no link, even if somebody puts one there meanwhile. Errors are OSError with the path.
     """
 
     def __init__(self, path: str, *, directory: bool, owners: bool = True) -> None:
-        """``directory``: whether it is one, and is there. ``owners``: whether what is written gets the owners it shall
-        have.
-        """
+        """``directory``: whether it is one, which must exist. ``owners``: whether to set owners."""
         self._path, self._top = (path, ".") if directory else os.path.split(path)
         self._owners = owners
         self._fd = os.open(self._path, os.O_DIRECTORY)
@@ -319,81 +322,73 @@ class LocalTree(Tree):
     def name(self, path: str) -> str:
         return os.path.join(self._path, path or self._top)
 
-    async def entries(self, limit: int) -> list[Entry]:
-        def look() -> list[Entry]:
-            entries: list[Entry] = []
-            level = [""]
-            while level:
-                start = len(entries)
-                for path in level:
-                    with self._opened(path, _DIRECTORY) as fd, os.scandir(fd) as found:
-                        entries += [
-                            (posixpath.join(path, entry.name), file_stat(entry.stat(follow_symlinks=False)))
-                            for entry in found
-                        ]
-                level = [path for path, found in entries[start:] if found.type == "directory"]
-            return entries
+    async def children(self, path: str) -> list[Entry]:
+        def scan() -> list[Entry]:
+            with self._open(path, _DIRECTORY) as fd, os.scandir(fd) as found:
+                return [
+                    (posixpath.join(path, entry.name), file_stat(entry.stat(follow_symlinks=False))) for entry in found
+                ]
 
-        return await in_thread(look)
+        return await in_thread(scan)
 
     async def find(self, path: str) -> FileStat | None:
-        def look() -> FileStat | None:
-            with contextlib.suppress(FileNotFoundError), self._in(path) as (fd, name):
-                return file_stat(os.stat(name, dir_fd=fd, follow_symlinks=False))
+        def stat() -> FileStat | None:
+            with contextlib.suppress(FileNotFoundError), self._open_parent(path) as (parent, name):
+                return file_stat(os.stat(name, dir_fd=parent, follow_symlinks=False))
             return None
 
-        return await in_thread(look)
+        return await in_thread(stat)
 
     @asynccontextmanager
     async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
-        def opened() -> tuple[BinaryIO, FileStat, bytes]:
-            with self._in(path) as (above, name):
-                file = stack.enter_context(os.fdopen(os.open(name, _FILE, dir_fd=above), "rb", 0))
+        def open_file() -> tuple[BinaryIO, FileStat, bytes]:
+            with self._open_parent(path) as (parent, name):
+                file = stack.enter_context(os.fdopen(os.open(name, _FILE, dir_fd=parent), "rb", 0))
                 found = file_stat(os.fstat(file.fileno()))
                 if found.type != "file":
                     raise OSError(errno.EINVAL, f"became a {found.type}")
-                return file, found, file.read(min(_BATCH, found.size or _BATCH))
+                return file, found, file.read(min(_CHUNK, found.size or _CHUNK))
 
         async def pieces() -> AsyncGenerator[bytes]:
             piece, size = first, 0
             while piece:
                 yield piece
                 size += len(piece)
-                left = found.size - size if found.size else _BATCH
-                piece = await in_thread(file.read, min(_BATCH, left)) if left else b""
+                left = found.size - size if found.size else _CHUNK
+                piece = await in_thread(file.read, min(_CHUNK, left)) if left else b""
 
         with contextlib.ExitStack() as stack:
-            file, found, first = await in_thread(opened)
+            file, found, first = await in_thread(open_file)
             async with aclosing(pieces()) as content:
                 yield found, content
 
     @asynccontextmanager
-    async def write(self, path: str, wanted: FileStat) -> AsyncGenerator[Write]:
-        temporary, fd = _temporary(), -1
-        waiting = bytearray()
+    async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
+        temporary, fd = _temporary_name(), -1
+        buffer = bytearray()
 
         def store() -> None:
             nonlocal fd
             if fd < 0:
-                with self._in(path) as (above, _):
-                    fd = os.open(temporary, _FILE | os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=above)
-            with self._named(path):
-                while waiting:
-                    del waiting[: os.write(fd, waiting)]
+                with self._open_parent(path) as (parent, _):
+                    fd = os.open(temporary, _FILE | os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=parent)
+            with self._path_in_errors(path):
+                while buffer:
+                    del buffer[: os.write(fd, buffer)]
 
         def finish() -> None:
             store()
-            with self._in(path) as (above, name):
-                self._apply(fd, wanted)
-                os.rename(temporary, name, src_dir_fd=above, dst_dir_fd=above)
+            with self._open_parent(path) as (parent, name):
+                self._set_attributes(fd, attributes)
+                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
 
         def discard() -> None:
-            with contextlib.suppress(OSError), self._in(path) as (above, _):
-                os.unlink(temporary, dir_fd=above)
+            with contextlib.suppress(OSError), self._open_parent(path) as (parent, _):
+                os.unlink(temporary, dir_fd=parent)
 
         async def write(piece: bytes) -> None:
-            waiting.extend(piece)
-            if len(waiting) >= _BATCH:
+            buffer.extend(piece)
+            if len(buffer) >= _CHUNK:
                 await in_thread(store)
 
         try:
@@ -408,49 +403,49 @@ class LocalTree(Tree):
 
     async def readlink(self, path: str) -> str:
         def read() -> str:
-            with self._in(path) as (fd, name):
-                return os.readlink(name, dir_fd=fd)
+            with self._open_parent(path) as (parent, name):
+                return os.readlink(name, dir_fd=parent)
 
         return await in_thread(read)
 
-    async def symlink(self, path: str, target: str, wanted: FileStat) -> None:
+    async def symlink(self, path: str, target: str, attributes: FileStat) -> None:
         def link() -> None:
-            temporary = _temporary()
-            with self._in(path) as (fd, name):
-                os.symlink(target, temporary, dir_fd=fd)
+            temporary, times = _temporary_name(), (attributes.mtime, attributes.mtime)
+            with self._open_parent(path) as (parent, name):
+                os.symlink(target, temporary, dir_fd=parent)
                 try:
                     if self._owners:
-                        os.chown(temporary, wanted.uid, wanted.gid, dir_fd=fd, follow_symlinks=False)
-                    os.utime(temporary, (wanted.mtime, wanted.mtime), dir_fd=fd, follow_symlinks=False)
-                    os.rename(temporary, name, src_dir_fd=fd, dst_dir_fd=fd)
+                        os.chown(temporary, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
+                    os.utime(temporary, times, dir_fd=parent, follow_symlinks=False)
+                    os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
                 except BaseException:
-                    os.unlink(temporary, dir_fd=fd)
+                    os.unlink(temporary, dir_fd=parent)
                     raise
 
         await in_thread(link)
 
-    async def mkdir(self, path: str, wanted: FileStat) -> None:
+    async def mkdir(self, path: str, attributes: FileStat) -> None:
         def make() -> None:
-            with self._in(path) as (fd, name), contextlib.suppress(FileExistsError):
-                os.mkdir(name, 0o700, dir_fd=fd)
-            with self._opened(path, _DIRECTORY):
+            with self._open_parent(path) as (parent, name), contextlib.suppress(FileExistsError):
+                os.mkdir(name, 0o700, dir_fd=parent)
+            with self._open(path, _DIRECTORY):
                 pass
 
         await in_thread(make)
 
     async def set(self, entries: list[Entry]) -> None:
-        def give() -> None:
-            for path, wanted in entries:
-                with self._opened(path, _FILE) as fd:
-                    self._apply(fd, wanted)
+        def set_all() -> None:
+            for path, attributes in entries:
+                with self._open(path, _FILE) as fd:
+                    self._set_attributes(fd, attributes)
 
-        await in_thread(give)
+        await in_thread(set_all)
 
     @contextmanager
-    def _in(self, path: str) -> Generator[tuple[int, str]]:
-        """A descriptor of the directory that an entry is in, and its name there."""
+    def _open_parent(self, path: str) -> Generator[tuple[int, str]]:
+        """A descriptor of the directory that holds an entry, and the entry's name there."""
         *above, name = (path or self._top).split("/")
-        with self._named(path):
+        with self._path_in_errors(path):
             fd = os.dup(self._fd)
             try:
                 for part in above:
@@ -461,62 +456,51 @@ class LocalTree(Tree):
                 os.close(fd)
 
     @contextmanager
-    def _opened(self, path: str, flags: int) -> Generator[int]:
-        with self._in(path) as (above, name):
-            fd = os.open(name, flags, dir_fd=above)
+    def _open(self, path: str, flags: int) -> Generator[int]:
+        with self._open_parent(path) as (parent, name):
+            fd = os.open(name, flags, dir_fd=parent)
             try:
                 yield fd
             finally:
                 os.close(fd)
 
     @contextmanager
-    def _named(self, path: str) -> Generator[None]:
+    def _path_in_errors(self, path: str) -> Generator[None]:
         try:
             yield
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.name(path)) from None
 
-    def _apply(self, fd: int, wanted: FileStat) -> None:
+    def _set_attributes(self, fd: int, attributes: FileStat) -> None:
         if self._owners:
-            os.fchown(fd, wanted.uid, wanted.gid)  # first: it clears set-id bits
-        os.fchmod(fd, wanted.mode)
-        os.utime(fd, (wanted.mtime, wanted.mtime))
+            os.fchown(fd, attributes.uid, attributes.gid)  # first: it clears set-id bits
+        os.fchmod(fd, attributes.mode)
+        os.utime(fd, (attributes.mtime, attributes.mtime))
 
 
 def file_stat(found: os.stat_result) -> FileStat:
-    """What the system says of a file."""
+    """The attributes of a local file."""
     return FileStat.of(found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns // 10**9)
 
 
-def checked_name(name: bytes) -> str:
-    """A name that the instance lists, or `IncusError` for one that could lead out of the directory it is in."""
+def decode_name(name: bytes) -> str:
+    """A name that the instance lists; raises `IncusError` for one that could lead out of its directory."""
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        raise IncusError(f"the instance lists {name!r}, which is no name")
+        raise IncusError(f"the instance lists the invalid name {name!r}")
     return name.decode(errors="surrogateescape")
 
 
-async def undo(removal: Awaitable[None]) -> None:
-    """Remove what must not stay in the instance, if that is possible in a moment."""
-    with contextlib.suppress(IncusError, TimeoutError):
-        async with asyncio.timeout(_GRACE):
-            await removal
-
-
-async def _batches(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
-    """The same bytes in pieces of one size, but the last."""
-    batch = bytearray()
+async def _rechunk(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+    """The same bytes in chunks of one size; only the last is smaller."""
+    chunk = bytearray()
     async for piece in pieces:
-        batch += piece
-        while len(batch) >= _BATCH:
-            yield bytes(batch[:_BATCH])
-            del batch[:_BATCH]
-    if batch:
-        yield bytes(batch)
+        chunk += piece
+        while len(chunk) >= _CHUNK:
+            yield bytes(chunk[:_CHUNK])
+            del chunk[:_CHUNK]
+    if chunk:
+        yield bytes(chunk)
 
 
-def _depth(path: str) -> int:
-    return path.count("/") + 1 if path else 0
-
-
-def _temporary() -> str:
+def _temporary_name() -> str:
     return f".incus-{secrets.token_hex(8)}"

@@ -10,30 +10,22 @@ from .certificates import CertificateAddToken as CertificateAddToken
 from .certificates import CertificatePut as CertificatePut
 from .certificates import CertificatesPost as CertificatesPost
 from .cluster import Cluster as Cluster
-from .cluster import ClusterCertificatePut as ClusterCertificatePut
 from .cluster import ClusterGroup as ClusterGroup
-from .cluster import ClusterGroupPost as ClusterGroupPost
 from .cluster import ClusterGroupPut as ClusterGroupPut
 from .cluster import ClusterGroupsPost as ClusterGroupsPost
 from .cluster import ClusterMember as ClusterMember
 from .cluster import ClusterMemberConfigKey as ClusterMemberConfigKey
 from .cluster import ClusterMemberConfigKeyDict as ClusterMemberConfigKeyDict
 from .cluster import ClusterMemberJoinToken as ClusterMemberJoinToken
-from .cluster import ClusterMemberPost as ClusterMemberPost
 from .cluster import ClusterMemberPut as ClusterMemberPut
-from .cluster import ClusterMembersPost as ClusterMembersPost
 from .cluster import ClusterMemberState as ClusterMemberState
-from .cluster import ClusterMemberStatePost as ClusterMemberStatePost
 from .cluster import ClusterMemberSysInfo as ClusterMemberSysInfo
 from .cluster import ClusterPut as ClusterPut
 from .images import Image as Image
 from .images import ImageAlias as ImageAlias
 from .images import ImageAliasDict as ImageAliasDict
 from .images import ImageAliasesEntry as ImageAliasesEntry
-from .images import ImageAliasesEntryPost as ImageAliasesEntryPost
 from .images import ImageAliasesEntryPut as ImageAliasesEntryPut
-from .images import ImageAliasesPost as ImageAliasesPost
-from .images import ImageExportPost as ImageExportPost
 from .images import ImageMetadata as ImageMetadata
 from .images import ImageMetadataDict as ImageMetadataDict
 from .images import ImageMetadataTemplate as ImageMetadataTemplate
@@ -45,26 +37,14 @@ from .images import ImagesPostSource as ImagesPostSource
 from .instances import BackupTarget as BackupTarget
 from .instances import Instance as Instance
 from .instances import InstanceBackup as InstanceBackup
-from .instances import InstanceBackupPost as InstanceBackupPost
 from .instances import InstanceBackupsPost as InstanceBackupsPost
-from .instances import InstanceConsolePost as InstanceConsolePost
-from .instances import InstanceDebugRepairPost as InstanceDebugRepairPost
-from .instances import InstanceExecPost as InstanceExecPost
 from .instances import InstanceFull as InstanceFull
 from .instances import InstanceNVRAMVariable as InstanceNVRAMVariable
 from .instances import InstanceNVRAMVariablePut as InstanceNVRAMVariablePut
-from .instances import InstancePortForwardPost as InstancePortForwardPost
-from .instances import InstancePost as InstancePost
-from .instances import InstancePostTarget as InstancePostTarget
 from .instances import InstancePut as InstancePut
-from .instances import InstanceRebuildPost as InstanceRebuildPost
 from .instances import InstanceSnapshot as InstanceSnapshot
-from .instances import InstanceSnapshotPost as InstanceSnapshotPost
 from .instances import InstanceSnapshotPut as InstanceSnapshotPut
-from .instances import InstanceSnapshotsPost as InstanceSnapshotsPost
 from .instances import InstanceSource as InstanceSource
-from .instances import InstancesPost as InstancesPost
-from .instances import InstancesPut as InstancesPut
 from .instances import InstanceState as InstanceState
 from .instances import InstanceStateCPU as InstanceStateCPU
 from .instances import InstanceStateDisk as InstanceStateDisk
@@ -73,28 +53,20 @@ from .instances import InstanceStateNetwork as InstanceStateNetwork
 from .instances import InstanceStateNetworkAddress as InstanceStateNetworkAddress
 from .instances import InstanceStateNetworkCounters as InstanceStateNetworkCounters
 from .instances import InstanceStateOSInfo as InstanceStateOSInfo
-from .instances import InstanceStatePut as InstanceStatePut
 from .networks import Network as Network
 from .networks import NetworkACL as NetworkACL
-from .networks import NetworkACLPost as NetworkACLPost
 from .networks import NetworkACLPut as NetworkACLPut
 from .networks import NetworkACLRule as NetworkACLRule
 from .networks import NetworkACLRuleDict as NetworkACLRuleDict
-from .networks import NetworkACLsPost as NetworkACLsPost
 from .networks import NetworkAddressSet as NetworkAddressSet
-from .networks import NetworkAddressSetPost as NetworkAddressSetPost
 from .networks import NetworkAddressSetPut as NetworkAddressSetPut
-from .networks import NetworkAddressSetsPost as NetworkAddressSetsPost
 from .networks import NetworkAllocations as NetworkAllocations
 from .networks import NetworkForward as NetworkForward
 from .networks import NetworkForwardPort as NetworkForwardPort
 from .networks import NetworkForwardPortDict as NetworkForwardPortDict
 from .networks import NetworkForwardPut as NetworkForwardPut
-from .networks import NetworkForwardsPost as NetworkForwardsPost
 from .networks import NetworkIntegration as NetworkIntegration
-from .networks import NetworkIntegrationPost as NetworkIntegrationPost
 from .networks import NetworkIntegrationPut as NetworkIntegrationPut
-from .networks import NetworkIntegrationsPost as NetworkIntegrationsPost
 from .networks import NetworkLease as NetworkLease
 from .networks import NetworkLoadBalancer as NetworkLoadBalancer
 from .networks import NetworkLoadBalancerBackend as NetworkLoadBalancerBackend
@@ -102,14 +74,11 @@ from .networks import NetworkLoadBalancerBackendDict as NetworkLoadBalancerBacke
 from .networks import NetworkLoadBalancerPort as NetworkLoadBalancerPort
 from .networks import NetworkLoadBalancerPortDict as NetworkLoadBalancerPortDict
 from .networks import NetworkLoadBalancerPut as NetworkLoadBalancerPut
-from .networks import NetworkLoadBalancersPost as NetworkLoadBalancersPost
 from .networks import NetworkLoadBalancerState as NetworkLoadBalancerState
 from .networks import NetworkLoadBalancerStateBackendHealth as NetworkLoadBalancerStateBackendHealth
 from .networks import NetworkLoadBalancerStateBackendHealthPort as NetworkLoadBalancerStateBackendHealthPort
 from .networks import NetworkPeer as NetworkPeer
 from .networks import NetworkPeerPut as NetworkPeerPut
-from .networks import NetworkPeersPost as NetworkPeersPost
-from .networks import NetworkPost as NetworkPost
 from .networks import NetworkPut as NetworkPut
 from .networks import NetworksPost as NetworksPost
 from .networks import NetworkState as NetworkState
@@ -125,8 +94,6 @@ from .networks import NetworkZoneRecord as NetworkZoneRecord
 from .networks import NetworkZoneRecordEntry as NetworkZoneRecordEntry
 from .networks import NetworkZoneRecordEntryDict as NetworkZoneRecordEntryDict
 from .networks import NetworkZoneRecordPut as NetworkZoneRecordPut
-from .networks import NetworkZoneRecordsPost as NetworkZoneRecordsPost
-from .networks import NetworkZonesPost as NetworkZonesPost
 from .operations import Event as Event
 from .operations import Operation as Operation
 from .preseed import InitClusterPreseed as InitClusterPreseed
@@ -136,11 +103,9 @@ from .preseed import InitPreseed as InitPreseed
 from .preseed import InitProfileProjectPost as InitProfileProjectPost
 from .preseed import InitStorageVolumesProjectPost as InitStorageVolumesProjectPost
 from .profiles import Profile as Profile
-from .profiles import ProfilePost as ProfilePost
 from .profiles import ProfilePut as ProfilePut
 from .profiles import ProfilesPost as ProfilesPost
 from .projects import Project as Project
-from .projects import ProjectPost as ProjectPost
 from .projects import ProjectPut as ProjectPut
 from .projects import ProjectsPost as ProjectsPost
 from .projects import ProjectState as ProjectState
@@ -200,33 +165,23 @@ from .server import Warning as Warning  # noqa: A004
 from .server import WarningPut as WarningPut
 from .storage import StorageBucket as StorageBucket
 from .storage import StorageBucketBackup as StorageBucketBackup
-from .storage import StorageBucketBackupPost as StorageBucketBackupPost
 from .storage import StorageBucketBackupsPost as StorageBucketBackupsPost
 from .storage import StorageBucketFull as StorageBucketFull
 from .storage import StorageBucketKey as StorageBucketKey
 from .storage import StorageBucketKeyPut as StorageBucketKeyPut
-from .storage import StorageBucketKeysPost as StorageBucketKeysPost
 from .storage import StorageBucketPut as StorageBucketPut
-from .storage import StorageBucketsPost as StorageBucketsPost
 from .storage import StoragePool as StoragePool
 from .storage import StoragePoolPut as StoragePoolPut
 from .storage import StoragePoolsPost as StoragePoolsPost
 from .storage import StoragePoolState as StoragePoolState
 from .storage import StorageVolume as StorageVolume
 from .storage import StorageVolumeBackup as StorageVolumeBackup
-from .storage import StorageVolumeBackupPost as StorageVolumeBackupPost
 from .storage import StorageVolumeBackupsPost as StorageVolumeBackupsPost
 from .storage import StorageVolumeBitmap as StorageVolumeBitmap
-from .storage import StorageVolumeBitmapsPost as StorageVolumeBitmapsPost
 from .storage import StorageVolumeFull as StorageVolumeFull
-from .storage import StorageVolumePost as StorageVolumePost
-from .storage import StorageVolumePostTarget as StorageVolumePostTarget
 from .storage import StorageVolumePut as StorageVolumePut
-from .storage import StorageVolumeRebuildPost as StorageVolumeRebuildPost
 from .storage import StorageVolumeSnapshot as StorageVolumeSnapshot
-from .storage import StorageVolumeSnapshotPost as StorageVolumeSnapshotPost
 from .storage import StorageVolumeSnapshotPut as StorageVolumeSnapshotPut
-from .storage import StorageVolumeSnapshotsPost as StorageVolumeSnapshotsPost
 from .storage import StorageVolumeSource as StorageVolumeSource
 from .storage import StorageVolumesPost as StorageVolumesPost
 from .storage import StorageVolumeState as StorageVolumeState
@@ -245,7 +200,7 @@ InstanceType = str
 """``container`` or ``virtual-machine``."""
 
 Access = list[AccessEntry]
-"""Who may use an object, and in which role."""
+"""Who can use an object, and in which role."""
 
 MetadataConfigEntityName = str
 """What a configuration key belongs to, such as ``instance`` or ``network-bridge``."""

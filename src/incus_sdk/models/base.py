@@ -1,15 +1,15 @@
 """Records: typed views over the JSON that the server sent.
 
-A record holds the one JSON object and never copies it. Its fields are annotations, read when asked for:
+A record holds the JSON object itself, not a copy. Its fields are annotations, looked up when they are read:
 
     class InstanceState(Record):
         status: str
         cpu: InstanceStateCPU
         network: RecordMap[InstanceStateNetwork]
 
-What the server sends and this SDK has never heard of stays where it is, at any depth, and is readable as
-``record["new_field"]``. Reading never changes the JSON, and never raises over a value of another type: such a value
-comes out as it is. Absent and null read as the type's zero (``""``, ``0``, ``False``, empty), as the server means them.
+Fields that this SDK does not know stay in the JSON, at any depth, and can be read as ``record["new_field"]``. Reading
+never changes the JSON. A value of an unexpected type does not raise: it is returned unchanged. Absent and null read as
+the type's zero (``""``, ``0``, ``False``, empty), which is what the server means by them.
 
 Knows nothing of the network; imports nothing else of this package.
 """
@@ -36,13 +36,17 @@ _Reader = Callable[[Json, str], Any]
 
 @dataclass(frozen=True)
 class Key:
-    """Names the JSON key of a field whose key is no Python name: ``Annotated[bool, Key("record-output")]``."""
+    """The JSON key of a field, where it is not a Python name: ``Annotated[bool, Key("record-output")]``."""
 
     name: str
 
 
 class Record(Mapping[str, Any]):
-    """A typed view over one JSON object: fields by attribute, the JSON itself by ``[...]`` and ``raw``."""
+    """A typed view over one JSON object: fields by attribute, the JSON itself by ``[...]`` and ``raw``.
+
+    Args:
+        json: The object, which is not copied; None starts with an empty one.
+    """
 
     _json: Json
     _fields: ClassVar[dict[str, tuple[str, _Reader]]]
@@ -57,12 +61,16 @@ class Record(Mapping[str, Any]):
 
     @classmethod
     def fields(cls) -> dict[str, str]:
-        """The names of the typed fields, each with its JSON key."""
+        """List the typed fields.
+
+        Returns:
+            The JSON key of each, by its name.
+        """
         return {name: key for name, (key, _) in cls._field_table().items()}
 
     @classmethod
     def _field_table(cls) -> dict[str, tuple[str, _Reader]]:
-        # Resolved at the first use of each class: importing all of them must cost next to nothing.
+        # Built at the first use of each class, so that importing all of them costs next to nothing.
         table = cls.__dict__.get("_fields")
         if table is None:
             table = {}
@@ -73,12 +81,12 @@ class Record(Mapping[str, Any]):
                 if typing.get_origin(hint) is Annotated:
                     hint, extra = typing.get_args(hint)
                     key = extra.name
-                table[name] = (key, _reader(hint))
+                table[name] = (key, _make_reader(hint))
             cls._fields = table
         return table
 
     if not typing.TYPE_CHECKING:
-        # Type checkers must see the annotated fields and no others, so that they find misspelt ones.
+        # Hidden from type checkers, which could not find misspelt fields otherwise.
 
         def __getattr__(self, name: str) -> Any:
             if name.startswith("_"):
@@ -97,8 +105,8 @@ class Record(Mapping[str, Any]):
     def _field(self, name: str) -> Any:
         entry = self._field_table().get(name)
         if entry is None:
-            known = f"; the server sent it: read it as [{name!r}]" if name in self._json else ""
-            raise AttributeError(f"{type(self).__name__} has no field {name!r}{known}")
+            remedy = f"; the server sent it: read it as [{name!r}]" if name in self._json else ""
+            raise AttributeError(f"{type(self).__name__} has no field {name!r}{remedy}")
         key, read = entry
         return read(self._json, key)
 
@@ -121,20 +129,25 @@ class Record(Mapping[str, Any]):
         return len(self._json)
 
     def __repr__(self) -> str:
-        # Only what names the object: config and metadata can hold secrets.
-        shown = [
+        # Nothing but what names the object: config and metadata can hold secrets.
+        naming = [
             f"{key}={self._json[key]!r}"
             for key in ("name", "id", "fingerprint", "type", "status")
             if isinstance(self._json.get(key), str)
         ]
-        return f"<{' '.join([type(self).__name__, *shown])}>"
+        return f"<{' '.join([type(self).__name__, *naming])}>"
 
 
 R = TypeVar("R", bound=Record)
 
 
 class RecordList(MutableSequence[R], Generic[R]):
-    """A JSON list of objects, seen as records; writing to it writes to the JSON."""
+    """A JSON list of objects, read as records; writing to it writes to the JSON.
+
+    Args:
+        type: The class of the records.
+        raw: The list, which is not copied.
+    """
 
     def __init__(self, type: type[R], raw: list[Any]) -> None:
         self._type = type
@@ -146,7 +159,11 @@ class RecordList(MutableSequence[R], Generic[R]):
     def __getitem__(self, index: slice) -> list[R]: ...
     def __getitem__(self, index: Any) -> Any:
         found = self.raw[index]
-        return [_view(self._type, item) for item in found] if isinstance(index, slice) else _view(self._type, found)
+        return (
+            [_as_record(self._type, item) for item in found]
+            if isinstance(index, slice)
+            else _as_record(self._type, found)
+        )
 
     def __setitem__(self, index: Any, value: Any) -> None:
         self.raw[index] = to_json(list(value) if isinstance(index, slice) else value)
@@ -158,11 +175,20 @@ class RecordList(MutableSequence[R], Generic[R]):
         return len(self.raw)
 
     def insert(self, index: SupportsIndex, value: R | Mapping[str, Any]) -> None:
-        """Put a record, or a plain mapping, before ``index``."""
+        """Insert a record.
+
+        Args:
+            index: The position before which to insert.
+            value: The record, or a mapping with its JSON.
+        """
         self.raw.insert(index, to_json(value))
 
     def append(self, value: R | Mapping[str, Any]) -> None:
-        """Put a record, or a plain mapping, at the end."""
+        """Append a record.
+
+        Args:
+            value: The record, or a mapping with its JSON.
+        """
         self.raw.append(to_json(value))
 
     def __eq__(self, other: object) -> bool:
@@ -173,14 +199,19 @@ class RecordList(MutableSequence[R], Generic[R]):
 
 
 class RecordMap(MutableMapping[str, R], Generic[R]):
-    """A JSON object whose values are objects, seen as records by name; writing to it writes to the JSON."""
+    """A JSON object whose values are objects, read as records by name; writing to it writes to the JSON.
+
+    Args:
+        type: The class of the records.
+        raw: The object, which is not copied.
+    """
 
     def __init__(self, type: type[R], raw: Json) -> None:
         self._type = type
         self.raw = raw
 
     def __getitem__(self, key: str) -> R:
-        found: R = _view(self._type, self.raw[key])
+        found: R = _as_record(self._type, self.raw[key])
         return found
 
     def __setitem__(self, key: str, value: R | Mapping[str, Any]) -> None:
@@ -200,22 +231,36 @@ class RecordMap(MutableMapping[str, R], Generic[R]):
 
 
 def to_json(value: Any) -> Any:
-    """The plain JSON of a value that may hold records, mappings, lists or times; a record's own JSON is not copied."""
+    """Convert a value to plain JSON.
+
+    Args:
+        value: It can hold records, mappings, lists and times, at any depth. A time without a zone is local.
+
+    Returns:
+        The JSON; a record's own is not copied.
+    """
     match value:
         case Record() | RecordList() | RecordMap():
             return value.raw
         case dict() | list():
-            return value if _is_plain(value) else _copied(value)
+            return value if _is_plain(value) else _plain_copy(value)
         case Mapping() | tuple():
-            return _copied(value)
+            return _plain_copy(value)
         case datetime():
-            return value.astimezone().isoformat()  # one without a zone is local time, as everywhere in Python
+            return value.astimezone().isoformat()
         case _:
             return value
 
 
 def parse_time(value: Any) -> datetime | None:
-    """A server's time, or None for never: absent, year 1 and the epoch are how servers say it. Cut to microseconds."""
+    """Parse a time that a server sent.
+
+    Args:
+        value: The server's string, with nanoseconds.
+
+    Returns:
+        The time, cut to microseconds; None for never, which servers send as null, year 1 or the epoch.
+    """
     try:
         time = datetime.fromisoformat(value)
     except (TypeError, ValueError):
@@ -228,21 +273,21 @@ def parse_time(value: Any) -> datetime | None:
 def _is_plain(value: Any) -> bool:
     children = value.values() if isinstance(value, dict) else value
     return all(
-        _is_plain(child) if isinstance(child, dict | list) else not isinstance(child, _COMPOSITE) for child in children
+        _is_plain(child) if isinstance(child, dict | list) else not isinstance(child, _NOT_PLAIN) for child in children
     )
 
 
-def _copied(value: Any) -> Any:
+def _plain_copy(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {key: to_json(child) for key, child in value.items()}
     return [to_json(child) for child in value]
 
 
-_COMPOSITE = (Mapping, tuple, datetime, RecordList)
+_NOT_PLAIN = (Mapping, tuple, datetime, RecordList)
 
 
-class _LateDict(Json):
-    """The empty object that stands for a null or absent one: the first write puts it into its owner."""
+class _UnsetDict(Json):
+    """The empty object that a null or absent one reads as; the first write puts it into its owner."""
 
     def __init__(self, owner: Json, key: str) -> None:
         super().__init__()
@@ -252,7 +297,7 @@ class _LateDict(Json):
         there = self._owner.get(self._key)
         if there is None:
             self._owner[self._key] = self
-        elif isinstance(there, _LateDict) and there is not self:
+        elif isinstance(there, _UnsetDict) and there is not self:
             # Two were read before the first write: carry on from what the other one wrote.
             super().clear()
             super().update(there)
@@ -270,17 +315,17 @@ class _LateDict(Json):
         self._attach()
         return super().setdefault(key, default)
 
-    def __ior__(self, other: Any) -> _LateDict:  # type: ignore[override,misc]
+    def __ior__(self, other: Any) -> _UnsetDict:  # type: ignore[override,misc]
         self.update(other)
         return self
 
     def __reduce__(self) -> tuple[type[Json], tuple[Json]]:
-        # A copy is a plain object: rebuilding this class would write to an owner that is not there yet.
+        # Copies are plain objects: an instance of this class would write to the owner of the original.
         return dict, (dict(self),)
 
 
-class _LateList(list[Any]):
-    """The empty list that stands for a null or absent one: the first write puts it into its owner."""
+class _UnsetList(list[Any]):
+    """The empty list that a null or absent one reads as; the first write puts it into its owner."""
 
     def __init__(self, owner: Json, key: str) -> None:
         super().__init__()
@@ -290,7 +335,7 @@ class _LateList(list[Any]):
         there = self._owner.get(self._key)
         if there is None:
             self._owner[self._key] = self
-        elif isinstance(there, _LateList) and there is not self:
+        elif isinstance(there, _UnsetList) and there is not self:
             # Two were read before the first write: carry on from what the other one wrote.
             super().__setitem__(slice(None), there)
             self._owner[self._key] = self
@@ -307,7 +352,7 @@ class _LateList(list[Any]):
         self._attach()
         super().extend(values)
 
-    def __iadd__(self, values: Iterable[Any]) -> _LateList:  # type: ignore[misc]
+    def __iadd__(self, values: Iterable[Any]) -> _UnsetList:  # type: ignore[misc]
         self.extend(values)
         return self
 
@@ -319,35 +364,36 @@ class _LateList(list[Any]):
         return list, (list(self),)
 
 
-def _view(type: type[R], raw: Any) -> Any:
+def _as_record(type: type[R], raw: Any) -> Any:
     return type(raw) if isinstance(raw, dict) else raw
 
 
-def _present(raw: Any, absent: Any) -> Any:
-    return absent if raw is None else raw
+def _read_dict(json: Json, key: str) -> Any:
+    return _UnsetDict(json, key) if (raw := json.get(key)) is None else raw
 
 
-def _reader(hint: Any) -> _Reader:
-    """How to read one field, by its annotation."""
+def _read_list(json: Json, key: str) -> Any:
+    return _UnsetList(json, key) if (raw := json.get(key)) is None else raw
+
+
+def _make_reader(hint: Any) -> _Reader:
+    """Make the function that reads a field with this annotation."""
     origin, args = typing.get_origin(hint), typing.get_args(hint)
     if origin is RecordList:
-        return lambda json, key: (
-            RecordList(args[0], raw) if isinstance(raw := _present(json.get(key), _LateList(json, key)), list) else raw
-        )
+        return lambda json, key: RecordList(args[0], raw) if isinstance(raw := _read_list(json, key), list) else raw
     if origin is RecordMap:
-        return lambda json, key: (
-            RecordMap(args[0], raw) if isinstance(raw := _present(json.get(key), _LateDict(json, key)), dict) else raw
-        )
+        return lambda json, key: RecordMap(args[0], raw) if isinstance(raw := _read_dict(json, key), dict) else raw
     if origin is list:
-        return lambda json, key: _present(json.get(key), _LateList(json, key))
+        return _read_list
     if origin is dict:
-        return lambda json, key: _present(json.get(key), _LateDict(json, key))
+        return _read_dict
     if datetime in args:
         return lambda json, key: parse_time(json.get(key))
     if isinstance(hint, type) and issubclass(hint, Record):
-        return lambda json, key: _view(hint, _present(json.get(key), _LateDict(json, key)))
+        return lambda json, key: _as_record(hint, _read_dict(json, key))
     if hint in (str, int, float, bool):
-        return lambda json, key: _present(json.get(key), hint())
+        zero = hint()
+        return lambda json, key: zero if (raw := json.get(key)) is None else raw
     if hint is Any:
         return lambda json, key: json.get(key)
-    raise TypeError(f"no way to read a field annotated {hint!r}")
+    raise TypeError(f"there is no reader for a field annotated {hint!r}")

@@ -19,24 +19,24 @@ class Certificate(Record):
     """SHA-256 of the DER form, 64 hex digits."""
     name: str
     projects: list[str]
-    """The only ones its holder may use, when restricted."""
+    """The only ones its holder can use, when restricted."""
     restricted: bool
     """Confined to ``projects``, and without access to the server's own configuration."""
     type: str
-    """client, server (a cluster member's) or metrics (may read /1.0/metrics only)."""
+    """client, server (a cluster member's) or metrics (can read nothing but /1.0/metrics)."""
 
 
 class CertificateAddToken(Record):
-    """What a trust token says once decoded: how a new client finds this server and proves that it was invited."""
+    """The content of a trust token: how a new client finds the server and proves that it was invited."""
 
     addresses: list[str]
-    """Of the server, each host:port."""
+    """The server's, each host:port."""
     client_name: str
-    """Name the client's certificate will get."""
+    """The name that the client's certificate gets."""
     expires_at: datetime | None
     """None: never."""
     fingerprint: str
-    """Of the server's certificate, for the client to check before it trusts the server."""
+    """SHA-256 of the server's certificate, which the client checks before it trusts the server."""
     secret: str
     """Valid once."""
 
@@ -45,14 +45,14 @@ class CertificatePut(TypedDict, total=False):
     """Replaces a trust store entry."""
 
     certificate: str
-    """PEM; to add a certificate also the DER in base64. Another one in place of the present changes the fingerprint."""
+    """PEM; for a new entry also the DER form in base64. A different certificate changes the fingerprint."""
     description: str
     name: str
     projects: Sequence[str]
-    """The only ones its holder may use, when restricted."""
+    """The only ones its holder can use, when restricted."""
     restricted: bool
     type: str
-    """client, server or metrics; fixed once the certificate is there."""
+    """client, server or metrics; it cannot be changed later."""
 
 
 class CertificatesPost(CertificatePut, total=False):

@@ -58,16 +58,7 @@ class ClusterPut(TypedDict, total=False):
     cluster_token: str
     """The join token that the cluster made for this server."""
     member_config: Sequence[ClusterMemberConfigKey | ClusterMemberConfigKeyDict]
-    """This server's values of what `Cluster.member_config` asks for, to join."""
-
-
-class ClusterCertificatePut(TypedDict, total=False):
-    """A new certificate for all members."""
-
-    cluster_certificate: str
-    """PEM."""
-    cluster_certificate_key: str
-    """PEM."""
+    """This server's values for the settings in `Cluster.member_config`, to join."""
 
 
 class ClusterMember(Record):
@@ -80,14 +71,14 @@ class ClusterMember(Record):
     status: str
     """``Online``, ``Offline``, ``Blocked``, ``Evacuated``, ``Evacuating`` or ``Restoring``."""
     message: str
-    """What there is to say about the status."""
+    """Details of the status."""
     architecture: str
     """Such as ``x86_64``."""
     config: dict[str, str]
     database: bool
     """Whether it keeps a copy of the cluster's database."""
     failure_domain: str
-    """Members with the same one may fail together; copies of the database are spread over them."""
+    """Members with the same one can fail together; copies of the database are spread over different ones."""
     groups: list[str]
     roles: list[str]
     """``database``, ``database-leader``, ``database-standby``, ``database-client``, ``event-hub``, ``ovn-chassis``."""
@@ -101,27 +92,14 @@ class ClusterMemberPut(TypedDict, total=False):
     failure_domain: str
     groups: Sequence[str]
     roles: Sequence[str]
-    """Those of the database are the cluster's to give."""
-
-
-class ClusterMemberPost(TypedDict, total=False):
-    """The new name of a member."""
-
-    server_name: str
-
-
-class ClusterMembersPost(TypedDict, total=False):
-    """Asks for a token with which a new member can join."""
-
-    server_name: str
-    """The name it will have."""
+    """The cluster itself assigns those of the database."""
 
 
 class ClusterMemberJoinToken(Record):
-    """What a join token says once decoded."""
+    """The content of a join token."""
 
     server_name: str
-    """The name that the new member will have."""
+    """The name of the new member."""
     fingerprint: str
     """SHA-256 of the cluster's certificate, in hexadecimal."""
     addresses: list[str]
@@ -131,7 +109,7 @@ class ClusterMemberJoinToken(Record):
 
 
 class ClusterMemberState(Record):
-    """How a member is doing at this moment."""
+    """The current state of a member."""
 
     sysinfo: ClusterMemberSysInfo
     storage_pools: RecordMap[StoragePoolState]
@@ -160,15 +138,6 @@ class ClusterMemberSysInfo(Record):
     """Bytes."""
 
 
-class ClusterMemberStatePost(TypedDict, total=False):
-    """Empties a member of its instances, or brings them back."""
-
-    action: str
-    """``evacuate`` or ``restore``."""
-    mode: str
-    """What becomes of instances: ``stop``, ``migrate``, ...; empty: as configured; on restore, ``skip`` leaves them."""
-
-
 class ClusterGroup(Record):
     """Members under one name, for instances to be placed on."""
 
@@ -190,11 +159,5 @@ class ClusterGroupPut(TypedDict, total=False):
 
 class ClusterGroupsPost(ClusterGroupPut, total=False):
     """A new cluster group."""
-
-    name: str
-
-
-class ClusterGroupPost(TypedDict, total=False):
-    """The new name of a cluster group."""
 
     name: str

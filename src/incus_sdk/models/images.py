@@ -14,7 +14,7 @@ class ImageAlias(Record):
 
     description: str
     name: str
-    """May hold slashes: debian/13."""
+    """Can contain slashes: debian/13."""
 
 
 class ImageAliasDict(TypedDict, total=False):
@@ -53,7 +53,7 @@ class ImageMetadataTemplate(Record):
 
 
 class ImageMetadataTemplateDict(TypedDict, total=False):
-    """When and how the server is to write one file inside an instance; ImageMetadataTemplate as a request body."""
+    """`ImageMetadataTemplate` as a request body."""
 
     create_only: bool
     gid: str
@@ -79,7 +79,7 @@ class ImageMetadata(Record):
 
 
 class ImageMetadataDict(TypedDict, total=False):
-    """The metadata.yaml of an instance as it is to be; ImageMetadata as a request body."""
+    """`ImageMetadata` as a request body: the new metadata.yaml of an instance."""
 
     architecture: str
     creation_date: int
@@ -93,7 +93,7 @@ class ImageSource(Record):
 
     alias: str
     certificate: str
-    """Of that server, PEM; empty: the system's authorities decide."""
+    """That server's certificate, PEM; empty: the system's authorities decide."""
     image_type: str
     """container or virtual-machine."""
     protocol: str
@@ -116,7 +116,7 @@ class Image(Record):
     expires_at: datetime | None
     """When its maker considers it out of date; None: never."""
     filename: str
-    """Of the file it was uploaded or downloaded as."""
+    """The name of the file that was uploaded or downloaded."""
     fingerprint: str
     """SHA-256 of its content, 64 hex digits."""
     last_used_at: datetime | None
@@ -129,7 +129,7 @@ class Image(Record):
     properties: dict[str, str]
     """Such as os, release, variant and description."""
     public: bool
-    """Anybody who reaches the server may download it."""
+    """Anybody who reaches the server can download it."""
     size: int
     """Bytes."""
     type: str
@@ -140,44 +140,12 @@ class Image(Record):
     """When it came into this store."""
 
 
-class ImageAliasesEntryPost(TypedDict, total=False):
-    """Renames an alias."""
-
-    name: str
-
-
 class ImageAliasesEntryPut(TypedDict, total=False):
     """Changes an alias."""
 
     description: str
     target: str
     """Fingerprint of the image it is to lead to."""
-
-
-class ImageAliasesPost(ImageAliasesEntryPut, total=False):
-    """Creates an alias."""
-
-    name: str
-    """May hold slashes: debian/13."""
-    type: str
-    """container or virtual-machine; a name is unique in its project whatever the type."""
-
-
-class ImageExportPost(TypedDict, total=False):
-    """Has the server push an image to another server."""
-
-    aliases: Sequence[ImageAlias | ImageAliasDict]
-    """For the image over there."""
-    certificate: str
-    """Of the other server, PEM."""
-    profiles: Sequence[str]
-    """For instances made from the image over there."""
-    project: str
-    """Of the other server."""
-    secret: str
-    """From the other server's upload token, which a source with mode push gives."""
-    target: str
-    """Address of the other server."""
 
 
 class ImagePut(TypedDict, total=False):
@@ -199,19 +167,19 @@ class ImagesPostSource(TypedDict, total=False):
     alias: str
     """Of type image: the alias at the remote server."""
     certificate: str
-    """Of the remote server, PEM; absent: the system's authorities decide."""
+    """The remote server's certificate, PEM; absent: the system's authorities decide."""
     fingerprint: str
     """Of type image: instead of an alias."""
     image_type: str
     """container or virtual-machine, where an alias stands for both."""
     mode: str
-    """pull (the default), or push: the operation then gives a secret with which another server may upload."""
+    """pull (the default), or push: the operation then gives a secret with which another server can upload."""
     name: str
     """Of type instance or snapshot: c1 or c1/snap0."""
     project: str
-    """Of the remote image."""
+    """The remote image's project."""
     protocol: str
-    """Of the remote server: incus, simplestreams or oci."""
+    """The remote server's: incus, simplestreams or oci."""
     secret: str
     """Opens a private image of another server."""
     server: str

@@ -43,7 +43,7 @@ class InstanceSnapshot(Record):
     """Without the instance's name."""
     profiles: list[str]
     size: int
-    """Bytes it takes on the pool by itself; -1 where the server cannot tell."""
+    """Bytes that it alone takes on the pool; -1 where that is unknown."""
     stateful: bool
     """Holds the memory and processes of the running instance too."""
 
@@ -52,13 +52,13 @@ class InstanceStateCPU(Record):
     """Processor time of an instance."""
 
     allocated_time: int
-    """Processor time it may take in each second, in nanoseconds: 4000000000 is four CPUs."""
+    """Processor time that it can use per second, in nanoseconds: 4000000000 is four CPUs."""
     usage: int
-    """Processor time taken since it started, in nanoseconds."""
+    """Processor time used since it started, in nanoseconds."""
 
 
 class InstanceStateDisk(Record):
-    """Room that one disk device takes."""
+    """The space that one disk device uses."""
 
     total: int
     """Size in bytes, where the storage driver knows it; 0 otherwise."""
@@ -134,7 +134,7 @@ class InstanceStateOSInfo(Record):
 
 
 class InstanceState(Record):
-    """What an instance is doing and using at this moment."""
+    """The current state of an instance, and what it uses."""
 
     cpu: InstanceStateCPU
     disk: RecordMap[InstanceStateDisk]
@@ -150,7 +150,7 @@ class InstanceState(Record):
     started_at: datetime | None
     """None when stopped."""
     status: str
-    """Running, Stopped, Frozen, Error, or Ready once the system inside has told the server so (by /dev/incus)."""
+    """Running, Stopped, Frozen, Error, or Ready once the system inside has reported that (through /dev/incus)."""
     status_code: int
 
 
@@ -227,12 +227,6 @@ class BackupTarget(TypedDict, total=False):
     """HTTPS address of the S3 service, without the bucket."""
 
 
-class InstanceBackupPost(TypedDict, total=False):
-    """Renames a backup."""
-
-    name: str
-
-
 class InstanceBackupsPost(TypedDict, total=False):
     """Makes a backup of an instance."""
 
@@ -251,57 +245,6 @@ class InstanceBackupsPost(TypedDict, total=False):
     target: BackupTarget
 
 
-class InstanceConsolePost(TypedDict, total=False):
-    """Attaches to an instance's console."""
-
-    force: bool
-    """Take the console over from whoever holds it."""
-    height: int
-    """Rows; of a text console only."""
-    type: str
-    """console (text, the default) or vga (SPICE, virtual machines only)."""
-    width: int
-    """Columns; of a text console only."""
-
-
-class InstanceDebugRepairPost(TypedDict, total=False):
-    """Repairs what ordinary calls cannot reach (``instances_debug_repair``)."""
-
-    action: str
-    """rebuild-config-volume, of a stopped virtual machine on QCOW2; newer servers know rebuild-nvram too."""
-
-
-_InstanceExecPostHyphens = TypedDict(
-    "_InstanceExecPostHyphens", {"record-output": bool, "wait-for-websocket": bool}, total=False
-)
-
-
-class InstanceExecPost(_InstanceExecPostHyphens, total=False):
-    """Runs a command in an instance.
-
-    ``wait-for-websocket`` starts the command only when its websockets are connected. ``record-output`` has the server
-    keep what the command writes, as two log files to fetch; it goes neither with that nor with ``interactive``.
-    Without either key the output is lost.
-    """
-
-    command: Sequence[str]
-    """Program and arguments; no shell reads them."""
-    cwd: str
-    """Directory to start in; absent: what HOME is in the command's environment."""
-    environment: Mapping[str, str]
-    """Set on top of the instance's own ``environment.*`` configuration."""
-    group: int
-    """Numeric id; absent: 0, root."""
-    height: int
-    """Rows of the terminal."""
-    interactive: bool
-    """One terminal in place of three pipes, so that stdout and stderr are one stream."""
-    user: int
-    """Numeric id; absent: 0, root."""
-    width: int
-    """Columns of the terminal."""
-
-
 class InstanceNVRAMVariablePut(TypedDict, total=False):
     """Writes a UEFI variable of a virtual machine (``instance_nvram``)."""
 
@@ -310,57 +253,6 @@ class InstanceNVRAMVariablePut(TypedDict, total=False):
     """The value in decoded form, as the server sends it for the same variable."""
     timestamp: str | datetime
     """Only of a variable with time-based authentication."""
-
-
-class InstancePortForwardPost(TypedDict, total=False):
-    """Opens a TCP connection to a port inside an instance (``instance_port_forward``)."""
-
-    address: str
-    """As seen from inside, such as 127.0.0.1."""
-    port: int
-
-
-class InstancePostTarget(TypedDict, total=False):
-    """The server that takes in a migrating instance, when the source is to push."""
-
-    certificate: str
-    """That server's certificate, PEM."""
-    operation: str
-    """Full address of that server's migration operation: https://host:8443/1.0/operations/<id>."""
-    secrets: Mapping[str, str]
-    """Of that operation's websockets, by their names: control, fs, and criu when live."""
-
-
-class InstancePost(TypedDict, total=False):
-    """Renames an instance, or moves it to another pool, project, cluster member or server.
-
-    The server spells three of these keys with a capital letter.
-    """
-
-    Config: Config
-    """Overrides for the moved instance."""
-    Devices: Devices
-    """Overrides for the moved instance."""
-    Profiles: Sequence[str]
-    """In place of the profiles it has; absent: it keeps them."""
-    allow_inconsistent: bool
-    """Carry on when files change while they are being copied."""
-    instance_only: bool
-    """Leave the snapshots behind."""
-    live: bool
-    """Keep it running on the way."""
-    migration: bool
-    """A move rather than a rename."""
-    name: str
-    pool: str
-    """Storage pool to move to, on the same server."""
-    project: str
-    """Project to move to, on the same server."""
-    refresh: bool
-    """Between cluster members: copy a running container in rounds, and stop it for the last one only
-    (``instance_refresh_migration``)."""
-    target: InstancePostTarget
-    """Absent: the other server pulls, or the move stays within this server or cluster."""
 
 
 class InstancePut(TypedDict, total=False):
@@ -397,7 +289,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     allow_inconsistent: bool
     """Of type copy or migration: carry on when files change while they are being copied."""
     certificate: str
-    """Of the remote server, PEM; absent: the system's authorities decide."""
+    """The remote server's certificate, PEM; absent: the system's authorities decide."""
     fingerprint: str
     """Of type image: the image's SHA-256, or enough of its beginning to be unique."""
     instance_only: bool
@@ -405,7 +297,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     live: bool
     """Of type migration: bring the running state along."""
     mode: str
-    """Of type migration, and required there: pull or push, who connects to whom."""
+    """Of type migration, and required there: pull or push, which side connects to the other."""
     operation: str
     """Of type migration, pulling: full address of the source's operation."""
     project: str
@@ -430,69 +322,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     """image, copy, migration, or none for an empty instance."""
 
 
-class InstanceRebuildPost(TypedDict, total=False):
-    """Replaces a stopped instance's root disk, from an image or by an empty one."""
-
-    source: InstanceSource
-    """Of type image or none."""
-
-
-class InstanceSnapshotPost(TypedDict, total=False):
-    """Renames a snapshot, or migrates it to another server as an instance."""
-
-    live: bool
-    """With ``migration``: bring the saved running state along."""
-    migration: bool
-    """A migration rather than a rename."""
-    name: str
-    target: InstancePostTarget
-
-
 class InstanceSnapshotPut(TypedDict, total=False):
     """Changes when a snapshot expires."""
 
     expires_at: str | datetime
-
-
-class InstanceSnapshotsPost(TypedDict, total=False):
-    """Takes a snapshot."""
-
-    expires_at: str | datetime
-    """When the server deletes it; absent: by the instance's ``snapshots.expiry.manual`` or ``snapshots.expiry``."""
-    name: str
-    """Absent: by the instance's ``snapshots.pattern``, which unchanged gives snap0, snap1, ..."""
-    stateful: bool
-    """With the memory and processes of the running instance."""
-
-
-class InstanceStatePut(TypedDict, total=False):
-    """Starts, stops, restarts, freezes or unfreezes."""
-
-    action: str
-    """start, stop, restart, freeze or unfreeze."""
-    force: bool
-    """Of stop and restart: at once, without asking the system inside to shut down."""
-    stateful: bool
-    """Of stop: save the running state to disk; of start: resume from it."""
-    timeout: int
-    """Seconds for a clean shutdown before giving up; 0 as with ``force``, -1 or absent the server's 600."""
-
-
-class InstancesPost(InstancePut, total=False):
-    """Creates an instance."""
-
-    instance_type: str
-    """A cloud provider's size, such as t2.micro or c2-m4, turned into limits; the kind of instance is ``type``."""
-    name: str
-    """Absent: the server makes one up."""
-    source: InstanceSource
-    start: bool
-    """Start it in the same operation."""
-    type: str
-    """container (the default) or virtual-machine."""
-
-
-class InstancesPut(TypedDict, total=False):
-    """Changes the state of every instance of a project at once."""
-
-    state: InstanceStatePut

@@ -42,14 +42,8 @@ class NetworksPost(NetworkPut, total=False):
     """``bridge``, ``ovn``, ``macvlan``, ``sriov`` or ``physical``; empty: ``bridge``, or ``ovn`` in other projects."""
 
 
-class NetworkPost(TypedDict, total=False):
-    """The new name of a network."""
-
-    name: str
-
-
 class NetworkState(Record):
-    """What the kernel, or OVN, knows about a network's interface at this moment."""
+    """The current state of a network's interface, from the kernel or OVN."""
 
     addresses: RecordList[NetworkStateAddress]
     counters: NetworkStateCounters
@@ -95,7 +89,7 @@ class NetworkStateBond(Record):
     down_delay: int
     """Milliseconds before a lost link is given up."""
     mii_frequency: int
-    """Milliseconds between two looks at the links."""
+    """Milliseconds between two checks of the links."""
     mii_state: str
     """``up`` or ``down``."""
     lower_devices: list[str]
@@ -103,10 +97,10 @@ class NetworkStateBond(Record):
 
 
 class NetworkStateBridge(Record):
-    """What is special about a bridge."""
+    """Details of a bridge."""
 
     id: str
-    """Spanning tree's id of it: priority and MAC address."""
+    """Its id in the spanning tree: priority and MAC address."""
     stp: bool
     """Whether it speaks the spanning tree protocol."""
     forward_delay: int
@@ -128,10 +122,10 @@ class NetworkStateCounters(Record):
 
 
 class NetworkStateOVN(Record):
-    """Where a network lives in OVN."""
+    """A network's place in OVN."""
 
     chassis: str
-    """Server that carries its gateway now."""
+    """Server that currently has its gateway."""
     logical_router: str
     logical_switch: str
     uplink_ipv4: str
@@ -141,7 +135,7 @@ class NetworkStateOVN(Record):
 
 
 class NetworkStateVLAN(Record):
-    """What is special about a VLAN."""
+    """Details of a VLAN."""
 
     lower_device: str
     """Interface that carries it."""
@@ -150,7 +144,7 @@ class NetworkStateVLAN(Record):
 
 
 class NetworkLease(Record):
-    """An address that a network handed out, or keeps for itself."""
+    """An address that a network has leased, or uses itself."""
 
     hostname: str
     address: str
@@ -163,7 +157,7 @@ class NetworkLease(Record):
 
 
 class NetworkAllocations(Record):
-    """An address in use, and by whom."""
+    """An address in use, and what uses it."""
 
     addresses: str
     """One address or subnet, with its prefix: ``192.0.2.1/24``."""
@@ -176,7 +170,7 @@ class NetworkAllocations(Record):
     hwaddr: str
     """MAC address, of instances only."""
     nat: bool
-    """Whether what leaves the network carries another address."""
+    """Whether traffic that leaves the network gets another address."""
 
 
 class NetworkACL(Record):
@@ -195,7 +189,7 @@ class NetworkACL(Record):
 
 
 class NetworkACLRule(Record):
-    """Which packets, and what becomes of them."""
+    """A rule: which packets, and what happens to them."""
 
     action: str
     """``allow``, ``allow-stateless``, ``reject`` or ``drop``."""
@@ -244,18 +238,6 @@ class NetworkACLPut(TypedDict, total=False):
     """For traffic into instances."""
 
 
-class NetworkACLsPost(NetworkACLPut, total=False):
-    """A new ACL."""
-
-    name: str
-
-
-class NetworkACLPost(TypedDict, total=False):
-    """The new name of an ACL."""
-
-    name: str
-
-
 class NetworkAddressSet(Record):
     """A named set of addresses that ACL rules refer to as ``$name``."""
 
@@ -278,18 +260,6 @@ class NetworkAddressSetPut(TypedDict, total=False):
     description: str
 
 
-class NetworkAddressSetsPost(NetworkAddressSetPut, total=False):
-    """A new address set."""
-
-    name: str
-
-
-class NetworkAddressSetPost(TypedDict, total=False):
-    """The new name of an address set."""
-
-    name: str
-
-
 class NetworkForward(Record):
     """An outside address whose traffic goes to addresses inside the network."""
 
@@ -297,7 +267,7 @@ class NetworkForward(Record):
     """The outside address; it names the forward."""
     description: str
     config: dict[str, str]
-    """``target_address`` takes what no port entry does."""
+    """``target_address`` gets the traffic of all ports that ``ports`` does not name."""
     ports: RecordList[NetworkForwardPort]
     location: str
     """Cluster member that listens; empty where the network does not belong to one."""
@@ -315,7 +285,7 @@ class NetworkForwardPort(Record):
     target_port: str
     """As many as ``listen_port`` has, or one for all; empty: the same ones."""
     snat: bool
-    """Whether what the target itself sends out leaves from the outside address (extension ``network_forward_snat``)."""
+    """Whether the target's own outgoing traffic gets the outside address (extension ``network_forward_snat``)."""
 
 
 class NetworkForwardPortDict(TypedDict, total=False):
@@ -337,13 +307,6 @@ class NetworkForwardPut(TypedDict, total=False):
     ports: Sequence[NetworkForwardPort | NetworkForwardPortDict]
 
 
-class NetworkForwardsPost(NetworkForwardPut, total=False):
-    """A new forward."""
-
-    listen_address: str
-    """The outside address; it names the forward."""
-
-
 class NetworkIntegration(Record):
     """A tie to a network control plane elsewhere, for peers to use."""
 
@@ -362,20 +325,6 @@ class NetworkIntegrationPut(TypedDict, total=False):
 
     config: Config
     description: str
-
-
-class NetworkIntegrationsPost(NetworkIntegrationPut, total=False):
-    """A new integration."""
-
-    name: str
-    type: str
-    """``ovn``."""
-
-
-class NetworkIntegrationPost(TypedDict, total=False):
-    """The new name of an integration."""
-
-    name: str
 
 
 class NetworkLoadBalancer(Record):
@@ -441,13 +390,6 @@ class NetworkLoadBalancerPut(TypedDict, total=False):
     ports: Sequence[NetworkLoadBalancerPort | NetworkLoadBalancerPortDict]
 
 
-class NetworkLoadBalancersPost(NetworkLoadBalancerPut, total=False):
-    """A new load balancer."""
-
-    listen_address: str
-    """The outside address; it names the load balancer."""
-
-
 class NetworkLoadBalancerState(Record):
     """Which backends of a load balancer answer."""
 
@@ -456,14 +398,14 @@ class NetworkLoadBalancerState(Record):
 
 
 class NetworkLoadBalancerStateBackendHealth(Record):
-    """What the checks of one backend found."""
+    """The result of the health checks of one backend."""
 
     address: str
     ports: RecordList[NetworkLoadBalancerStateBackendHealthPort]
 
 
 class NetworkLoadBalancerStateBackendHealthPort(Record):
-    """What the check of one port of a backend found."""
+    """The result of the health check of one port of a backend."""
 
     port: int
     protocol: str
@@ -499,22 +441,8 @@ class NetworkPeerPut(TypedDict, total=False):
     description: str
 
 
-class NetworkPeersPost(NetworkPeerPut, total=False):
-    """A new peer."""
-
-    name: str
-    type: str
-    """``local`` (empty means it too) or ``remote``."""
-    target_project: str
-    """For a local peer; empty: the network's own project."""
-    target_network: str
-    """For a local peer."""
-    target_integration: str
-    """For a remote peer."""
-
-
 class NetworkZone(Record):
-    """A DNS zone that the server makes of its networks, and lets name servers fetch."""
+    """A DNS zone that the server generates from its networks, for name servers to fetch."""
 
     name: str
     """Its domain name."""
@@ -522,7 +450,7 @@ class NetworkZone(Record):
     config: dict[str, str]
     project: str
     used_by: list[str]
-    """URLs of the networks that feed it."""
+    """URLs of its networks."""
 
 
 class NetworkZonePut(TypedDict, total=False):
@@ -532,15 +460,8 @@ class NetworkZonePut(TypedDict, total=False):
     description: str
 
 
-class NetworkZonesPost(NetworkZonePut, total=False):
-    """A new zone."""
-
-    name: str
-    """Its domain name."""
-
-
 class NetworkZoneRecord(Record):
-    """A name in a DNS zone that somebody added, with its entries."""
+    """A name added to a DNS zone, with its entries."""
 
     name: str
     """Without the zone's name; ``@`` is the zone itself."""
@@ -558,7 +479,7 @@ class NetworkZoneRecordEntry(Record):
     value: str
     """Its content, as zone files have it."""
     ttl: int
-    """Seconds that it may be cached; 0: the server's default of 300."""
+    """Seconds for which it can be cached; 0: the server's default of 300."""
 
 
 class NetworkZoneRecordEntryDict(TypedDict, total=False):
@@ -575,10 +496,3 @@ class NetworkZoneRecordPut(TypedDict, total=False):
     config: Config
     description: str
     entries: Sequence[NetworkZoneRecordEntry | NetworkZoneRecordEntryDict]
-
-
-class NetworkZoneRecordsPost(NetworkZoneRecordPut, total=False):
-    """A new record of a zone."""
-
-    name: str
-    """Without the zone's name; ``@`` is the zone itself."""

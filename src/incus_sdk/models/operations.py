@@ -26,13 +26,12 @@ class Operation(Record):
     metadata: dict[str, Any]
     """What the job itself reports: progress, websocket secrets, an exit code, a fingerprint."""
     resources: dict[str, list[str]]
-    """URLs of what it acts on, by kind: ``{"instances": ["/1.0/instances/c1"]}``. Of a cluster it is None, by the kind
-    ``cluster``.
+    """URLs of what it acts on, by kind: ``{"instances": ["/1.0/instances/c1"]}``; for a cluster ``{"cluster": None}``.
     """
     status: str
     """Pending, Running, Cancelling, Success, Failure or Cancelled."""
     status_code: int
-    """From 200 on it is over: 200 success, 400 failure, 401 cancelled; 103 running, 105 pending."""
+    """200 and above are final: 200 success, 400 failure, 401 cancelled; 103 running, 105 pending."""
     updated_at: datetime | None
 
 

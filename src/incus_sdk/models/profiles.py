@@ -19,12 +19,6 @@ class Profile(Record):
     """URLs of the instances that apply it; a profile in use cannot be deleted."""
 
 
-class ProfilePost(TypedDict, total=False):
-    """Renames a profile."""
-
-    name: str
-
-
 class ProfilePut(TypedDict, total=False):
     """Replaces a profile's configuration; it takes effect in every instance that applies it."""
 

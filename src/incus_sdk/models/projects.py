@@ -34,12 +34,6 @@ class ProjectState(Record):
     virtual-machines as counts."""
 
 
-class ProjectPost(TypedDict, total=False):
-    """Renames a project."""
-
-    name: str
-
-
 class ProjectPut(TypedDict, total=False):
     """Replaces a project's configuration."""
 

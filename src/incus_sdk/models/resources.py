@@ -1,4 +1,4 @@
-"""Resources: the hardware of a host, and the room in a storage pool."""
+"""Resources: the hardware of a host, and the space in a storage pool."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class ResourcesCPUThread(Record):
     """A hardware thread: what the kernel calls a CPU."""
 
     id: int
-    """The kernel's number of it, as ``limits.cpu`` takes it for pinning."""
+    """The kernel's number for it, which ``limits.cpu`` takes for pinning."""
     isolated: bool
     """Kept out of ordinary scheduling (isolcpus)."""
     numa_node: int
@@ -70,7 +70,7 @@ class ResourcesCPUSocket(Record):
     """Model: Intel(R) Core(TM) i5-7300U CPU @ 2.60GHz."""
     socket: int
     vendor: str
-    """As the processor says it: GenuineIntel."""
+    """As the processor reports it: GenuineIntel."""
 
 
 class ResourcesCPU(Record):
@@ -112,7 +112,7 @@ class ResourcesGPUCardMdev(Record):
 
 
 class ResourcesGPUCardNvidia(Record):
-    """What NVIDIA's own driver says about a card; empty for any other."""
+    """What NVIDIA's driver reports about a card; empty for any other."""
 
     architecture: str
     """Compute capability: 3.5."""
@@ -125,7 +125,7 @@ class ResourcesGPUCardNvidia(Record):
     """The newest CUDA that the driver supports."""
     model: str
     nvrm_version: str
-    """Of the kernel driver."""
+    """The kernel driver's."""
     uuid: str
     """With NVIDIA's prefix: GPU-6ddadebd-..."""
 
@@ -153,13 +153,13 @@ class ResourcesGPUCard(Record):
     numa_node: int
     nvidia: ResourcesGPUCardNvidia
     pci_address: str
-    """0000:00:02.0; empty off the PCI bus."""
+    """0000:00:02.0; empty if it is not on the PCI bus."""
     product: str
     product_id: str
     """Four hex digits."""
     sriov: ResourcesGPUCardSRIOV
     usb_address: str
-    """bus:device; empty off the USB."""
+    """bus:device; empty if it is not on USB."""
     vendor: str
     vendor_id: str
     """Four hex digits."""
@@ -198,7 +198,7 @@ class ResourcesMemory(Record):
     """The memory, in bytes."""
 
     hugepages_size: int
-    """Of a single huge page."""
+    """Bytes of one huge page."""
     hugepages_total: int
     """All huge pages together, in bytes."""
     hugepages_used: int
@@ -282,14 +282,14 @@ class ResourcesNetworkCard(Record):
     firmware_version: str
     numa_node: int
     pci_address: str
-    """0000:0d:00.0; empty off the PCI bus."""
+    """0000:0d:00.0; empty if it is not on the PCI bus."""
     ports: RecordList[ResourcesNetworkCardPort]
     product: str
     product_id: str
     """Four hex digits."""
     sriov: ResourcesNetworkCardSRIOV
     usb_address: str
-    """bus:device; empty off the USB."""
+    """bus:device; empty if it is not on USB."""
     vdpa: ResourcesNetworkCardVDPA
     vendor: str
     vendor_id: str
@@ -355,10 +355,10 @@ class ResourcesSerialDevice(Record):
     """Kernel's name: ttyUSB0."""
     product: str
     product_id: str
-    """Of the USB device, four hex digits."""
+    """The USB device's, four hex digits."""
     vendor: str
     vendor_id: str
-    """Of the USB device, four hex digits."""
+    """The USB device's, four hex digits."""
 
 
 class ResourcesSerial(Record):
@@ -400,7 +400,7 @@ class ResourcesStorageDisk(Record):
     numa_node: int
     partitions: RecordList[ResourcesStorageDiskPartition]
     pci_address: str
-    """Of the controller; empty off the PCI bus."""
+    """The controller's; empty if it is not on the PCI bus."""
     read_only: bool
     removable: bool
     rpm: int
@@ -411,7 +411,7 @@ class ResourcesStorageDisk(Record):
     type: str
     """How it is attached, such as nvme, sata, scsi, usb, virtio, rbd; cdrom for an optical drive."""
     usb_address: str
-    """bus:device; empty off the USB."""
+    """bus:device; empty if it is not on USB."""
     wwn: str
     """World Wide Name, with its prefix: eui.0000000001000000e4d25cafae2e4c00."""
 
@@ -432,14 +432,14 @@ class ResourcesStoragePoolInodes(Record):
 
 
 class ResourcesStoragePoolSpace(Record):
-    """Room in a storage pool, in bytes."""
+    """The space in a storage pool, in bytes."""
 
     total: int
     used: int
 
 
 class ResourcesStoragePool(Record):
-    """What a storage pool has room for."""
+    """The space and the inodes of a storage pool."""
 
     inodes: ResourcesStoragePoolInodes
     space: ResourcesStoragePoolSpace
@@ -508,12 +508,12 @@ class ResourcesUSBDeviceInterface(Record):
 
 
 class ResourcesUSBDevice(Record):
-    """A device on the USB."""
+    """A USB device."""
 
     bus_address: int
     """Number of the bus."""
     device_address: int
-    """Number on that bus; a new one at each plugging in."""
+    """Number on that bus; it changes each time it is plugged in."""
     interfaces: RecordList[ResourcesUSBDeviceInterface]
     product: str
     product_id: str
@@ -527,7 +527,7 @@ class ResourcesUSBDevice(Record):
 
 
 class ResourcesUSB(Record):
-    """The devices on the USB."""
+    """The USB devices."""
 
     devices: RecordList[ResourcesUSBDevice]
     total: int

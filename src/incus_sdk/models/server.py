@@ -15,7 +15,7 @@ class ServerStorageDriverInfo(Record):
     Remote: bool
     """Its volumes are reachable from every cluster member, as with Ceph."""
     Version: str
-    """Of the tools or kernel module behind it."""
+    """The version of the tools or the kernel module behind it."""
 
 
 class ServerEnvironment(Record):
@@ -32,7 +32,7 @@ class ServerEnvironment(Record):
     driver: str
     """Instance drivers, joined by " | ": lxc | qemu."""
     driver_version: str
-    """In the order of ``driver``, joined likewise."""
+    """In the order of ``driver``, joined the same way."""
     firewall: str
     """nftables; older servers also xtables."""
     kernel: str
@@ -61,11 +61,11 @@ class ServerEnvironment(Record):
     """Storage drivers of the pools there are, joined by " | "."""
     storage_supported_drivers: RecordList[ServerStorageDriverInfo]
     storage_version: str
-    """In the order of ``storage``, joined likewise."""
+    """In the order of ``storage``, joined the same way."""
 
 
 class ServerUntrusted(Record):
-    """What the server tells anybody about itself."""
+    """What the server says about itself to anybody."""
 
     api_extensions: list[str]
     """What it can do beyond the first API: the one way to know whether it has a feature."""
@@ -80,11 +80,11 @@ class ServerUntrusted(Record):
     config: dict[str, str]
     """For an untrusted client only the keys that are meant for the public (``user.ui.*``)."""
     public: bool
-    """Nothing but public images can be had from it."""
+    """It offers nothing but public images."""
 
 
 class Envelope(Record):
-    """A whole answer of the server, as it stands around every payload."""
+    """A whole answer of the server, with its payload."""
 
     type: str
     """sync, async or error."""
@@ -104,7 +104,7 @@ class Server(ServerUntrusted):
     auth_user_method: str
     """How this client proved who it is: unix, tls or oidc."""
     auth_user_name: str
-    """Of this client: a certificate's fingerprint, whom the OIDC token names, or the unix user (or uid=1000)."""
+    """This client: its certificate's fingerprint, the name in its OIDC token, or the unix user (or uid=1000)."""
     environment: ServerEnvironment
 
 
@@ -118,11 +118,11 @@ class MetadataConfigKey(Record):
     """A configuration option, as the documentation describes it."""
 
     condition: str
-    """When it counts, in words, such as container or unprivileged container; empty or -: always."""
+    """When it applies, in words, such as container or unprivileged container; empty or -: always."""
     defaultdesc: str
     """Its default in words; empty where there is none."""
     liveupdate: str
-    """Whether a change takes effect without a restart: yes, no, or in words when; may be empty."""
+    """Whether a change takes effect without a restart: yes, no, or a description; can be empty."""
     longdesc: str
     """Markdown."""
     scope: str
@@ -154,14 +154,14 @@ class Warning(Record):
     """Something the server wants its administrator to know."""
 
     count: int
-    """How often it came up."""
+    """How often it occurred."""
     entity_url: str
     """What it concerns; empty for the server as a whole."""
     first_seen_at: datetime | None
     last_message: str
     last_seen_at: datetime | None
     location: str
-    """Cluster member it came up on."""
+    """Cluster member where it occurred."""
     project: str
     severity: str
     """low, moderate or high."""
@@ -180,7 +180,7 @@ class WarningPut(TypedDict, total=False):
 
 
 class AccessEntry(Record):
-    """Somebody who may use an instance or a project."""
+    """Somebody who can use an instance or a project."""
 
     identifier: str
     """Fingerprint of a certificate, or a user's name."""

@@ -56,7 +56,7 @@ class StorageVolume(Record):
     name: str
     description: str
     type: str
-    """``custom``, or what it is the root disk of: ``container``, ``virtual-machine`` or ``image``."""
+    """``custom``, or the kind of object whose root disk it is: ``container``, ``virtual-machine`` or ``image``."""
     content_type: str
     """``filesystem``, ``block`` or ``iso``."""
     config: dict[str, str]
@@ -65,7 +65,7 @@ class StorageVolume(Record):
     """Cluster member that has it; empty when all of them reach it."""
     project: str
     restore: str
-    """Means something in updates only; answers leave it empty."""
+    """For updates only; answers leave it empty."""
     used_by: list[str]
     """URLs of the instances and profiles that attach it."""
 
@@ -94,7 +94,7 @@ class StorageVolumesPost(StorageVolumePut, total=False):
     type: str
     """``custom``: the server makes the others by itself."""
     content_type: str
-    """``filesystem`` (empty means it too) or ``block``."""
+    """``filesystem`` (also when empty) or ``block``."""
     source: StorageVolumeSource
     """Absent: an empty volume."""
 
@@ -128,44 +128,11 @@ class StorageVolumeSource(TypedDict, total=False):
     """Leave out the snapshots."""
 
 
-class StorageVolumePost(TypedDict, total=False):
-    """A volume's new name or place, or the sending half of a migration."""
-
-    name: str
-    pool: str
-    """To move it to another pool."""
-    project: str
-    """To move it to another project."""
-    source: StorageVolumeSource
-    """Only its ``location`` counts: the cluster member that has the volume, to move it to another one."""
-    migration: bool
-    """True starts a migration instead of a rename."""
-    target: StorageVolumePostTarget
-    """Of a migration whose old side connects; absent: the new side does."""
-    volume_only: bool
-    """Leave out the snapshots, in a migration."""
-
-
-class StorageVolumePostTarget(TypedDict, total=False):
-    """The receiving half of a migration, for the old side to connect to."""
-
-    operation: str
-    """URL of the new side's operation."""
-    secrets: Mapping[str, str]
-    """Secret of each of that operation's websockets, by its name."""
-    certificate: str
-    """The new side's server certificate (PEM)."""
-
-
-class StorageVolumeRebuildPost(TypedDict, total=False):
-    """Nothing yet: a custom volume is emptied without options (extension ``storage_volumes_rebuild``)."""
-
-
 class StorageVolumeState(Record):
-    """What the server measures of a volume."""
+    """The server's measurements of a volume."""
 
     usage: StorageVolumeStateUsage
-    """Empty where the driver cannot tell."""
+    """Empty where the driver does not know."""
 
 
 class StorageVolumeStateUsage(Record):
@@ -178,10 +145,10 @@ class StorageVolumeStateUsage(Record):
 
 
 class StorageVolumeSnapshot(Record):
-    """A volume as it was at some moment."""
+    """A volume as it was at one moment."""
 
     name: str
-    """Lists may give it as ``volume/snapshot``."""
+    """In lists also ``volume/snapshot``."""
     description: str
     content_type: str
     """``filesystem``, ``block`` or ``iso``."""
@@ -197,25 +164,6 @@ class StorageVolumeSnapshotPut(TypedDict, total=False):
     description: str
     expires_at: str | datetime
     """When the server deletes it."""
-
-
-class StorageVolumeSnapshotsPost(TypedDict, total=False):
-    """A new snapshot of a volume."""
-
-    name: str
-    """Empty: by the volume's ``snapshots.pattern``."""
-    expires_at: str | datetime
-    """Absent: by the volume's ``snapshots.expiry``."""
-
-
-class StorageVolumeSnapshotPost(TypedDict, total=False):
-    """The new name of a volume's snapshot, or the sending half of a migration."""
-
-    name: str
-    migration: bool
-    """True starts a migration instead of a rename."""
-    target: StorageVolumePostTarget
-    """Of a migration whose old side connects; absent: the new side does."""
 
 
 class StorageVolumeBackup(Record):
@@ -248,12 +196,6 @@ class StorageVolumeBackupsPost(TypedDict, total=False):
     """Upload it there instead of keeping it on the server (extension ``backup_s3_upload``)."""
 
 
-class StorageVolumeBackupPost(TypedDict, total=False):
-    """The new name of a volume's backup."""
-
-    name: str
-
-
 class StorageVolumeBitmap(Record):
     """A record of which parts of a volume were written to (extension ``storage_volume_nbd``)."""
 
@@ -263,25 +205,13 @@ class StorageVolumeBitmap(Record):
     count: int
     """Bytes written to."""
     recording: bool
-    """Whether new writes are still noted."""
+    """Whether new writes are still recorded."""
     busy: bool
     """Whether some operation holds it now."""
     persistent: bool
     """Whether it outlives the virtual machine's process."""
     inconsistent: bool
-    """Whether it was not saved properly, and is of no use."""
-
-
-class StorageVolumeBitmapsPost(TypedDict, total=False):
-    """A new bitmap of a volume."""
-
-    name: str
-    granularity: int
-    """Bytes that one bit stands for."""
-    disabled: bool
-    """Note no writes yet."""
-    persistent: bool
-    """Let it outlive the virtual machine's process."""
+    """Whether it was not saved properly, and cannot be used."""
 
 
 class StorageBucket(Record):
@@ -311,12 +241,6 @@ class StorageBucketPut(TypedDict, total=False):
     description: str
 
 
-class StorageBucketsPost(StorageBucketPut, total=False):
-    """A new bucket."""
-
-    name: str
-
-
 class StorageBucketKey(Record):
     """A pair of S3 credentials for one bucket."""
 
@@ -339,12 +263,6 @@ class StorageBucketKeyPut(_S3Credentials, total=False):
     """``admin`` or ``read-only``."""
 
 
-class StorageBucketKeysPost(StorageBucketKeyPut, total=False):
-    """A new key of a bucket."""
-
-    name: str
-
-
 class StorageBucketBackup(Record):
     """A bucket packed into a file on the server, to be downloaded."""
 
@@ -365,9 +283,3 @@ class StorageBucketBackupsPost(TypedDict, total=False):
     """Absent: never."""
     compression_algorithm: str
     """``gzip``, ``zstd``, ``none``, ...; empty: as the server is configured."""
-
-
-class StorageBucketBackupPost(TypedDict, total=False):
-    """The new name of a bucket's backup."""
-
-    name: str

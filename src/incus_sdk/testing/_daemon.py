@@ -1,9 +1,9 @@
 """A real, private, throw-away Incus daemon.
 
-It runs in namespaces of its own: no network but its own links, without a route out, no mount or process visible from
-outside, its own directory, its own cgroups. The owner makes its two listeners, a unix socket and one on the machine's
-loopback, and holds one end of a socket pair whose other end is the standard input of PID 1 in there: when the owner
-ends, also by SIGKILL, the kernel ends everything in the namespaces at once. See `_host` for what remains, and `_init`
+It runs in its own namespaces, directory and cgroups: its network has no route out, and its mounts and processes are
+invisible from outside. The owner makes its two listeners, a unix socket and one on the machine's loopback. The owner
+also holds one end of a socket pair; the other end is the standard input of PID 1 in the namespaces. When the owner
+ends, even by SIGKILL, the kernel ends everything in the namespaces at once. See `_host` for what remains, and `_init`
 for PID 1.
 """
 
@@ -18,29 +18,39 @@ import socket as sockets
 import ssl
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, ParamSpec, Self, TypeVar
+from typing import Literal, Self
 
 from incus_sdk import Client, IncusAPIError, IncusConnectionError
+from incus_sdk._concurrency import attempts, in_thread
 
 from . import _host, _init
 from ._host import DaemonUnavailableError
 from ._image import busybox_image
 
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
-
-_READY = 60
-"""Seconds a daemon may take to start; 0.7 are usual."""
+_START_TIMEOUT = 60
+"""Seconds for a daemon to start; 0.7 are usual."""
 
 
 class Daemon:
-    """A real Incus daemon of one's own, from `start()` to `close()`, or for the time of ``async with``.
+    """A private, real Incus daemon, from `start()` to `close()`, or for the time of ``async with``.
 
     It has the storage pool ``default``, the profile ``default`` with a root disk and no network, and the image
-    ``busybox``. Needs Linux, root and an installed Incus, which is neither configured nor started for it. Any number
-    run side by side; the instances of each end with it.
+    ``busybox``. It needs Linux, root and an installed Incus, which is neither configured nor started for it. Any number
+    of daemons run side by side; the instances of each end with it.
+
+    Args:
+        image: Whether to import the image.
+        storage: The driver of the pool ``default``.
+        directory: The daemon's directory, new or empty; `close()` removes it. None makes one in the directory for
+            temporary files.
+        root: The folder of another system with its own Incus, which the daemon sees as ``/`` and does not change;
+            ``scripts/install-incus-7`` makes one with Incus 7.0. None is this machine's.
+        beside: A started daemon whose network this one shares. Each reaches the others there by their `address`, to
+            copy from them or to form a cluster. They share all links, so only one of them can have a bridge of a
+            given name. The network exists as long as one of them runs; after `kill()` of all, each restarts in another.
+            None is a new network.
     """
 
     def __init__(
@@ -52,24 +62,13 @@ class Daemon:
         root: str | os.PathLike[str] | None = None,
         beside: Daemon | None = None,
     ) -> None:
-        """``image``: whether to import the image. ``storage``: the driver of the pool ``default``.
-
-        ``directory``: the daemon's directory, new or empty, and removed by `close()`; by default a new one in the
-        directory for temporary files. ``root``: a folder with another system, Incus included, that the daemon sees as
-        ``/``, and that stays as it is; ``scripts/install-incus-7`` makes one with Incus 7.0.
-
-        ``beside``: a started daemon, whose network this one is started in instead of one of its own: each reaches the
-        others there by their `address`, to copy from, or to form a cluster with. They have the links there in common,
-        so only one can have a bridge of a name. The network is there as long as one of them; the first that is started
-        again after `kill()` comes back in another.
-        """
         self._image = image
         self._storage = storage
         self._root = Path("/" if root is None else root).resolve()
         self._beside = beside
         self._numbers: Iterator[int] = itertools.count(1) if beside is None else beside._numbers
         self._number = next(self._numbers)
-        self._wanted = None if directory is None else Path(directory)
+        self._given_directory = None if directory is None else Path(directory)
         self._programs: dict[str, str] = {}
         self._home: _host.Home | None = None
         self._port = 0
@@ -79,7 +78,7 @@ class Daemon:
     @property
     def directory(self) -> Path:
         """The daemon's directory, its ``INCUS_DIR``."""
-        return self._started().directory
+        return self._require_started().directory
 
     @property
     def socket(self) -> Path:
@@ -89,14 +88,14 @@ class Daemon:
     @property
     def url(self) -> str:
         """The HTTPS address, on this machine's loopback: ``https://127.0.0.1:<port>``."""
-        self._started()
+        self._require_started()
         return f"https://127.0.0.1:{self._port}"
 
     @property
     def address(self) -> str:
         """The HTTPS address in the daemon's own network, for daemons beside it: ``https://127.0.0.<n>:8443``.
 
-        It is the daemon's ``cluster.https_address``. The certificate is the same as on `url`, and names 127.0.0.1 only.
+        It is the daemon's ``cluster.https_address``. The certificate is the one of `url`, which names only 127.0.0.1.
         """
         return f"https://127.0.0.{self._number}:8443"
 
@@ -108,11 +107,15 @@ class Daemon:
 
     @property
     def client_cert(self) -> tuple[Path, Path]:
-        """The certificate and the key (PEM) of a client that the daemon trusts."""
+        """The certificate and key (PEM) of a client that the daemon trusts."""
         return self.directory / "client.crt", self.directory / "client.key"
 
     def client(self, kind: Literal["unix", "https"] = "unix") -> Client:
-        """A client of the daemon, not connected yet: over the unix socket, or over HTTPS with `client_cert`."""
+        """Make a client of the daemon, which is not connected yet.
+
+        Args:
+            kind: Over the unix socket, or over HTTPS with `client_cert`.
+        """
         if kind == "unix":
             return Client(str(self.socket))
         return Client(self.url, cert=self.client_cert, server_cert=self.certificate)
@@ -125,51 +128,57 @@ class Daemon:
         await self.close()
 
     async def start(self) -> None:
-        """Start the daemon and set it up; before that, remove what daemons of killed owners left behind.
+        """Start the daemon and set it up; first remove what daemons of killed owners left behind.
 
-        Raises `DaemonUnavailableError` when this machine lacks something, or with the end of the daemon's log when it
-        does not start. Nothing remains of a start that failed or was cancelled.
+        A start that fails or is cancelled leaves nothing behind.
+
+        Raises:
+            DaemonUnavailableError: This machine lacks something, or the daemon does not start; then with the end of its
+                log.
         """
         if self._home is not None:
             raise RuntimeError("the daemon was started already")
         try:
-            await _blocking(self._prepare)
-            await _blocking(self._spawn)
-            await self._ready()
+            await in_thread(self._prepare)
+            await in_thread(self._spawn)
+            await self._wait_ready()
             await self._set_up()
         except BaseException:
             await self.close()
             raise
 
     async def restart(self) -> None:
-        """Stop the daemon and start it again, with the same addresses and all it knows.
+        """Stop the daemon and start it again, with the same addresses and data.
 
-        Its instances run on, and new connections wait meanwhile; existing ones are closed. After `kill()` it is what
-        the next start of the machine would be: the instances that ran are started again.
+        Its instances keep running. New connections wait meanwhile, and existing ones are closed. After `kill()` it is
+        like the next start of the machine: the instances that ran are started again.
+
+        Raises:
+            DaemonUnavailableError: It does not start.
         """
-        await _blocking(self._restart)
-        await self._ready()
+        await in_thread(self._restart)
+        await self._wait_ready()
         async with self.client() as client:
-            await self._listen(client)
+            await self._set_address(client)
 
     async def kill(self) -> None:
-        """Kill the daemon and everything it started, at once, as the loss of the machine would; its files remain."""
-        await _blocking(self._kill)
+        """Kill the daemon and everything it started at once, like a loss of power; its files remain."""
+        await in_thread(self._kill)
 
     async def close(self) -> None:
-        """End the daemon and all its instances, and remove everything of it. Does nothing if that was done."""
-        await _blocking(self._close)
+        """End the daemon and all its instances, and remove all its files; a second call does nothing."""
+        await in_thread(self._close)
 
-    def _started(self) -> _host.Home:
+    def _require_started(self) -> _host.Home:
         if self._home is None:
-            raise RuntimeError("this daemon is not started: use it inside `async with Daemon() as daemon`")
+            raise RuntimeError("the daemon is not started: use it inside `async with Daemon() as daemon`")
         return self._home
 
     def _prepare(self) -> None:
         self._programs = _host.preflight(image=self._image, root=self._root)
         try:
             _host.sweep()
-            self._home = _host.Home(self._wanted)
+            self._home = _host.Home(self._given_directory)
             certificate, key = self.client_cert
             subprocess.run(
                 [
@@ -187,8 +196,8 @@ class Daemon:
             ) from error
 
     def _spawn(self) -> None:
-        home, incusd = self._started(), self._programs["incusd"]
-        # Nothing of the caller's environment may point the daemon elsewhere (INCUS_*, LISTEN_*, proxies).
+        home, incusd = self._require_started(), self._programs["incusd"]
+        # The caller's environment must not lead the daemon elsewhere (INCUS_*, LISTEN_*, proxies).
         environment = {
             "HOME": "/root",
             "INCUS_DIR": str(home.directory),
@@ -213,7 +222,7 @@ class Daemon:
             listeners = unix.fileno(), https.fileno()
             self._namespaces = subprocess.Popen(
                 [
-                    *self._network(),
+                    *self._network_command(),
                     *(self._programs["unshare"], "--fork", "--kill-child", "--pid", "--mount", "--mount-proc"),
                     *("--propagation", "private", "--", sys.executable, "-I", "-S", _init.__file__),
                     *(str(home.directory), str(self._root), incusd, ",".join(map(str, listeners))),
@@ -228,25 +237,25 @@ class Daemon:
                 start_new_session=True,  # Ctrl-C is the owner's
             )
 
-    def _network(self) -> list[str]:
-        """The command that runs another one in the network that this daemon is to be in."""
+    def _network_command(self) -> list[str]:
+        """The command that runs another one in the network of this daemon."""
         if self._beside is None:
             return [self._programs["unshare"], "--net"]
         if self._beside._namespaces is None:
-            raise RuntimeError("the daemon to be beside is not running")
+            raise RuntimeError("the daemon given as beside= is not running")
         return [self._programs["nsenter"], f"--net=/proc/{self._beside._namespaces.pid}/ns/net"]
 
     def _restart(self) -> None:
-        # A daemon that knows its address from before would bind another one, in its own network, instead of taking the
-        # listener that it gets. It runs this file as it starts, and `_listen` tells it again.
-        patch = self._started().directory / "database" / "patch.local.sql"
+        # With an address in its database the daemon would bind that, in its own network, instead of the listener that
+        # it gets. It applies this file when it starts; `_set_address` sets the address again.
+        patch = self._require_started().directory / "database" / "patch.local.sql"
         patch.write_text("DELETE FROM config WHERE key = 'core.https_address';")
-        if not self._restart_alone():
+        if not self._restart_in_place():
             self._kill()
             self._spawn()
 
-    def _restart_alone(self) -> bool:
-        """Have `_init` start the daemon again, and it alone; whether there was something to do that."""
+    def _restart_in_place(self) -> bool:
+        """Have `_init` restart nothing but the daemon; False if `_init` does not run any more."""
         if self._control is None:
             return False
         try:
@@ -257,7 +266,7 @@ class Daemon:
 
     def _kill(self) -> None:
         if self._control is not None:
-            # Not close() alone: a process that was forked off may have this socket too.
+            # close() is not enough: a forked process may have this socket, too.
             with contextlib.suppress(OSError):
                 self._control.shutdown(sockets.SHUT_RDWR)
             self._control.close()
@@ -272,13 +281,12 @@ class Daemon:
         if home is not None:
             home.remove()
 
-    async def _ready(self) -> None:
+    async def _wait_ready(self) -> None:
         try:
-            async with asyncio.timeout(_READY):
-                while True:
+            async with asyncio.timeout(_START_TIMEOUT):
+                async for _ in attempts(sys.maxsize, 0.02, longest=0.02):
                     if await self._is_ready():
                         return
-                    await asyncio.sleep(0.02)
         except (IncusConnectionError, TimeoutError) as error:
             lines = (self.directory / "incusd.log").read_text(errors="replace").splitlines()[-20:]
             message = f"the Incus daemon did not start; the end of its log: {' | '.join(lines)}"
@@ -298,13 +306,13 @@ class Daemon:
 
     async def _set_up(self) -> None:
         certificate = ssl.PEM_cert_to_DER_cert(self.client_cert[0].read_text())
-        trusted = {"name": "incus-sdk", "type": "client", "certificate": base64.b64encode(certificate).decode()}
+        entry = {"name": "incus-sdk", "type": "client", "certificate": base64.b64encode(certificate).decode()}
         root = {"type": "disk", "path": "/", "pool": "default"}
         async with self.client() as client:
-            await self._listen(client)
-            inner = {"cluster.https_address": self.address.removeprefix("https://")}
-            await client.query("PATCH", "/1.0", body={"config": inner})
-            await client.query("POST", "/1.0/certificates", body=trusted)
+            await self._set_address(client)
+            address = {"cluster.https_address": self.address.removeprefix("https://")}
+            await client.query("PATCH", "/1.0", body={"config": address})
+            await client.query("POST", "/1.0/certificates", body=entry)
             await client.query("POST", "/1.0/storage-pools", body={"name": "default", "driver": self._storage})
             await client.query("PATCH", "/1.0/profiles/default", body={"devices": {"root": root}})
             if self._image:
@@ -314,22 +322,7 @@ class Daemon:
                 alias = {"name": "busybox", "target": imported.metadata["fingerprint"]}
                 await client.query("POST", "/1.0/images/aliases", body=alias)
 
-    async def _listen(self, client: Client) -> None:
-        """Tell the daemon its address, for what it tells others; it is the one it listens on already."""
+    async def _set_address(self, client: Client) -> None:
+        """Configure the address on which the daemon listens already, so that it can name it to others."""
         address = {"core.https_address": self.url.removeprefix("https://")}
         await client.query("PATCH", "/1.0", body={"config": address})
-
-
-async def _blocking(function: Callable[_P, _T], *args: _P.args, **kwargs: _P.kwargs) -> _T:
-    """Run a function in a thread, always to its end: when cancelled meanwhile, that is raised afterwards."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
-    cancelled: asyncio.CancelledError | None = None
-    while not work.done():
-        try:
-            await asyncio.wait([work])
-        except asyncio.CancelledError as error:
-            cancelled = error
-    result = work.result()
-    if cancelled is not None:
-        raise cancelled
-    return result

@@ -1,6 +1,6 @@
-"""The image of the tests: busybox, an init that stops at once, and nothing else; 2 MB, started in 0.2 s.
+"""The image for tests: busybox, an init that stops at once, and nothing else; 2 MB, started in 0.2 s.
 
-Made in memory out of the machine's own static busybox, always the same bytes for the same busybox, so that its
+Made in memory from the machine's own static busybox. The same busybox always gives the same bytes, so that the
 fingerprint is stable. Knows nothing of daemons.
 """
 
@@ -57,10 +57,17 @@ _DIRECTORIES = (
 
 
 def busybox_image(busybox: str | os.PathLike[str] = "/bin/busybox") -> bytes:
-    """A unified container image, an uncompressed tar.
+    """Make a unified container image.
 
-    ``busybox`` is the path of a statically linked busybox, which becomes a part of the image and is asked for the
-    names of its commands. Raises `OSError` when it cannot be read, `subprocess.CalledProcessError` when it fails.
+    Args:
+        busybox: The path of a statically linked busybox, which is put into the image, and run for its list of commands.
+
+    Returns:
+        The image, an uncompressed tar.
+
+    Raises:
+        OSError: The busybox cannot be read.
+        subprocess.CalledProcessError: The busybox fails.
     """
     with open(busybox, "rb") as file:
         program = file.read()

@@ -1,12 +1,11 @@
 """PID 1 of a private daemon's namespaces: ``python -I -S _init.py DIRECTORY ROOT INCUSD LISTENER,... CGROUP...``.
 
-ROOT is the folder that the daemon sees as ``/``. It mounts what the daemon sees, starts it, reaps, and lives as long as
-the owner's end of its standard input: when that ends, however the owner died, it ends too, and the kernel kills and
-unmounts everything else in the namespaces.
-A byte on standard input has the daemon, and it alone, stopped and started again, and then a byte goes back. A daemon
-that ends by itself ends all.
+ROOT is the folder that the daemon sees as ``/``. This program mounts what it sees, starts it, and reaps orphans.
+It ends with the owner's end of its standard input, however the owner died; then the kernel kills and unmounts
+everything else in the namespaces. It also ends when the daemon ends by itself. A byte on standard input restarts
+nothing but the daemon, and is answered by a byte.
 
-A program of its own: it imports nothing of this package.
+It imports nothing of this package.
 """
 
 from __future__ import annotations
@@ -20,22 +19,22 @@ import subprocess
 import sys
 
 HIDDEN = ("/run", "/var/lib/incus", "/var/log/incus", "/var/cache/incus")
-"""What the daemon gets an empty one of, as it writes there whatever its own directory is."""
+"""Directories that are empty for the daemon, since it writes there whatever its own directory is."""
 
-PATIENCE = 3
-"""Seconds a daemon may take to stop before it is killed; 0.2 are usual, but it waits for running operations."""
+STOP_TIMEOUT = 3
+"""Seconds for a daemon to stop before it is killed; 0.2 are usual, but it waits for running operations."""
 
 SCRATCH = "/run"
-"""Where the new root is put together. No daemon's directory is inside it."""
+"""Where the new root is assembled. No daemon's directory is inside it."""
 
 UNIFIED = "/sys/fs/cgroup/unified"
-"""The tree of cgroup2 where there are others beside it, whose sight keeps Incus 7 from using it."""
+"""The cgroup2 hierarchy of a machine that has v1 hierarchies, too; an Incus 7 that sees those does not use this one."""
 
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 
 
 def mount(*arguments: str) -> None:
-    # Without its notes in /run, which is still the machine's.
+    # --no-mtab: /run, where mount keeps notes, is still the machine's.
     subprocess.run(["mount", "--no-mtab", *arguments], check=True)
 
 
@@ -43,11 +42,11 @@ def prepare(directory: str, root: str, cgroups: list[str]) -> None:
     """Enter the daemon's cgroups and mount what it sees."""
     for cgroup in cgroups:
         with open(f"{cgroup}/cgroup.procs", "w") as file:
-            file.write("0")  # the process that writes, whatever its number is out there
+            file.write("0")  # the writing process, whose number outside is unknown here
 
     subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
 
-    # A sysfs shows the network links of the namespace it was mounted in; the cgroups are those of the machine.
+    # A sysfs shows the links of the network namespace that it was mounted in; the cgroups stay the machine's.
     sys_directory = f"{directory}/sys"
     os.mkdir(sys_directory)
     mount("-t", "sysfs", "sysfs", sys_directory)
@@ -57,8 +56,8 @@ def prepare(directory: str, root: str, cgroups: list[str]) -> None:
     os.rmdir(sys_directory)
 
     if os.path.exists(APPARMOR):
-        # AppArmor profiles are the whole machine's and would outlive the daemon: liblxc sees none, nor does incusd,
-        # as the new sysfs has no securityfs.
+        # AppArmor profiles belong to the whole machine, and would outlive the daemon. This hides AppArmor from liblxc;
+        # incusd does not see it as the new sysfs has no securityfs.
         with open(f"{directory}/apparmor", "w") as file:
             file.write("N\n")
         mount("--bind", f"{directory}/apparmor", APPARMOR)
@@ -71,12 +70,12 @@ def prepare(directory: str, root: str, cgroups: list[str]) -> None:
 
 
 def enter(root: str, directory: str) -> None:
-    """Make a folder the root of all in these namespaces. What is written there is gone with them.
+    """Make a folder the root in these namespaces; what is written there is gone with them.
 
-    Not by chroot(), in which the kernel refuses to make user namespaces, and so containers.
+    In a chroot() the kernel would refuse to make user namespaces, and so containers.
     """
     mount("-t", "tmpfs", "-o", "mode=755", "tmpfs", SCRATCH)
-    os.chdir(SCRATCH)  # relative paths: an option of a mount has no good way to quote one
+    os.chdir(SCRATCH)  # for relative paths, since paths cannot be quoted well in the options of a mount
     for name in ("lower", "upper", "work", "root"):
         os.mkdir(name)
     mount("--bind", root, "lower")
@@ -86,13 +85,13 @@ def enter(root: str, directory: str) -> None:
         mount("--rbind", f"/{path}", path)
     os.makedirs(f".{directory}", exist_ok=True)
     mount("--bind", directory, f".{directory}")
-    # The old root is laid upon the new one, at the same place, and taken off; this process goes over with the change.
+    # This stacks the old root on the new one at the same place, moves this process over, and takes the old one off.
     subprocess.run(["pivot_root", ".", "."], check=True)
     subprocess.run(["umount", "--lazy", "--no-canonicalize", "."], check=True)
 
 
 def start(incusd: str, listeners: list[int]) -> int:
-    """Start the daemon with these sockets, as systemd's socket activation does, and return its process id."""
+    """Start the daemon with these sockets, as systemd's socket activation does; returns its process id."""
     pid = os.fork()
     if pid == 0:
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -106,7 +105,7 @@ def start(incusd: str, listeners: list[int]) -> int:
 
 
 def reap(daemon: int) -> bool:
-    """Collect what has ended, orphans too; whether the daemon is among it."""
+    """Reap the processes that have ended, orphans too; returns whether the daemon is one of them."""
     ended = False
     with contextlib.suppress(ChildProcessError):
         while pid := os.waitpid(-1, os.WNOHANG)[0]:
@@ -116,7 +115,7 @@ def reap(daemon: int) -> bool:
 
 def main() -> None:
     directory, root, incusd, numbers, *cgroups = sys.argv[1:]
-    # Out of the way of the numbers they get in the daemon.
+    # Moved away from the numbers that they get in the daemon.
     listeners = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 64) for number in numbers.split(",")]
     prepare(directory, root, cgroups)
 
@@ -127,7 +126,7 @@ def main() -> None:
     daemon = start(incusd, listeners)
     restart = False
     while True:
-        readable, _, _ = select.select([0, children], [], [], PATIENCE if restart else None)
+        readable, _, _ = select.select([0, children], [], [], STOP_TIMEOUT if restart else None)
         if not readable:
             os.kill(daemon, signal.SIGKILL)
         if 0 in readable:

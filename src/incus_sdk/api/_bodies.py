@@ -1,0 +1,69 @@
+"""Bodies of requests, and what their answers name: as JSON, as differences, as the headers of an upload."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from .. import models
+from .._connection import wire
+from ..exceptions import IncusInputError
+from ..models.base import Json, to_json
+from ..operations import Operation
+
+
+def to_body(body: Mapping[str, Any]) -> Json:
+    """A request body as JSON, with the values of ``config`` and ``devices`` as strings.
+
+    Raises `IncusInputError` for what cannot be sent.
+    """
+    if not isinstance(body, Mapping):
+        raise IncusInputError(f"expected a mapping of fields, not {type(body).__name__}")
+    plain: Json = dict(to_json(body))
+    if plain.get("config") is not None:
+        plain["config"] = wire.config_strings(plain["config"])
+    if plain.get("devices") is not None:
+        devices = plain["devices"]
+        if not isinstance(devices, Mapping):
+            raise IncusInputError(f"devices must be a mapping, not {type(devices).__name__}")
+        plain["devices"] = {
+            name: device if device is None else wire.config_strings(device, f"devices[{name!r}]")
+            for name, device in devices.items()
+        }
+    return plain
+
+
+def difference(before: Any, after: Mapping[str, Any]) -> Json:
+    """The merge patch that turns ``before`` into ``after``."""
+    patch: Json = {key: None for key in before if key not in after}
+    for key, value in after.items():
+        old = before.get(key)
+        if key in before and old == value:
+            continue
+        nested = isinstance(old, Mapping) and isinstance(value, Mapping)
+        patch[key] = difference(old, value) if nested else value
+    return patch
+
+
+def created_name(operation: Operation, kind: str) -> str:
+    """The name of what an operation made, which the server may have picked."""
+    return wire.names(operation.resources[kind][0])[-1]
+
+
+def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:
+    """What a restored instance gets instead of its own, as the server reads it: a space ends each value."""
+    given = to_body({"config": config or {}, "devices": devices or {}})
+    pairs: list[tuple[str, tuple[str, ...], str | None]] = [
+        *(("config", (key,), value) for key, value in given["config"].items()),
+        *(
+            ("devices", (name, key), value)
+            for name, keys in given["devices"].items()
+            for key, value in (keys or {"": None}).items()
+        ),
+    ]
+    written: dict[str, list[str]] = {}
+    for kind, names, value in pairs:
+        if value is None or " " in value or any(character in name for name in names for character in " ,="):
+            raise IncusInputError(f"the server cannot be told {kind} {','.join(names)} = {value!r} with a backup")
+        written.setdefault(kind, []).append(f"{','.join(names)}={value}")
+    return {kind: " ".join(values) for kind, values in written.items()}

@@ -1,0 +1,112 @@
+"""How the tests are run: over workers, and what a whole or a quick run is."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import defaultdict
+from typing import Any
+
+import pytest
+from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
+
+from tests.live import wire_record
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("incus-sdk")
+    group.addoption("--whole", action="store_true", help="all tests; compare the operations seen with the record")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    seen: wire_record.Seen = defaultdict(set)
+    config.stash[wire_record.SEEN] = seen
+    if config.option.whole and not hasattr(config, "workerinput"):
+        _refuse_a_part(config)
+        config.pluginmanager.register(WholeRun(config), "whole-run")
+
+
+def _refuse_a_part(config: pytest.Config) -> None:
+    option = config.option
+    if option.keyword or option.markexpr or option.lf or config.args_source is not config.ArgsSource.TESTPATHS:
+        raise pytest.UsageError("--whole is a run of all tests: without names, -k, -m or --lf")
+
+
+VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))
+
+
+class Groups(LoadScopeScheduling):  # type: ignore[misc]
+    """Gives workers a file at a time, or what a file has for one version of Incus, in the order of the tests."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file, _, test = nodeid.partition("::")
+        version = VERSION.search(test)
+        return f"{file} {version[0]}" if version else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
+    config.option.loadscopereorder = False
+    return Groups(config, log)
+
+
+FIRST: tuple[str, ...] = ()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long begins early, so that no worker is alone with it at the end."""
+
+    def place(item: pytest.Item) -> int:
+        return next((number for number, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+
+    items.sort(key=place)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker hands what it saw to the process that began it."""
+    output: dict[str, Any] | None = getattr(session.config, "workeroutput", None)
+    if output is not None:
+        output["seen"] = {name: sorted(versions) for name, versions in session.config.stash[wire_record.SEEN].items()}
+
+
+class WholeRun:
+    """Compares what all workers saw with the record, or writes it with ``$INCUS_SDK_RECORD``, at the end of a run."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.config = config
+        self.problems: list[str] = []
+        self.said = ""
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, node: Any) -> None:
+        """What a worker saw, as it ends."""
+        output: dict[str, Any] = getattr(node, "workeroutput", {})
+        if "seen" not in output:
+            self.problems.append(f"the worker {node.gateway.id} died, and with it what it had seen")
+        for name, versions in output.get("seen", {}).items():
+            self.config.stash[wire_record.SEEN][name].update(versions)
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if session.exitstatus not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+            self.said = "not compared, as the run did not come to its end"
+            return
+        seen = self.config.stash[wire_record.SEEN]
+        found = wire_record.installed()
+        versions = {version for version in wire_record.VERSIONS if version in found.values()}
+        if os.environ.get("INCUS_SDK_RECORD") and versions == wire_record.VERSIONS:
+            wire_record.RECORD.write_text(json.dumps(wire_record.as_recorded(seen), indent=0) + "\n")
+        self.problems += wire_record.problems(seen, json.loads(wire_record.RECORD.read_text()), versions)
+        self.said = f"{len(seen)} operations of the API seen; compared with the record of {sorted(versions)}"
+        self.said += "".join(
+            f"; there is no {wanted} here, but {is_}" for wanted, is_ in found.items() if wanted != is_
+        )
+        if self.problems and session.exitstatus == pytest.ExitCode.OK:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        terminalreporter.section("record of operations")
+        for line in (*self.problems, self.said):
+            terminalreporter.line(line)
+        if self.problems:
+            terminalreporter.line("after a change: INCUS_SDK_RECORD=1 scripts/test, then tools/operations.py")

@@ -1,0 +1,556 @@
+"""Commands inside an instance: run(), open_process(), shell() and console(), over both transports."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import os
+import signal
+import sys
+import termios
+from collections.abc import AsyncIterator
+from typing import Literal
+
+import pytest
+
+from incus_sdk import (
+    Client,
+    Console,
+    IncusAPIError,
+    IncusError,
+    IncusInputError,
+    IncusTimeoutError,
+    Instance,
+    ProcessError,
+)
+from incus_sdk.testing import Daemon
+from tests.live.latency import delayed
+
+
+def sh(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+async def processes(box: Instance) -> list[str]:
+    """The command lines inside, but for init's and this question's own."""
+    listed = (await box.run(["ps", "-o", "args"], text=True)).stdout.splitlines()[1:]
+    return [line for line in listed if not line.startswith(("{init}", "sleep 86400", "ps -o"))]
+
+
+async def gone(box: Instance, command: str) -> None:
+    async with asyncio.timeout(60):
+        while any(command in line for line in await processes(box)):
+            await asyncio.sleep(0.05)
+
+
+# run()
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "stdout", "stderr"),
+    [
+        (["true"], 0, b"", b""),
+        (["echo", "a b", "*"], 0, b"a b *\n", b""),
+        (sh("echo out; echo err >&2; exit 3"), 3, b"out\n", b"err\n"),
+        (sh("printf '\\377\\000\\n'"), 0, b"\xff\x00\n", b""),
+        (["/etc/passwd"], 126, b"", b""),
+        (["no-such-command"], 127, b"", b""),
+        (sh("exit 126"), 126, b"", b""),
+        (sh("echo seen; exit 127"), 127, b"seen\n", b""),
+        (sh("exit 255"), 255, b"", b""),
+        (sh("kill -TERM $$"), 143, b"", b""),
+    ],
+    ids=lambda value: None if isinstance(value, bytes) else str(value)[:30],
+)
+async def test_run_returns_code_and_output_of_every_kind_of_end(
+    box: Instance, command: list[str], code: int, stdout: bytes, stderr: bytes
+) -> None:
+    result = await box.run(command)
+    assert (result.args, result.returncode, result.stdout) == (tuple(command), code, stdout)
+    assert result.stderr == stderr or code in (126, 127)  # the shell and the server each say it in their own words
+
+
+async def pieces() -> AsyncIterator[bytes]:
+    yield b"in "
+    yield b"pieces"
+
+
+@pytest.mark.parametrize(
+    ("given", "read"),
+    [
+        (None, b""),
+        (b"", b""),
+        (b"\x00bytes\xff", b"\x00bytes\xff"),
+        ("grüße", "grüße".encode()),
+        (io.BytesIO(b"a file"), b"a file"),
+        (io.StringIO("text"), b"text"),
+        (pieces(), b"in pieces"),
+    ],
+    ids=["none", "empty", "bytes", "str", "file", "text file", "async iterable"],
+)
+async def test_run_feeds_stdin_and_ends_it(daemon: Daemon, clean: None, given: object, read: bytes) -> None:
+    async with daemon.client() as client, client.instances.temporary("busybox") as box:
+        assert (await box.run(["cat"], input=given)).stdout == read  # type: ignore[call-overload]
+
+
+async def test_run_takes_environment_directory_user_and_group(box: Instance) -> None:
+    show = sh('echo "$A|$PWD|$(id -u):$(id -g)"')
+    result = await box.run(show, env={"A": "x y"}, cwd="/tmp", user=1000, group=0, text=True)
+    assert result.stdout == "x y|/tmp|1000:0\n"
+    assert (await box.run(show, user=0, group=0, text=True)).stdout == "|/root|0:0\n"
+
+
+async def test_run_decodes_text_and_never_fails_over_bytes_that_are_none(box: Instance) -> None:
+    result = await box.run(sh("printf 'gr\\374n'"), text=True, encoding="latin-1")
+    assert result.stdout == "grün"
+    assert (await box.run(sh("printf 'a\\377b'"), text=True)).stdout == "a\ufffdb"
+
+
+async def test_a_user_by_name_brings_home_group_and_supplementary_groups(box: Instance) -> None:
+    await box.put_files("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nada:x:1000:1001::/tmp:/bin/false\n")
+    await box.put_files("/etc/group", b"root:x:0:\nada:x:1001:\nwheel:x:10:eve,ada\naudio:x:29:ada\ngames:x:60:\n")
+    show = sh('echo "$(id -u) $(id -g) $(id -G) $HOME $USER $PWD"')
+    result = await box.run(show, user="ada", text=True)
+    uid, gid, *groups, home, user, cwd = result.stdout.split()
+    assert (uid, gid, home, user, cwd) == ("1000", "1001", "/tmp", "ada", "/tmp")
+    assert set(groups) == {"1001", "10", "29"}
+    assert (await box.run(["sh", "-c", 'echo "$#" "$1"', "sh", "-c --x 'y'"], user="ada")).stdout == b"1 -c --x 'y'\n"
+    assert (await box.run(sh("exit 7"), user="ada")).returncode == 7
+    alone = await box.run(show, user="ada", group="games", text=True)
+    assert alone.stdout.split()[:2] == ["1000", "60"]
+    for names in ({"user": "nobody-here"}, {"group": "nobody-here"}):
+        with pytest.raises(IncusInputError, match="has no 'nobody-here'"):
+            await box.run(["true"], **names)  # type: ignore[call-overload]
+
+
+async def test_check_raises_with_code_output_and_the_last_word(box: Instance) -> None:
+    with pytest.raises(ProcessError, match="exit code 4: second") as caught:
+        await box.run(sh("echo out; echo first >&2; echo second >&2; exit 4"), check=True, text=True)
+    error = caught.value
+    assert (error.returncode, error.stdout, error.stderr) == (4, "out\n", "first\nsecond\n")
+    await box.run(["true"], check=True)
+
+
+@pytest.mark.parametrize(
+    ("script", "last"),
+    [
+        ("trap 'echo term; exit 0' TERM; echo part; while :; do sleep 0.1; done", "part\nterm\n"),
+        ("trap '' TERM; echo part; while :; do sleep 0.1; done", "part\n"),
+    ],
+    ids=["TERM is enough", "KILL after the grace"],
+)
+async def test_a_timeout_stops_the_command_and_keeps_what_it_wrote(box: Instance, script: str, last: str) -> None:
+    for timeout in (0.5, 5, 50):  # more where the machine is busy and the command has not begun
+        with pytest.raises(IncusTimeoutError, match=rf"more than {timeout} s") as caught:
+            await box.run(sh(script), timeout=timeout, grace=20 if "term" in last else 0.5, text=True)
+        await gone(box, "while")
+        if caught.value.stdout:
+            break
+    assert isinstance(caught.value, TimeoutError)
+    assert caught.value.stdout == last
+
+
+async def test_output_beyond_its_bound_kills_the_command(box: Instance) -> None:
+    with pytest.raises(ProcessError, match="more than 1000 bytes") as caught:
+        await box.run(["yes"], max_output=1000)
+    assert caught.value.stdout == b"y\n" * 500
+    await gone(box, "yes")
+    assert (await box.run(sh("yes | head -c 1000"), max_output=1000)).stdout == b"y\n" * 500
+
+
+async def test_cancelling_the_caller_kills_the_command(box: Instance) -> None:
+    task = asyncio.create_task(box.run(["sleep", "1000"]))
+    while not await processes(box):
+        await asyncio.sleep(0.05)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await gone(box, "sleep 1000")
+
+
+async def test_an_input_that_fails_fails_the_run_and_kills_the_command(box: Instance) -> None:
+    async def broken() -> AsyncIterator[bytes]:
+        yield b"x"
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError, match="no more"):
+        await box.run(["cat"], input=broken())
+    await gone(box, "cat")
+
+
+@pytest.mark.parametrize("command", ["ls -l", [], ["ls", 1], ["a\0b"], None])
+async def test_a_command_that_is_no_list_of_words_is_refused_before_anything_is_sent(command: object) -> None:
+    box = Client("/nowhere").instances["c1"]
+    with pytest.raises(IncusInputError, match="command"):
+        await box.run(command)  # type: ignore[call-overload]
+    with pytest.raises(IncusInputError, match="input must be"):
+        await box.run(["true"], input=7)  # type: ignore[call-overload]
+
+
+async def test_a_command_in_a_stopped_instance_raises_the_cause(client: Client, name: str) -> None:
+    box = await client.instances.create(name, {"type": "none"}, wait=True)
+    with pytest.raises(IncusAPIError, match=r"(?i)not running"):
+        await box.run(["true"])
+    await box.delete(wait=True)
+
+
+# What goes wrong elsewhere: much of it, many at a time, and ends of all kinds
+
+
+async def test_500_commands_at_once_each_have_their_own_code_and_output(box: Instance) -> None:
+    async def one(number: int) -> bool:
+        result = await box.run(sh(f"echo out {number}; echo err {number} >&2; exit {number % 200}"))
+        return (result.returncode, result.stdout, result.stderr) == (
+            number % 200,
+            f"out {number}\n".encode(),
+            f"err {number}\n".encode(),
+        )
+
+    assert all(await asyncio.gather(*map(one, range(500))))
+
+
+MEMORY = """
+import asyncio, hashlib, resource, sys
+from incus_sdk import Client
+from incus_sdk.process import Process
+
+async def noise(size):
+    hash, seed = hashlib.sha256(), b"seed"
+    for _ in range(size // 2**16):
+        piece = hashlib.shake_128(seed).digest(2**16); seed = piece[:32]
+        hash.update(piece); yield piece
+    digests.append(hash.hexdigest())
+
+async def main():
+    connection = eval(sys.argv[1])
+    async with Client(**connection) as client:
+        box = client.instances[sys.argv[2]]
+        await box.run(["true"])
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        async with box.open_process(["cat"]) as process:
+            async def feed():
+                async for piece in noise(200 * 2**20):
+                    process.stdin.write(piece); await process.stdin.drain()
+                process.stdin.write_eof()
+            feeding, hash = asyncio.ensure_future(feed()), hashlib.sha256()
+            while piece := await process.stdout.read(2**18):
+                hash.update(piece)
+            await feeding
+            assert await process.wait() == 0
+        grown = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before
+        print(hash.hexdigest() == digests[0], grown // 1024)
+
+digests = []
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["unix", "https"])
+async def test_200_mb_go_through_a_command_and_back_in_flat_memory(daemon: Daemon, clean: None, kind: str) -> None:
+    connection = {"endpoint": str(daemon.socket)}
+    if kind == "https":
+        cert = tuple(map(str, daemon.client_cert))
+        connection = {"endpoint": daemon.url, "cert": cert, "server_cert": str(daemon.certificate)}  # type: ignore[dict-item]
+    async with daemon.client() as client, client.instances.temporary("busybox") as box:
+        child = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", MEMORY, repr(connection), box.name, stdout=asyncio.subprocess.PIPE
+        )
+        printed, _ = await child.communicate()
+    equal, grown = printed.split()
+    assert equal == b"True"
+    assert int(grown) < 50, f"memory grew by {int(grown)} MiB for 200 MiB"
+
+
+async def test_a_command_that_closes_stdout_early_is_waited_for(box: Instance) -> None:
+    result = await box.run(sh("echo first; exec >&-; sleep 0.3; echo late >&2; exit 5"))
+    assert (result.returncode, result.stdout, result.stderr) == (5, b"first\n", b"late\n")
+
+
+async def test_a_command_that_does_not_read_its_stdin_ends_the_run(box: Instance) -> None:
+    result = await box.run(sh("exit 6"), input=os.urandom(2**22))
+    assert result.returncode == 6
+
+
+async def test_what_a_command_leaves_in_the_background_does_not_hold_up_its_end(box: Instance) -> None:
+    result = await box.run(sh("sleep 1000 & echo done"), timeout=100)
+    assert result.stdout == b"done\n"
+    await box.run(["killall", "sleep"])
+
+
+async def test_a_writer_waits_for_a_reader_that_stopped_and_dies_when_it_leaves(box: Instance) -> None:
+    async with box.open_process(sh("dd if=/dev/zero bs=1M count=1024 2>/dev/null; echo over >&2")) as process:
+        assert len(await process.stdout.readexactly(2**20)) == 2**20
+        assert process.stderr is not None
+        with pytest.raises(TimeoutError):
+            async with asyncio.timeout(1):
+                await process.stderr.read(1)  # not over: it waits for a reader
+        assert process.returncode is None
+    await gone(box, "dd ")
+
+
+async def test_a_killed_client_leaves_no_command_behind(daemon: Daemon, clean: None) -> None:
+    script = (
+        "import asyncio, sys; from incus_sdk import Client\n"
+        "async def main():\n"
+        "    async with Client(sys.argv[1]) as client:\n"
+        "        await client.instances[sys.argv[2]].run(['sleep', '4321'])\n"
+        "asyncio.run(main())"
+    )
+    async with daemon.client() as client, client.instances.temporary("busybox") as box:
+        child = await asyncio.create_subprocess_exec(sys.executable, "-c", script, str(daemon.socket), box.name)
+        while "sleep 4321" not in await processes(box):
+            await asyncio.sleep(0.05)
+        child.kill()
+        await child.wait()
+        await gone(box, "sleep 4321")
+
+
+@pytest.mark.parametrize("kind", ["unix", "https"])
+async def test_everything_works_a_tenth_of_a_second_away(
+    daemon: Daemon, clean: None, kind: Literal["unix", "https"]
+) -> None:
+    async with delayed(daemon, 100, kind) as client, client.instances.temporary("busybox") as box:
+        results = await asyncio.gather(*(box.run(sh(f"echo {number}; exit {number}")) for number in range(20)))
+        assert [(result.returncode, result.stdout) for result in results] == [
+            (number, f"{number}\n".encode()) for number in range(20)
+        ]
+        data = os.urandom(2**22)
+        assert (await box.run(["cat"], input=data)).stdout == data
+        with pytest.raises(IncusTimeoutError):
+            await box.run(["sleep", "1000"], timeout=0.2)
+        async with box.open_process(["sh"], pty=True) as process:
+            process.stdin.write(b"echo a$((1+1))b\n")
+            await process.stdout.readuntil(b"a2b")
+            process.stdin.write(b"exit 4\n")
+            await process.stdout.read()
+            assert await process.wait() == 4
+        await gone(box, "sleep 1000")
+
+
+# open_process()
+
+
+async def test_a_live_process_talks_line_by_line(box: Instance) -> None:
+    async with box.open_process(sh('while read line; do echo "<$line>"; done; exit 3')) as process:
+        for word in (b"one", b"two"):
+            process.stdin.write(word + b"\n")
+            await process.stdin.drain()
+            assert await process.stdout.readline() == b"<" + word + b">\n"
+        assert process.returncode != 3
+        process.stdin.writelines([b"three\n", b"four\n"])
+        process.stdin.write_eof()
+        assert [line async for line in process.stdout] == [b"<three>\n", b"<four>\n"]
+        assert await process.wait() == process.returncode == 3
+        await process.stdin.wait_closed()
+
+
+async def test_communicate_sends_and_returns_everything(box: Instance) -> None:
+    async with box.open_process(sh("cat; echo err >&2")) as process:
+        assert await process.communicate(b"in") == (b"in", b"err\n")
+        assert process.returncode == 0
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 9), (signal.SIGTERM, 143), (signal.SIGKILL, 137)])
+async def test_signals_reach_the_command(box: Instance, number: signal.Signals, code: int) -> None:
+    async with box.open_process(sh("trap 'exit 9' USR1; echo ready; while :; do sleep 0.05; done")) as process:
+        assert await process.stdout.readline() == b"ready\n"
+        await process.send_signal(number)
+        assert await process.wait() == code
+        await process.terminate()  # one that has ended gets none
+
+
+async def test_leaving_the_block_kills_the_command_however_it_is_left(box: Instance) -> None:
+    async def fail() -> None:
+        async with box.open_process(["sleep", "1001"]):
+            raise LookupError
+
+    with pytest.raises(LookupError):
+        await fail()
+    await gone(box, "sleep 1001")
+    async with box.open_process(["sleep", "1002"]) as process:
+        pass
+    assert process.returncode == 137
+
+
+async def test_writing_to_a_command_that_is_gone_is_a_broken_pipe(box: Instance) -> None:
+    async with box.open_process(["true"]) as process:
+        await process.wait()
+        process.stdin.write(b"x" * 2**20)
+        with pytest.raises(BrokenPipeError):
+            await process.stdin.drain()
+
+
+async def test_a_terminal_has_a_size_that_can_change_and_one_stream(box: Instance) -> None:
+    async with box.open_process(["sh"], pty=True, width=100, height=30, env={"PS1": ""}) as process:
+        assert process.stderr is None
+        process.stdin.write(b"stty -echo; stty size; echo to-stderr >&2; echo g''o\n")
+        seen = await process.stdout.readuntil(b"go\r\n")
+        assert b"30 100\r\n" in seen
+        assert b"to-stderr" in seen
+        await process.resize(132, 43)  # which goes another way than what is typed
+        process.stdin.write(b'until [ "$(stty size)" = "43 132" ]; do sleep 0.05; done; tty\n')
+        await process.stdout.readuntil(b"/dev/pts/")
+        process.stdin.write_eof()  # Ctrl-D
+        await process.stdout.read()
+        assert await process.wait() == 0
+
+
+async def test_a_process_is_opened_by_its_block_alone(client: Client) -> None:
+    process = client.instances["none"].open_process(["true"])
+    with pytest.raises(IncusInputError, match="async with"):
+        await process.wait()
+    with pytest.raises(IncusInputError, match="columns and rows"):
+        await process.resize(0, 24)
+
+
+# shell(), in a real pseudo-terminal
+
+
+SHELL = """
+import asyncio, signal, sys
+from incus_sdk import Client
+signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored, where the tests run in the background of a shell
+async def main():
+    async with Client(sys.argv[1]) as client:
+        print("code", await client.instances[sys.argv[2]].shell(["sh"], env={"PS1": "box> "}))
+asyncio.run(main())
+"""
+
+
+class Terminal:
+    """A Python program on a pseudo-terminal of 90 by 20, seen from the terminal's other side."""
+
+    async def __aenter__(self) -> Terminal:
+        self.fd, inner = os.openpty()
+        termios.tcsetwinsize(self.fd, (20, 90))
+        self.before = termios.tcgetattr(self.fd)
+        return self._with(inner)
+
+    def _with(self, inner: int) -> Terminal:
+        self.inner, self._output = inner, asyncio.StreamReader()
+        os.set_blocking(self.fd, False)
+        asyncio.get_running_loop().add_reader(self.fd, self._readable)
+        return self
+
+    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
+        self.program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", *arguments, stdin=self.inner, stdout=self.inner, stderr=self.inner
+        )
+        return self.program
+
+    async def __aexit__(self, *_: object) -> None:
+        asyncio.get_running_loop().remove_reader(self.fd)
+        if self.program.returncode is None:
+            self.program.kill()
+        await self.program.wait()
+        os.close(self.fd)
+        os.close(self.inner)
+
+    def _readable(self) -> None:
+        with contextlib.suppress(OSError):
+            self._output.feed_data(os.read(self.fd, 4096))
+
+    def type(self, text: bytes) -> None:
+        os.write(self.fd, text)
+
+    async def until(self, mark: bytes) -> None:
+        await self._output.readuntil(mark)
+
+    def restored(self) -> bool:
+        return termios.tcgetattr(self.fd) == self.before
+
+
+async def test_a_shell_takes_over_the_terminal_and_gives_it_back(daemon: Daemon, clean: None) -> None:
+    async with daemon.client() as client, client.instances.temporary("busybox") as box, Terminal() as terminal:
+        program = await terminal.start(SHELL, str(daemon.socket), box.name)
+        await terminal.until(b"box> ")
+        assert not terminal.restored()  # raw: what is typed goes in there as it is
+        terminal.type(b"stty size\n")
+        await terminal.until(b"20 90\r\n")
+        termios.tcsetwinsize(terminal.fd, (50, 111))
+        program.send_signal(signal.SIGWINCH)  # as a terminal does for the program in its foreground
+        terminal.type(b"until stty size | grep '50 111'; do sleep 0.05; done\n")
+        await terminal.until(b"\n50 111\r\n")
+        terminal.type(b"echo a$((1+1))b; cat\n")
+        await terminal.until(b"a2b")
+        terminal.type(b"\x03")  # Ctrl-C is for what runs in there
+        await terminal.until(b"^C")
+        terminal.type(b"exit 8\n")
+        await terminal.until(b"code 8")
+        assert await program.wait() == 0
+        assert terminal.restored()
+
+
+async def test_a_shell_that_is_interrupted_restores_the_terminal_and_ends_the_command(
+    daemon: Daemon, clean: None
+) -> None:
+    async with daemon.client() as client, client.instances.temporary("busybox") as box, Terminal() as terminal:
+        program = await terminal.start(SHELL, str(daemon.socket), box.name)
+        await terminal.until(b"box> ")
+        program.send_signal(signal.SIGINT)
+        await terminal.until(b"KeyboardInterrupt")
+        await program.wait()
+        assert terminal.restored()
+        await gone(box, "{sh}")
+
+
+async def test_a_shell_without_a_terminal_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    with open(os.devnull) as nothing:  # noqa: ASYNC230
+        monkeypatch.setattr(sys, "stdin", nothing)
+        with pytest.raises(IncusInputError, match="terminal"):
+            await client.instances["c1"].shell()
+
+
+# console()
+
+
+@pytest.fixture
+async def talker(box: Instance) -> AsyncIterator[Instance]:
+    """A container on whose console somebody answers each line in brackets."""
+    talk = 'exec </dev/console >/dev/console; stty -echo; echo ready >&2; while read line; do echo "[$line]"; done'
+    async with box.open_process(sh(talk)) as process:
+        assert process.stderr is not None
+        assert await process.stderr.readline() == b"ready\n"
+        yield box
+
+
+async def answered(console: Console, word: bytes) -> None:
+    """Say a word on the console until somebody answers: the server may lose what is said while it attaches."""
+    seen = asyncio.ensure_future(console.stdout.readuntil(b"[" + word + b"]"))
+    while not seen.done():
+        console.stdin.write(word + b"\n")
+        await asyncio.wait([seen], timeout=0.5)
+    await seen
+
+
+async def test_the_console_talks_is_resized_and_left(talker: Instance) -> None:
+    async with talker.console() as console:
+        await answered(console, b"hello")
+        await console.resize(120, 40)  # of the server's end; a container's own console stays as it is
+        await answered(console, b"resized")
+    async with talker.console() as again:  # it was let go of
+        await answered(again, b"again")
+
+
+async def test_a_console_in_use_is_refused_unless_forced(talker: Instance) -> None:
+    async with talker.console() as first:
+        await answered(first, b"first")
+        with pytest.raises(IncusError, match="already connected"):
+            await talker.console().__aenter__()
+        async with talker.console(force=True) as second:
+            await answered(second, b"mine")
+            await first.stdout.read()  # it has ended
+
+
+async def test_the_console_log_is_read_and_cleared(talker: Instance) -> None:
+    async with talker.console() as console:
+        await answered(console, b"logged")
+    assert b"[logged]" in await talker.get_console_log()
+    await talker.clear_console_log()
+    assert b"[logged]" not in await talker.get_console_log()
+
+
+async def test_a_vga_console_is_refused_with_the_reason(box: Instance) -> None:
+    with pytest.raises(IncusInputError, match="virtual machines alone"):
+        box.console(type="vga")
