@@ -16,6 +16,7 @@ from tests.live import wire_record
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("incus-sdk")
+    group.addoption("--quick", action="store_true", help="no test over HTTPS that is one over the unix socket too")
     group.addoption("--whole", action="store_true", help="all tests; compare the operations seen with the record")
 
 
@@ -33,16 +34,25 @@ def _refuse_a_part(config: pytest.Config) -> None:
         raise pytest.UsageError("--whole is a run of all tests: without names, -k, -m or --lf")
 
 
-VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))
+SLOW: tuple[str, ...] = ()
+"""What takes longest, in this order."""
+
+_VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))
 
 
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
-    """Gives workers a file at a time, or what a file has for one version of Incus, in the order of the tests."""
+    """Gives workers one group of tests after the other: a file, or what it has for one version of Incus or one
+    transport; in the order of the tests.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         file, _, test = nodeid.partition("::")
-        version = VERSION.search(test)
-        return f"{file} {version[0]}" if version else file
+        case = test.partition("[")[2]
+        if file.startswith("tests/docs/"):  # each page has its own daemon
+            return nodeid
+        version = _VERSION.search(case)
+        transport = case.partition("-")[0].rstrip("]")
+        return f"{file} {version[0] if version else transport if transport in ('unix', 'https') else ''}"
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
@@ -50,16 +60,24 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
     return Groups(config, log)
 
 
-FIRST: tuple[str, ...] = ()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long begins early, so that no worker is alone with it at the end."""
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long comes first, so that no worker is alone with it at the end."""
+    if config.option.quick:
+        near: list[pytest.Item] = []
+        far: list[pytest.Item] = []
+        for item in items:
+            (far if "https" in _parameters(item).values() else near).append(item)
+        config.hook.pytest_deselected(items=far)
+        items[:] = near
 
     def place(item: pytest.Item) -> int:
-        return next((number for number, start in enumerate(FIRST) if item.nodeid.startswith(start)), len(FIRST))
+        return next((number for number, start in enumerate(SLOW) if item.nodeid.startswith(start)), len(SLOW))
 
     items.sort(key=place)
+
+
+def _parameters(item: pytest.Item) -> dict[str, object]:
+    return item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -16,13 +16,14 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar, get_args
 
+from ._background import operate
 from ._concurrency import shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
 from .exceptions import IncusAPIError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
-from .operations import OnProgress, Operation, operate
+from .operations import OnProgress, Operation
 
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
@@ -44,7 +45,11 @@ class Side:
     body: Json
 
     async def begin(self, **more: Any) -> Operation:
-        """Begin it. ``more``: fields to add to the body; a mapping is merged into the present one."""
+        """Begin this half.
+
+        Args:
+            **more: Fields to add to the body; a mapping is merged into the present one.
+        """
         body = dict(self.body)
         for key, value in more.items():
             body[key] = {**body.get(key, {}), **value} if isinstance(value, Mapping) else value

@@ -5,15 +5,15 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
 
 from . import models
-from ._concurrency import attempts, shielded
+from ._concurrency import attempts
 from ._connection import wire
 from ._connection.scope import Scope
-from ._connection.transport import Headers, WebSocket
+from ._connection.transport import WebSocket
 from .events import EventStream, Gap, OperationEvent
 from .exceptions import (
     IncusAPIError,
@@ -28,7 +28,7 @@ from .exceptions import (
 from .models.base import Json
 
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
-_CANCELLED = 401
+_NOT_RUN = (126, 127)  # exit codes of a command for which the server fails the operation
 _ATTEMPTS = 6  # to reach a server that was lost while waiting
 _PAUSE = 0.5  # seconds before the next attempt; then more, but less than the server remembers an ended operation
 _LONGEST_PAUSE = 3.0
@@ -234,6 +234,14 @@ class Operation(models.Operation):
             raise IncusOperationError(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
         return self
 
+    async def _wait_for_command(self) -> None:
+        """`wait` for a command: that it could not be executed, or was not found, is an exit code like any other."""
+        try:
+            await self.wait()
+        except IncusOperationError as error:
+            if (error.response.get("metadata") or {}).get("return") not in _NOT_RUN:
+                raise
+
     async def _recheck(self, error: Exception) -> None:
         """Read the operation after waiting for it failed; raises what keeps it from being read.
 
@@ -288,169 +296,6 @@ class _MetadataWithFields(dict[str, Any]):
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
-
-
-async def perform(
-    scope: Scope,
-    method: str,
-    path: str,
-    *,
-    query: wire.Query | None = None,
-    body: Any = None,
-    headers: Headers | None = None,
-    wait: bool = True,
-    progress: OnProgress | None = None,
-) -> Operation | None:
-    """Send a request, and wait until what it asks for is done.
-
-    A caller who is cancelled while waiting cancels the operation.
-
-    Args:
-        scope: The connection.
-        method: The HTTP method.
-        path: The path, quoted.
-        query: Parameters of the query; None leaves one out.
-        body: Bytes or an async iterable of bytes, sent unchanged; anything else as JSON.
-        headers: More headers.
-        wait: False returns as soon as the operation has begun.
-        progress: Called with the progress of the operation while waiting.
-
-    Returns:
-        The operation, with ``wait`` as it ended; None where the server did the work at once.
-
-    Raises:
-        IncusOperationError: With ``wait``: the operation failed or was cancelled.
-    """
-    request = scope.request(method, path, query=query, body=body, headers=headers)
-    if not wait:
-        return _begun_operation(scope, await request)
-    sent = asyncio.ensure_future(request)
-    try:
-        operation = _begun_operation(scope, await asyncio.shield(sent))
-    except asyncio.CancelledError:
-        if isinstance(body, bytes) or hasattr(body, "__aiter__"):
-            sent.cancel()  # an upload that is cut off starts nothing
-        # The server may have begun: only its answer names the operation to cancel.
-        with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
-            async with asyncio.timeout(_GRACE):
-                if (begun := _begun_operation(scope, await sent)) is not None:
-                    await begun._try_cancel()
-        raise
-    return None if operation is None else await operation._wait_reporting(progress)
-
-
-async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
-    """`perform` a request that the server always answers with an operation.
-
-    Args:
-        scope: See `perform`.
-        method: See `perform`.
-        path: See `perform`.
-        **how: The keyword parameters of `perform`.
-
-    Raises:
-        IncusConnectionError: The server did the work at once.
-        IncusOperationError: With ``wait``: the operation failed or was cancelled.
-    """
-    operation = await perform(scope, method, path, **how)
-    if operation is None:
-        raise IncusConnectionError(f"{method} {path}: the server answered at once where an operation was expected")
-    return operation
-
-
-async def create_or_undo(
-    scope: Scope,
-    path: str,
-    body: Any,
-    undo: Callable[[bool], Awaitable[Any]],
-    progress: OnProgress | None = None,
-    headers: Headers | None = None,
-) -> Operation | None:
-    """``POST`` a request that creates something, and wait for it; if cancelled meanwhile, leave nothing behind.
-
-    An upload is then cut off. An operation is cancelled, or waited for where the server does not allow that, and what
-    it created is removed. An error raised by ``progress`` counts as a cancellation.
-
-    Args:
-        scope: The connection.
-        path: The path, quoted.
-        body: See `perform`.
-        undo: Removes what was created. Called with True if it is there for sure; with False if the operation was
-            cancelled, after which the server may create it all the same.
-        progress: See `perform`.
-        headers: More headers.
-
-    Returns:
-        The operation as it ended; None where the server did the work at once.
-
-    Raises:
-        IncusOperationError: The operation failed or was cancelled.
-    """
-    upload = _Upload(body) if hasattr(body, "__aiter__") else None
-    begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
-
-    async def end() -> None:
-        if upload is not None and not upload.complete:
-            begun.cancel()  # it starts nothing
-        with contextlib.suppress(IncusError, asyncio.CancelledError):
-            created = True
-            if (operation := await begun) is not None:
-                await operation._try_cancel()
-                try:
-                    await operation.wait()
-                except IncusOperationError:
-                    if operation.status_code != _CANCELLED:
-                        raise
-                    created = False
-            await undo(created)
-
-    try:
-        operation = await asyncio.shield(begun)
-        return None if operation is None else await operation._wait_reporting(progress)
-    except BaseException:
-        await shielded(end())  # undoes nothing where the operation failed: the server did that itself
-        raise
-
-
-@dataclass
-class _Upload:
-    """Content to send, and whether all of it was sent."""
-
-    content: AsyncIterable[bytes]
-    complete: bool = False
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self.content:
-            yield piece
-        self.complete = True
-
-
-@contextlib.asynccontextmanager
-async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncGenerator[Operation]:
-    """Hold an operation that only waits to be used: begun by a ``POST``, cancelled when the block ends.
-
-    Args:
-        scope: The connection.
-        path: The path, quoted.
-        body: See `perform`.
-
-    Yields:
-        The operation.
-    """
-    begun = asyncio.ensure_future(operate(scope, "POST", path, body=body, wait=False))
-
-    async def end() -> None:
-        with contextlib.suppress(IncusError):
-            await (await begun)._try_cancel()
-
-    try:
-        yield await asyncio.shield(begun)
-    finally:
-        await shielded(end())
-
-
-def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
-    return Operation(scope, answer.metadata) if answer.type == "async" else None
 
 
 def _parse_progress(metadata: Any) -> Progress:

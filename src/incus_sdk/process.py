@@ -11,10 +11,11 @@ import contextlib
 import json
 import signal as signals
 from collections import deque
-from collections.abc import AsyncGenerator, AsyncIterable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
+from ._background import operate
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -22,18 +23,11 @@ from .exceptions import (
     IncusError,
     IncusInputError,
     IncusNotFoundError,
-    IncusOperationError,
-    IncusTimeoutError,
     ProcessError,
 )
-from .operations import Operation, operate
+from .operations import Operation
 
 T = TypeVar("T")
-
-NOT_RUN = (126, 127)
-"""Exit codes for which the server fails the operation: the command cannot be executed, or is not found. For callers
-they are exit codes like any other.
-"""
 
 Input = bytes | str | BinaryIO | AsyncIterable[bytes] | None
 """The stdin of a command: all its bytes or text, a file open for reading bytes, or an async iterable of bytes."""
@@ -168,7 +162,7 @@ class ProcessInput:
         return True
 
     def write_eof(self) -> None:
-        """End stdin after what is queued; on a terminal, this types Ctrl-D."""
+        """End stdin after all queued bytes; on a terminal, this types Ctrl-D."""
         self._eof = True
         self._wakeup.set()
 
@@ -375,7 +369,7 @@ class Process(_LiveOperation):
         height: int = 24,
     ) -> None:
         super().__init__(scope, path)
-        self.args = checked_command(command)
+        self.args = wire.command(command)
         self._user, self._group = user, group
         self._pty = pty
         self._env = {"TERM": "xterm-256color"} if pty else {}
@@ -413,7 +407,7 @@ class Process(_LiveOperation):
         return task.result() if task and task.done() and not task.cancelled() and not task.exception() else None
 
     async def wait(self) -> int:
-        """Wait until the command has ended; its output must be read meanwhile, or it may not end.
+        """Wait until the command has ended; a command that writes much ends only if its output is read.
 
         Returns:
             The exit code: see `ProcessResult.returncode`.
@@ -478,11 +472,7 @@ class Process(_LiveOperation):
         await self.send_signal(signals.SIGKILL)
 
     async def _wait_exit(self, operation: Operation) -> int:
-        try:
-            await operation.wait()
-        except IncusOperationError as error:
-            if (error.response.get("metadata") or {}).get("return") not in NOT_RUN:
-                raise
+        await operation._wait_for_command()
         return int(operation.metadata["return"])
 
     async def _resolve_user(self) -> tuple[Sequence[str], dict[str, int], dict[str, Any]]:
@@ -524,7 +514,9 @@ class Process(_LiveOperation):
 
 
 class Console(_LiveOperation):
-    """The console of an instance, from `Instance.console`: ``stdin`` writes, ``stdout`` reads; leaving detaches.
+    """The console of an instance, from `Instance.console`.
+
+    ``stdin`` writes, ``stdout`` reads; leaving the block detaches.
 
     Args:
         scope: The connection to the server.
@@ -557,143 +549,3 @@ class Console(_LiveOperation):
         if self._operation is not None:
             with contextlib.suppress(IncusError):
                 await self._operation.wait(_GRACE)
-
-
-async def run(
-    process: Process,
-    input: Input,
-    timeout: float | None,
-    max_output: int | None,
-    encoding: str,
-    grace: float,
-) -> ProcessResult[bytes]:
-    """Run a process to its end: send its input, collect its output, and stop it at its limits.
-
-    Args:
-        process: The process, not opened yet.
-        input: Its stdin.
-        timeout: Seconds it may run; then it is sent SIGTERM. None for no limit.
-        max_output: Bytes that stdout and stderr may each have; more kill it. None for no limit.
-        encoding: The encoding of a str input.
-        grace: Seconds to end after SIGTERM; then it is sent SIGKILL.
-
-    Raises:
-        IncusTimeoutError: It ran too long; the error has the output so far.
-        ProcessError: It wrote too much; the error has the output so far.
-    """
-    stdout, stderr = bytearray(), bytearray()
-    async with process:
-        pieces = _iter_input(input, encoding)
-        work = asyncio.ensure_future(_communicate(process, pieces, stdout, stderr, max_output))
-        try:
-            await asyncio.wait([work], timeout=timeout)
-            if work.done():
-                return ProcessResult(process.args, work.result(), bytes(stdout), bytes(stderr))
-            for stop in (process.terminate, process.kill):
-                if not work.done():
-                    await stop()
-                    await asyncio.wait([work], timeout=grace)
-            raise IncusTimeoutError(
-                f"{list(process.args)} was stopped: it ran for more than {timeout} s",
-                stdout=bytes(stdout),
-                stderr=bytes(stderr),
-            )
-        except _OutputLimitError:
-            raise ProcessError(
-                f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
-                command=process.args,
-                stdout=bytes(stdout),
-                stderr=bytes(stderr),
-            ) from None
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
-
-
-class _OutputLimitError(Exception):
-    """A command wrote more than it may."""
-
-
-async def _communicate(
-    process: Process, input: AsyncIterable[bytes], stdout: bytearray, stderr: bytearray, max_output: int | None
-) -> int:
-    """Send all input, collect all output, and return the exit code."""
-
-    async def feed() -> None:
-        with contextlib.suppress(BrokenPipeError):
-            async for piece in input:
-                process.stdin.write(piece)
-                await process.stdin.drain()
-        process.stdin.write_eof()
-
-    async def collect(reader: asyncio.StreamReader, output: bytearray) -> None:
-        while piece := await reader.read(_LIMIT):
-            output += piece
-            if max_output is not None and len(output) > max_output:
-                del output[max_output:]
-                raise _OutputLimitError
-
-    assert process.stderr is not None
-    outputs = ((process.stdout, stdout), (process.stderr, stderr))
-    readers = {asyncio.ensure_future(collect(reader, output)) for reader, output in outputs}
-    tasks = {asyncio.ensure_future(feed()), *readers}
-    try:
-        # A command that has ended needs no more input; but the caller must see an error of the input at once.
-        while not all(task.done() for task in readers):
-            pending = {task for task in tasks if not task.done()}
-            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
-        return await process.wait()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def checked_input(input: Input) -> Input:
-    """Check that an input has one of the types of `Input`, and return it.
-
-    Args:
-        input: The input.
-
-    Raises:
-        IncusInputError: It has another type.
-    """
-    if input is None or isinstance(input, str | bytes | AsyncIterable) or hasattr(input, "read"):
-        return input
-    raise IncusInputError(f"input must be bytes, str, a file or an async iterable, not {type(input).__name__}")
-
-
-async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
-    match input:
-        case None:
-            pass
-        case str():
-            yield input.encode(encoding)
-        case bytes():
-            yield input
-        case AsyncIterable():
-            async for piece in input:
-                yield piece
-        case _:
-            # Not `in_thread`: a read from a pipe or terminal may never end, and the command must not wait for it.
-            while piece := await asyncio.to_thread(input.read, _PIECE):
-                yield piece if isinstance(piece, bytes) else piece.encode(encoding)
-
-
-def checked_command(command: Sequence[str]) -> tuple[str, ...]:
-    """Check a command, and return it as a tuple.
-
-    Args:
-        command: Program and arguments.
-
-    Raises:
-        IncusInputError: It is not a list of str, is empty, or contains a NUL.
-    """
-    words = wire.texts(command, "command")
-    if not words:
-        raise IncusInputError('command must be a list of str, like ["sh", "-c", "..."], and must not be empty')
-    if any("\0" in word for word in words):
-        raise IncusInputError("command must not contain a NUL byte")
-    return tuple(words)

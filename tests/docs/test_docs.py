@@ -161,6 +161,13 @@ def test_the_files_that_a_page_names_exist(page: Path) -> None:
         assert (page.parent / link).exists(), f"{page.name}: {link}"
 
 
+def test_the_reference_takes_no_words_of_a_docstring_for_a_type() -> None:
+    # In the first line of these sections, what is before ": " is shown as the type.
+    section = re.compile(r"^ +(?:Returns|Yields):\n +(.*: .*)$", re.MULTILINE)
+    found = {str(file.relative_to(ROOT)): section.findall(file.read_text()) for file in (ROOT / "src").rglob("*.py")}
+    assert not {file: lines for file, lines in found.items() if lines}
+
+
 async def test_the_quickstart_does_the_main_job_and_says_so() -> None:
     process = await asyncio.create_subprocess_exec(
         sys.executable, str(ROOT / "examples/quickstart.py"), stdout=subprocess.PIPE, stderr=subprocess.PIPE

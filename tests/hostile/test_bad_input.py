@@ -250,7 +250,7 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
     ),
     "replace": (lambda c, bad: c.profiles.replace("p", bad), ["x", None, 5, ["x"], {"config": []}], "mapping"),
     "content": (lambda c, bad: c.instances.put_files("c1", "/x", bad), ["x", None, 5, ["x"]], "content must be bytes"),
-    "path": (lambda c, bad: c.instances.get_files("c1", bad), ["", "//", "a\0b", None, 5, b"/x"], "no path"),
+    "path": (lambda c, bad: c.instances.get_files("c1", bad), ["", "//", "a\0b", None, 5, b"/x"], "path must be"),
     "event types": (lambda c, bad: c.events.listen(types=bad), ["lifecycle", ["lifecycles"], [5], [["x"]], 5], "types"),
     "method": (lambda c, bad: c.query(bad, "/1.0"), ["", "GET /1.0", "GET\r\n", None, 5, "É"], "method"),
     "query path": (

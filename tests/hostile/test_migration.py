@@ -152,7 +152,7 @@ async def test_servers_are_the_same_by_their_certificate_and_strangers_tell_none
 async def test_what_a_server_is_about_to_remove_is_waited_for_and_then_deleted(
     two: Two, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incus_sdk.api._copies, "_LOOKS", 3)
+    monkeypatch.setattr(incus_sdk.api._copies, "_REMOVAL_CHECKS", 3)
     path = "/1.0/instances/c2"
     target = Client(two.scopes[1].transport.endpoint.socket).instances["c2"]
     there, gone = sync({"name": "c2"}), error(404, "not found")

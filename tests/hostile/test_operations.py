@@ -230,7 +230,8 @@ async def test_a_cancelled_caller_is_cancelled_even_if_the_operation_is_not(
 async def test_a_cancelled_caller_waits_for_no_silent_server(
     server: Server, client: Client, silent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incus_sdk.operations, "_GRACE", 0.05)
+    for module in (incus_sdk.operations, incus_sdk._background):
+        monkeypatch.setattr(module, "_GRACE", 0.05)
     server.replies = {START: [BEGUN], WAIT: [asyncio.Event()], DELETE: [DONE], silent: [asyncio.Event()]}
     starting = asyncio.create_task(client.instances.start("c1", wait=True))
     await server.asked(silent if silent == START else WAIT)
@@ -251,7 +252,7 @@ async def test_an_upload_that_is_cancelled_stops_at_once(server: Server, client:
             stopped.set()
 
     server.replies = {"POST /1.0/images": [asyncio.Event()]}
-    upload = incus_sdk.operations.perform(client._scope, "POST", "/1.0/images", body=endless())
+    upload = incus_sdk._background.perform(client._scope, "POST", "/1.0/images", body=endless())
     uploading = asyncio.create_task(upload)
     await server.asked("POST /1.0/images")
     uploading.cancel()
@@ -284,7 +285,7 @@ async def test_what_an_upload_made_that_was_given_up_is_undone(
         undone.append(made)
 
     server.replies = {post: replies if replies == [UNREAD] else [answer, *replies], WAIT: [end], DELETE: [DONE]}
-    making = asyncio.create_task(incus_sdk.operations.create_or_undo(client._scope, "/1.0/images", content(), undo))
+    making = asyncio.create_task(incus_sdk._background.create_or_undo(client._scope, "/1.0/images", content(), undo))
     await server.asked(post)
     if replies != [UNREAD]:
         await sent.wait()
@@ -302,7 +303,7 @@ async def test_what_is_held_is_let_go_however_that_comes(server: Server, client:
     post, answer, seen = "POST /1.0/images", asyncio.Event(), list[str]()
 
     async def hold() -> None:
-        async with incus_sdk.operations.pending_operation(client._scope, "/1.0/images") as operation:
+        async with incus_sdk._background.pending_operation(client._scope, "/1.0/images") as operation:
             seen.append(operation.id)
             raise LookupError
 
@@ -325,8 +326,8 @@ async def test_what_is_held_is_let_go_however_that_comes(server: Server, client:
 
 async def test_a_timeout_cancels_nothing(server: Server, client: Client) -> None:
     server.replies = {WAIT: [asyncio.Event()]}
-    with pytest.raises(IncusTimeoutError, match=f"{ID}.*0.05 s and goes on"):
-        await client.wait_for_operation(ID, timeout=0.05)
+    with pytest.raises(IncusTimeoutError, match=f"{ID}.*0.5 s and goes on"):
+        await client.wait_for_operation(ID, timeout=0.5)
     assert server.requests == [WAIT]
 
 

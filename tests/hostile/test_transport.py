@@ -53,9 +53,10 @@ FORBIDDEN = answer(b'{"type": "error", "error_code": 403, "error": "go away"}', 
 async def serving(talk: Talk, timeout: float = 20) -> AsyncGenerator[Transport]:
     """A transport to a server that holds each connection by ``talk``, and then closes it."""
     talks: set[asyncio.Task[None]] = set()
+    over = False
 
     async def connected(reader: Reader, writer: Writer) -> None:
-        if not server.is_serving():  # accepted just before the end
+        if over:  # a client that had given up before it was let in
             writer.close()
             return
         task = asyncio.current_task()
@@ -73,6 +74,7 @@ async def serving(talk: Talk, timeout: float = 20) -> AsyncGenerator[Transport]:
         try:
             yield transport
         finally:
+            over = True
             await transport.close()
             server.close()
             for task in talks:

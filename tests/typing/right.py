@@ -92,10 +92,10 @@ async def networks(client: Client) -> None:
     assert_type(network, Network)
     assert_type(await client.networks.list(), list[Network])
     assert_type(await client.networks.create("br0", config={"ipv4.address": "none"}), Network)
-    assert_type(await network.state(), models.NetworkState)
-    assert_type((await network.state()).addresses, RecordList[models.NetworkStateAddress])
-    assert_type((await network.state()).addresses[0].address, str)
-    assert_type(await network.leases(), list[models.NetworkLease])
+    assert_type(await network.get_state(), models.NetworkState)
+    assert_type((await network.get_state()).addresses, RecordList[models.NetworkStateAddress])
+    assert_type((await network.get_state()).addresses[0].address, str)
+    assert_type(await network.get_leases(), list[models.NetworkLease])
     assert_type(network.managed, bool)
 
     assert_type(network.forwards, NetworkForwardsAPI)
@@ -123,7 +123,7 @@ async def storage(client: Client) -> None:
     pool = client.storage_pools["default"]
     assert_type(pool, StoragePool)
     assert_type(pool.volumes, VolumesAPI)
-    assert_type((await pool.resources()).space.total, int)
+    assert_type((await pool.get_resources()).space.total, int)
     volume = pool.volumes["custom/data"]
     assert_type(volume, Volume)
     assert_type(await pool.volumes.list(), list[Volume])
@@ -132,7 +132,7 @@ async def storage(client: Client) -> None:
     assert_type(await pool.volumes.rename("custom/data", "other"), Volume)
     assert_type(await client.storage_pools.get_volume("default", "data"), Volume)
     assert_type(await client.storage_pools.list_volumes("default"), list[Volume])
-    assert_type((await volume.state()).raw, dict[str, Any])
+    assert_type((await volume.get_state()).raw, dict[str, Any])
     assert_type(volume.content_type, str)
     assert_type(volume.created_at, datetime | None)
 

@@ -28,13 +28,14 @@ FLOORS = (
     {""},
     {"client"},
     {"api"},
-    {"_terminal", "simplestreams"},
+    {"_terminal", "_run", "simplestreams"},
     {"process", "_migration", "_content"},
+    {"_background"},
     {"operations"},
     {"events", "files"},
     {"_connection"},
-    {"filters", "models", "_atomic"},
-    {"exceptions", "_concurrency", "_deprecation"},
+    {"filters", "_atomic"},
+    {"exceptions", "_concurrency", "_deprecation", "models"},
 )
 ALONE = {"models", "exceptions"}
 
@@ -166,7 +167,7 @@ def test_no_module_keeps_state(module: Path) -> None:
             assert not (isinstance(value, ast.Call) and last(value) in MAKERS), f"{ast.unparse(target)} is state"
 
 
-OWNERS = {"events", "_migration", "process", "_terminal", "files", "operations", "testing", "_concurrency"}
+OWNERS = {"_background", "_concurrency", "_migration", "_run", "_terminal", "events", "files", "process", "testing"}
 """Rooms that begin tasks, and end them before they are left."""
 
 

@@ -144,7 +144,7 @@ async def test_what_is_no_address_is_refused(client: Client, sent: list[Any], ad
 async def test_the_first_member_that_answers_is_asked_for_the_certificate(
     client: Client, sent: list[Any], members: dict[str, tuple[str, str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cluster, "_WAITING", 0.2)
+    monkeypatch.setattr(cluster, "_MEMBER_TIMEOUT", 0.2)
     (first, certificate), (second, _), (silent, _) = members.values()
     made = token(fingerprint=fingerprint(certificate), addresses=["127.0.0.1:1", silent, first, second])
     assert await client.cluster.join(made, "127.0.0.2") == certificate

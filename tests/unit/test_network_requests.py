@@ -34,7 +34,7 @@ def sent(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, str, Any]]:
 async def test_a_network_is_named_on_a_member_before_it_is_created(sent: list[tuple[str, str, Any]]) -> None:
     client = Client("/there/is/no/such/socket").use_project("p")
     pending = await client.networks.create("br0", {"bridge.external_interfaces": "eth1"}, target="node 2")
-    await pending.state()
+    await pending.get_state()
     body = {"name": "br0", "type": "bridge", "description": "", "config": {"bridge.external_interfaces": "eth1"}}
     where = "?target=node+2&project=p"
     assert sent == [
@@ -49,8 +49,8 @@ async def test_what_an_old_server_has_not_is_said_before_anything_is_sent(sent: 
     client = Client("/there/is/no/such/socket")
     network = client.networks["br0"]
     for late, extension in (
-        (network.load_balancers.state("203.0.113.9"), "network_load_balancer_state"),
-        (network.load_balancers["203.0.113.9"].state(), "network_load_balancer_state"),
+        (network.load_balancers.get_state("203.0.113.9"), "network_load_balancer_state"),
+        (network.load_balancers["203.0.113.9"].get_state(), "network_load_balancer_state"),
         (network.peers.list(filter="name eq x"), "api_filtering_extended"),
         (client.networks.list(all_projects=True), "networks_all_projects"),
         (client.network_acls.list(all_projects=True), "network_acls_all_projects"),

@@ -367,13 +367,13 @@ async def test_what_a_head_request_is_answered(server: Server, machine: Instance
         await machine.stat_files("/x")
     assert not isinstance(foreign.value, IncusNotFoundError)
     server.answer = raw(b"", *found[1:])
-    with pytest.raises(IncusConnectionError, match="no Incus"):
+    with pytest.raises(IncusConnectionError, match="does not say what /x is"):
         await machine.stat_files("/x")
 
 
 async def test_files_of_what_newer_servers_alone_let_in(server: Server, machine: Instance) -> None:
     class Volume(FileVerbs):
-        FILES = "file_storage_volume"
+        FILES_EXTENSION = "file_storage_volume"
 
     volume = Volume(machine._scope, ("storage-pools", "p", "volumes", "custom", "v"), {}, loaded=False)
     with pytest.raises(IncusUnsupportedError, match="file_storage_volume"):

@@ -187,7 +187,17 @@ def texts(values: Any, where: str) -> list[str]:
         found: list[Any] = list(values)
         if all(isinstance(value, str) for value in found):
             return found
-    raise IncusInputError(f"{where} must be a list of str, not {values!r}")
+    raise IncusInputError(f"{where} must be a list of str, not {type(values).__name__}")
+
+
+def command(words: Sequence[str]) -> tuple[str, ...]:
+    """A command as callers write it, or `IncusInputError`; the words are not shown, as they may hold a secret."""
+    checked = texts(words, "command")
+    if not checked:
+        raise IncusInputError('command must be a list of str, like ["sh", "-c", "..."], and must not be empty')
+    if any("\0" in word for word in checked):
+        raise IncusInputError("command must not contain a NUL byte")
+    return tuple(checked)
 
 
 def parameter(url: str, name: str) -> str | None:

@@ -1,4 +1,4 @@
-"""Bodies of requests, and what their answers name: as JSON, as differences, as the headers of an upload."""
+"""Bodies of requests as JSON, as merge patches and as headers; what an operation says that it created."""
 
 from __future__ import annotations
 
@@ -46,12 +46,18 @@ def difference(before: Any, after: Mapping[str, Any]) -> Json:
 
 
 def created_name(operation: Operation, kind: str) -> str:
-    """The name of what an operation made, which the server may have picked."""
+    """The name of the object that an operation created, which the server may have picked."""
     return wire.names(operation.resources[kind][0])[-1]
 
 
+def created_secret(operation: Operation) -> str:
+    """The secret that an operation issued."""
+    secret: str = operation.metadata["secret"]
+    return secret
+
+
 def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:
-    """What a restored instance gets instead of its own, as the server reads it: a space ends each value."""
+    """What a restored instance gets instead of its own, in headers, where a space ends each value."""
     given = to_body({"config": config or {}, "devices": devices or {}})
     pairs: list[tuple[str, tuple[str, ...], str | None]] = [
         *(("config", (key,), value) for key, value in given["config"].items()),
@@ -64,6 +70,9 @@ def overrides(config: models.Config | None, devices: models.Devices | None) -> d
     written: dict[str, list[str]] = {}
     for kind, names, value in pairs:
         if value is None or " " in value or any(character in name for name in names for character in " ,="):
-            raise IncusInputError(f"the server cannot be told {kind} {','.join(names)} = {value!r} with a backup")
+            raise IncusInputError(
+                f"{kind} {','.join(names)} cannot be sent with a backup: a value must be text without spaces, a name "
+                "must not have spaces, commas or equal signs"
+            )
         written.setdefault(kind, []).append(f"{','.join(names)}={value}")
     return {kind: " ".join(values) for kind, values in written.items()}

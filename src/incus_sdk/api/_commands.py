@@ -1,4 +1,4 @@
-"""Commands in an instance: run to their end or live, on a terminal or not; the console; connections to ports."""
+"""Commands in an instance, run to their end or live, on a terminal or not; its console; connections to its ports."""
 
 from __future__ import annotations
 
@@ -6,14 +6,15 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from .._connection import wire
-from ..exceptions import IncusInputError, IncusOperationError, IncusTimeoutError, ProcessError
+from .._run import checked_input, run
+from ..exceptions import IncusInputError, IncusTimeoutError, ProcessError
 from ..models.base import Json
 from ..operations import Operation
-from ..process import NOT_RUN, Console, Input, Process, ProcessResult, checked_command, checked_input, run
-from .base import Resource
+from ..process import Console, Input, Process, ProcessResult
+from .base import Resource, _Keyed
 from .logs import ExecOutputAPI, LogsAPI
 
 
@@ -34,17 +35,47 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         wait: bool = False,
     ) -> Operation:
-        """Run a command in it. ``POST /1.0/instances/{name}/exec``."""
+        """Run a command in the instance, as the API does it. `run` and `open_process` are easier.
+
+        Args:
+            command: Program and arguments; no shell reads them.
+            environment: Variables on top of those of the instance's configuration.
+            wait_for_websocket: Start the command only once its websockets are open. `Operation.websocket` opens those
+                that ``["metadata"]["fds"]`` of the operation names.
+            record_output: Have the server keep the output. With ``wait`` it is put into the operation, and deleted on
+                the server; otherwise it stays there, see `Instance.exec_output`.
+            interactive: Run it on a terminal.
+            width: Columns of the terminal.
+            height: Rows of the terminal.
+            user: A numeric id; 0 and None are root.
+            group: A numeric id; 0 and None are root.
+            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            wait: Wait until the command has ended.
+
+        Returns:
+            The operation; with ``wait`` as it ended. Its ``["metadata"]["return"]`` is then the exit code. Recorded
+                output is the text in ``["metadata"]["output"]["stdout"]`` and ``["stderr"]``; without ``wait`` it has
+                the URLs of the files instead, as ``["1"]`` and ``["2"]``.
+
+        Raises:
+            IncusInputError: ``command`` is not a list of words, or two of the options exclude each other.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not running, or frozen.
+            IncusOperationError: With ``wait``: the operation failed. An exit code, 126 and 127 included, never raises.
+
+        API:
+            ``POST /1.0/instances/{name}/exec``
+        """
         if record_output and (interactive or wait_for_websocket):
-            raise IncusInputError("record_output goes with neither interactive nor wait_for_websocket")
+            raise IncusInputError("record_output cannot be combined with interactive or wait_for_websocket")
         if wait and wait_for_websocket:
             raise IncusInputError(
-                "wait_for_websocket with wait would wait for websockets that nobody opens: "
-                "leave wait out, and open them by `await operation.websocket(...)`"
+                "wait_for_websocket cannot be combined with wait, since nobody would open the websockets: leave wait "
+                "out, and open them by `await operation.websocket(...)`"
             )
         optional = {"width": width, "height": height, "user": user, "group": group, "cwd": cwd}
         body = {
-            "command": list(checked_command(command)),
+            "command": list(wire.command(command)),
             "environment": wire.config_strings(environment or {}, "environment"),
             "wait-for-websocket": wait_for_websocket,
             "record-output": record_output,
@@ -54,13 +85,9 @@ class CommandVerbs(Resource):
         operation = await self._operate("POST", "exec", body=body, wait=False)
         if not wait:
             return operation
-        try:
-            await operation.wait()
-        except IncusOperationError as error:
-            if (error.response.get("metadata") or {}).get("return") not in NOT_RUN:
-                raise
+        await operation._wait_for_command()
         if record_output:
-            await self._take_output(operation.metadata)
+            await self._fetch_output(operation.metadata)
         return operation
 
     @overload
@@ -115,17 +142,35 @@ class CommandVerbs(Resource):
     ) -> ProcessResult[bytes] | ProcessResult[str]:
         """Run a command to its end, and return its exit code and all it wrote.
 
-        ``command``: program and arguments; no shell reads them. ``input``: bytes, str, a file or an async iterable of
-        bytes; None ends stdin at once. ``text``: the output as str, decoded by ``encoding``, what is not of it as
-        U+FFFD. ``env``: on top of the instance's own. ``user``, ``group``: ids, or names that the instance knows; a
-        user's name brings its HOME, its group and, without ``group``, its supplementary groups. ``timeout``: seconds;
-        then SIGTERM, and after ``grace`` more seconds SIGKILL. ``check``: raise for any exit code but 0.
-        ``max_output``: bytes each of stdout and stderr may hold.
+        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started.
 
-        Raises `IncusTimeoutError` and `ProcessError`, both with the output so far. If the caller is cancelled, the
-        command is killed. Signals reach the command itself, not what it started.
+        Args:
+            command: Program and arguments; no shell reads them.
+            input: What the command reads from stdin: bytes, str, an open file or an async iterable of bytes; None ends
+                stdin at once.
+            text: Return the output as str instead of bytes.
+            encoding: Of the output as str, where invalid bytes become U+FFFD, and of ``input`` as str.
+            env: Variables on top of those of the instance's configuration.
+            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
+                ``group``, the user's primary and supplementary groups.
+            group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
+            timeout: Seconds after which the command gets SIGTERM; None for no limit.
+            grace: Seconds that it then has to end, before it gets SIGKILL.
+            check: Raise `ProcessError` for an exit code other than 0.
+            max_output: Bytes that stdout and stderr may hold each; a command that writes more is killed. None for no
+                limit.
 
-        ``POST /1.0/instances/{name}/exec``.
+        Raises:
+            IncusInputError: ``command`` or ``input`` is invalid, or the instance does not know ``user`` or ``group``.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not running, or frozen.
+            IncusTimeoutError: The command ran for more than ``timeout`` seconds; the error has the output so far.
+            ProcessError: The command wrote more than ``max_output`` or, with ``check``, failed; the error has the
+                output.
+
+        API:
+            ``POST /1.0/instances/{name}/exec``
         """
         checked_input(input)
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group)
@@ -161,10 +206,27 @@ class CommandVerbs(Resource):
         width: int = 80,
         height: int = 24,
     ) -> Process:
-        """A live command, opened by ``async with``: see `Process`. Parameters as of `run`.
+        """A live command, started by ``async with``: see `Process`. Makes no request by itself.
 
-        ``pty``: on a terminal of ``width`` columns and ``height`` rows, where stdout and stderr are one.
-        ``POST /1.0/instances/{name}/exec``.
+        Args:
+            command: Program and arguments; no shell reads them.
+            env: Variables on top of those of the instance's configuration.
+            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
+                ``group``, the user's primary and supplementary groups.
+            group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
+            pty: Run it on a terminal, where stdout and stderr are one stream.
+            width: Columns of the terminal.
+            height: Rows of the terminal.
+
+        Raises:
+            IncusInputError: ``command`` is not a list of words. In ``async with``: the instance does not know ``user``
+                or ``group``.
+            IncusNotFoundError: In ``async with``: there is no such instance.
+            IncusAPIError: In ``async with``: it is not running, or frozen.
+
+        API:
+            ``POST /1.0/instances/{name}/exec``
         """
         return Process(
             self._scope,
@@ -188,59 +250,118 @@ class CommandVerbs(Resource):
         user: int | str | None = None,
         group: int | str | None = None,
     ) -> int:
-        """Hand the local terminal over to a command, until that ends; returns its exit code.
+        """Connect the local terminal to a command until it ends.
 
-        The terminal is in raw mode meanwhile, follows the window's size, and is restored whatever happens. Raises
-        `IncusInputError` where stdin or stdout is no terminal. ``POST /1.0/instances/{name}/exec``.
+        The terminal is in raw mode meanwhile. The command sees the size of the window, also when that changes. The
+        terminal is restored whatever happens.
+
+        Args:
+            command: Program and arguments; no shell reads them.
+            env: Variables on top of those of the instance's configuration, and of the local ``TERM``.
+            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            user: See `Instance.run`.
+            group: See `Instance.run`.
+
+        Returns:
+            The exit code.
+
+        Raises:
+            IncusInputError: ``command`` is invalid, the instance does not know ``user`` or ``group``, or stdin or
+                stdout is not a terminal.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not running, or frozen.
+
+        API:
+            ``POST /1.0/instances/{name}/exec``
         """
         from .._terminal import interact, size
 
         width, height = size()
-        options: dict[str, Any] = {"env": {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}, "cwd": cwd}
+        env = {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}
         async with self.open_process(
-            command, **options, user=user, group=group, pty=True, width=width, height=height
+            command, env=env, cwd=cwd, user=user, group=group, pty=True, width=width, height=height
         ) as process:
             return await interact(process)
 
     def console(self, *, force: bool = False, width: int = 80, height: int = 24, type: str = "console") -> Console:
-        """The instance's console, attached by ``async with``: ``stdin`` writes, ``stdout`` reads, leaving the block
-        detaches.
+        """The instance's console, attached by ``async with``: see `Console`. Makes no request by itself.
 
-        ``force``: take it over from whoever is attached; else that raises `IncusAPIError` or `IncusOperationError`. A
-        VGA console speaks SPICE, for which this has no reader. ``POST /1.0/instances/{name}/console``.
+        Args:
+            force: Take it over from whoever is attached to it.
+            width: Columns of the terminal.
+            height: Rows of the terminal.
+            type: Only ``console``: the VGA console of a virtual machine speaks SPICE, which the SDK does not.
+
+        Raises:
+            IncusInputError: ``type`` is another one.
+            IncusNotFoundError: In ``async with``: there is no such instance.
+            IncusAPIError: In ``async with``: it is not running or, without ``force``, somebody else is attached.
+
+        API:
+            ``POST /1.0/instances/{name}/console``
         """
         if type != "console":
             raise IncusInputError(
-                f"there is no {type!r} console to read and write; VGA, of virtual machines alone, is SPICE"
+                f"type must be 'console', not {type!r}: a VGA console, which only virtual machines have, speaks SPICE"
             )
         return Console(self._scope, self._path, width, height, force)
 
     async def get_console_log(self) -> bytes:
-        """What was written to the console; empty if nothing was. ``GET /1.0/instances/{name}/console``."""
-        # Without a log the answer is empty, not even an envelope.
+        """Read what was written to the console.
+
+        Returns:
+            What the server keeps of it; empty if there is nothing.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/console``
+        """
+        # Without a log the answer is empty, without even an envelope.
         async with self._download("GET", "console") as stream:
             return await stream.read()
 
     async def clear_console_log(self) -> None:
-        """Forget what was written to the console. ``DELETE /1.0/instances/{name}/console``."""
+        """Clear what the server keeps of what was written to the console of a container.
+
+        Raises:
+            IncusNotFoundError: There is no such container, or it has not been started yet.
+            IncusAPIError: It is a virtual machine.
+
+        API:
+            ``DELETE /1.0/instances/{name}/console``
+        """
         await self._request("DELETE", "console")
 
     @asynccontextmanager
     async def port_forward(
         self, port: int, address: str = "127.0.0.1"
     ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A TCP connection to a port inside, for the time of ``async with``; no network has to lead there.
+        """A TCP connection to a port inside, for the time of ``async with``; it needs no network to the instance.
 
-        ``address``: as seen from inside. Extension ``instance_port_forward``.
-        ``POST /1.0/instances/{name}/port-forward``, upgraded.
+        Args:
+            port: The TCP port.
+            address: The IP address, as seen from inside.
+
+        Yields:
+            The streams to read from and to write to.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It could not connect.
+
+        API:
+            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``. Extension ``instance_port_forward``.
         """
         await self._scope.require("instance_port_forward", "a connection to a port inside")
         body = {"address": address, "port": port}
         async with self._upgrade("POST", "port-forward", protocol="tcp", body=body) as streams:
             yield streams
 
-    async def _take_output(self, metadata: Json) -> None:
-        """Put the recorded output into the operation's metadata, and delete it on the server."""
+    async def _fetch_output(self, metadata: Json) -> None:
+        """Replace the URLs of the recorded output in the operation's metadata by its text; delete it on the server."""
         urls, texts, outputs = metadata.get("output") or {}, {}, ExecOutputAPI(LogsAPI(self))
         for stream, name in (("1", "stdout"), ("2", "stderr")):
             texts[name] = ""
@@ -249,3 +370,68 @@ class CommandVerbs(Resource):
                 texts[name] = await outputs.get(file)
                 await outputs.delete(file)
         metadata["output"] = texts
+
+
+class Executes:
+    """`CommandVerbs.execute` by name."""
+
+    async def execute(
+        self: _Keyed[CommandVerbs],
+        name: str,
+        command: Sequence[str],
+        environment: Mapping[str, str] | None = None,
+        wait_for_websocket: bool = False,
+        record_output: bool = False,
+        interactive: bool = False,
+        width: int | None = None,
+        height: int | None = None,
+        user: int | None = None,
+        group: int | None = None,
+        cwd: str | None = None,
+        wait: bool = False,
+    ) -> Operation:
+        """Run a command in an instance, as the API does it. `Instance.run` is easier.
+
+        Args:
+            name: The instance.
+            command: Program and arguments; no shell reads them.
+            environment: Variables on top of those of the instance's configuration.
+            wait_for_websocket: Start the command only once its websockets are open. `Operation.websocket` opens those
+                that ``["metadata"]["fds"]`` of the operation names.
+            record_output: Have the server keep the output. With ``wait`` it is put into the operation, and deleted on
+                the server; otherwise it stays there, see `Instance.exec_output`.
+            interactive: Run it on a terminal.
+            width: Columns of the terminal.
+            height: Rows of the terminal.
+            user: A numeric id; 0 and None are root.
+            group: A numeric id; 0 and None are root.
+            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            wait: Wait until the command has ended.
+
+        Returns:
+            The operation; with ``wait`` as it ended. Its ``["metadata"]["return"]`` is then the exit code. Recorded
+                output is the text in ``["metadata"]["output"]["stdout"]`` and ``["stderr"]``; without ``wait`` it has
+                the URLs of the files instead, as ``["1"]`` and ``["2"]``.
+
+        Raises:
+            IncusInputError: ``command`` is not a list of words, or two of the options exclude each other.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not running, or frozen.
+            IncusOperationError: With ``wait``: the operation failed. An exit code, 126 and 127 included, never raises.
+
+        API:
+            ``POST /1.0/instances/{name}/exec``
+        """
+        return await self[name].execute(
+            command,
+            environment,
+            wait_for_websocket,
+            record_output,
+            interactive,
+            width,
+            height,
+            user,
+            group,
+            cwd,
+            wait,
+        )

@@ -3,108 +3,63 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, TypedDict
 
 from .. import models
+from .._background import create_or_undo
 from .._concurrency import attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
-from .._migration import Mode, Side, Undo, migrate, same_server
+from .._migration import Mode, Side, migrate, same_server
 from ..exceptions import IncusInputError
 from ..models.base import Json
-from ..operations import OnProgress, create_or_undo
+from ..operations import OnProgress
 from ._bodies import to_body
 from .base import Resource, Writable
 
-_LOOKS = 10  # at what the server is about to remove; it waits for another server for up to half a minute
+_REMOVAL_CHECKS = 10  # of a copy that the server removes itself; it can wait half a minute for another server first
 _WRITABLE = ("architecture", "config", "description", "devices", "ephemeral", "profiles")
 
 
-@dataclass(frozen=True)
-class _Copy:
-    """A copy to be made: ``body`` is posted to ``path`` to make ``target``, once its ``source`` is complete."""
-
-    source: Resource
-    target: Writable[Any]
-    path: str
-    body: Json
-    local: Json
-    """What the body's source says where both are on one server."""
-    sent: Json
-    """What is posted to the path of the source where they are not."""
-
-    async def make(self, how: MigrationOptions, new: bool) -> None:
-        """Make it, and read it. Failed or cancelled, it leaves nothing: ``new`` says that there was no target."""
-
-        async def undo(created: bool) -> None:
-            if new:
-                await _remove(self.target, created)
-
-        await self._make(how, undo)
-        try:
-            await self.target.refresh()
-        except BaseException:
-            await shielded(undo(True))
-            raise
-
-    async def _make(self, how: MigrationOptions, undo: Undo) -> None:
-        if await same_server(self.source._scope, self.target._scope):
-            body = {**self.body, "source": {**self.body["source"], "type": "copy", **self.local}}
-            await create_or_undo(self.target._scope, self.path, body, undo, how.get("progress"))
-            return
-        sender = Side(self.source._scope, wire.path(*self.source._path), self.sent)
-        receiver = Side(self.target._scope, self.path, self.body)
-        await migrate(sender, receiver, undo, how.get("mode", "pull"), how.get("addresses"), how.get("progress"))
-
-
-async def _remove(target: Resource, created: bool) -> None:
-    """Delete a copy that was cut off; unless ``created``, the server removes it itself a moment later."""
-    if not created:
-        async for _ in attempts(_LOOKS, 0.1, longest=10.0):
-            if not await target.exists():
-                return
-    await target._perform("DELETE")
-
-
 class MigrationOptions(TypedDict, total=False):
-    """How two servers come together; on one server none of it counts, but for ``progress``."""
+    """How two servers connect; on one server, only ``progress`` is used."""
 
     mode: Mode
     """``pull``, the default: the receiving server connects to the other; ``push``: the other way round; ``relay``:
-    neither can, and all goes through this program."""
+    neither can reach the other, and everything goes through this program."""
     addresses: Sequence[str] | None
-    """Of the server that is connected to, as ``https://host:8443``, tried in turn; None: as it says itself."""
+    """Of the server that is connected to, as ``https://host:8443``, tried in turn; None: the one that the client uses,
+    and those that the server lists."""
     progress: OnProgress | None
-    """Told how far it is."""
+    """Called with how far it is, each time that changes."""
 
 
 class InstanceCopy(MigrationOptions, total=False):
-    """What may be another with the copy of an instance, and how it is made."""
+    """What can differ in the copy of an instance, and how it is made."""
 
     pool: str | None
     """The storage pool of its root disk."""
     config: models.Config | None
     """Changed keys; None removes one."""
     devices: models.Devices | None
-    """Changed devices, and keys of devices; None removes one."""
+    """Changed devices, and changed keys of devices; None removes one."""
     profiles: Sequence[str] | None
-    """Instead of those of the source."""
+    """In place of those of the source."""
     ephemeral: bool | None
     live: bool
     """With the running state."""
     allow_inconsistent: bool
-    """Go on where files change while they are copied."""
+    """Go on if files change while they are copied."""
 
 
 async def copy_instance(
     source: Resource, target: Writable[Any], instance_only: bool, refresh: bool, options: InstanceCopy
 ) -> None:
-    """Make ``target``, an instance's handle, a copy of ``source``: an instance, or a snapshot of one."""
+    """Make ``target``, the handle of an instance, a copy of ``source``: an instance, or a snapshot of one."""
     instance, is_snapshot = source._path[1], len(source._path) > 2
     name: str = source._json[source.KEY]
     original, _ = await source._read_with_etag()
-    body = _without_volatile({key: original[key] for key in _WRITABLE if key in original})
+    body = _without_volatile_config({key: original[key] for key in _WRITABLE if key in original})
     changes = to_body({key: options.get(key) for key in ("config", "devices")})
     body = wire.merge_patch(body, {key: value for key, value in changes.items() if value is not None})
     if (profiles := options.get("profiles")) is not None:
@@ -112,25 +67,118 @@ async def copy_instance(
     if (ephemeral := options.get("ephemeral")) is not None:
         body["ephemeral"] = ephemeral
     if (pool := options.get("pool")) is not None:
-        _root(body)["pool"] = pool
+        _own_root_disk(body)["pool"] = pool
     live = {"live": options.get("live", False)}
-    common = {**live, "instance_only": instance_only, "allow_inconsistent": options.get("allow_inconsistent", False)}
-    place = {"base-image": (original.get("config") or {}).get("volatile.base_image", ""), "refresh": refresh}
+    content = {**live, "instance_only": instance_only, "allow_inconsistent": options.get("allow_inconsistent", False)}
+    hints = {"base-image": (original.get("config") or {}).get("volatile.base_image", ""), "refresh": refresh}
+    # A snapshot does not say what type of instance it is.
     whole = (await source._scope.request("GET", wire.path("instances", instance))).metadata if is_snapshot else original
-    await _Copy(
+    await _copy_or_undo(
         source,
         target,
-        wire.path("instances"),
-        {"name": target._path[-1], "type": whole["type"], **body, "source": {**common, **place}},
-        {"source": f"{instance}/{name}" if is_snapshot else instance, "project": source._scope.project or "default"},
-        {"name": name, **(live if is_snapshot else common)},
-    ).make(options, new=not refresh)
+        path=wire.path("instances"),
+        body={"name": target._path[-1], "type": whole["type"], **body, "source": {**content, **hints}},
+        local_source={
+            "source": f"{instance}/{name}" if is_snapshot else instance,
+            "project": source._scope.project or "default",
+        },
+        sender_body={"name": name, **(live if is_snapshot else content)},
+        options=options,
+        new=not refresh,
+    )
     if refresh:
-        await _take_over_config(target, body)
+        await _refresh_config(target, body)
 
 
-async def _take_over_config(target: Writable[Any], body: Json) -> None:
-    """Take over the configuration, which the server leaves as it was; what it alone knows stays, and the pool."""
+async def copy_volume(
+    source: Resource,
+    target: Writable[Any],
+    volume_only: bool,
+    refresh: bool,
+    config: models.Config | None,
+    options: MigrationOptions,
+) -> None:
+    """Make ``target``, the handle of a custom volume, a copy of ``source``: a custom volume, or a snapshot of one."""
+    _, pool, _, type_, volume, *snapshot = source._path
+    if type_ != "custom":
+        raise IncusInputError(f"only a custom volume is copied by itself; one of type {type_} goes with its instance")
+    original = (await source._scope.request("GET", wire.path(*source._path[:5]))).metadata
+    changes = to_body({"config": config})["config"]
+    body: Json = {
+        **_without_volatile_config({key: original[key] for key in ("config", "description", "content_type")}),
+        "name": target._path[-1],
+        "type": type_,
+    }
+    body["config"] = wire.merge_patch(body["config"], changes or {})
+    name = "/".join([volume, *snapshot[1:]])
+    local_source = {"name": name, "pool": pool, "project": other_project(target._scope, source._scope) or ""}
+    await _copy_or_undo(
+        source,
+        target,
+        path=wire.path(*target._path[:-1]),
+        body={**body, "source": {"volume_only": volume_only, "refresh": refresh}},
+        local_source=local_source | ({"location": source._scope.target} if source._scope.target else {}),
+        sender_body={"name": source._path[-1]} | ({} if snapshot else {"pool": pool, "volume_only": volume_only}),
+        options=options,
+        new=not refresh,
+    )
+    if refresh:
+        await _refresh_config(target, {key: body[key] for key in ("config", "description")})
+
+
+def other_project(of: Scope, place: Scope) -> str | None:
+    """The project that ``place`` is a view of; None if it is that of ``of`` as well."""
+    project = place.project or "default"
+    return None if project == (of.project or "default") else project
+
+
+async def _copy_or_undo(
+    source: Resource,
+    target: Writable[Any],
+    *,
+    path: str,
+    body: Json,
+    local_source: Json,
+    sender_body: Json,
+    options: MigrationOptions,
+    new: bool,
+) -> None:
+    """Make ``target`` by posting ``body`` to ``path``, and read it; failed or cancelled, leave nothing that is ``new``.
+
+    Within one server, the body's source gets the fields of ``local_source``. Between two, ``sender_body`` is posted to
+    the path of ``source`` to begin the migration.
+    """
+    progress = options.get("progress")
+
+    async def undo(created: bool) -> None:
+        if new:
+            await _remove(target, created)
+
+    if await same_server(source._scope, target._scope):
+        body = {**body, "source": {**body["source"], "type": "copy", **local_source}}
+        await create_or_undo(target._scope, path, body, undo, progress)
+    else:
+        sender = Side(source._scope, wire.path(*source._path), sender_body)
+        receiver = Side(target._scope, path, body)
+        await migrate(sender, receiver, undo, options.get("mode", "pull"), options.get("addresses"), progress)
+    try:
+        await target.refresh()
+    except BaseException:
+        await shielded(undo(True))
+        raise
+
+
+async def _remove(target: Resource, created: bool) -> None:
+    """Delete a copy that was cut off; unless it was ``created``, give the server time to remove it itself."""
+    if not created:
+        async for _ in attempts(_REMOVAL_CHECKS, 0.1, longest=10.0):
+            if not await target.exists():
+                return
+    await target._perform("DELETE")
+
+
+async def _refresh_config(target: Writable[Any], body: Json) -> None:
+    """Replace the configuration of a copy, which refreshing does not; its own volatile keys and pool are kept."""
     current, etag = await target._read_with_etag()
     kept = {key: value for key, value in (current.get("config") or {}).items() if key.startswith("volatile.")}
     body["config"] = {**(body.get("config") or {}), **kept}
@@ -141,47 +189,8 @@ async def _take_over_config(target: Writable[Any], body: Json) -> None:
     await target.refresh()
 
 
-def other_project(of: Scope, place: Scope) -> str | None:
-    """The project that ``place`` looks into, where it is another than that of an object."""
-    project = place.project or "default"
-    return None if project == (of.project or "default") else project
-
-
-async def copy_volume(
-    source: Resource,
-    target: Writable[Any],
-    volume_only: bool,
-    refresh: bool,
-    config: models.Config | None,
-    how: MigrationOptions,
-) -> None:
-    """Make ``target``, a custom volume's handle, a copy of ``source``: a custom volume, or a snapshot of one."""
-    _, pool, _, type_, volume, *snapshot = source._path
-    if type_ != "custom":
-        raise IncusInputError(f"only a custom volume is copied by itself; one of type {type_} goes with its instance")
-    original = (await source._scope.request("GET", wire.path(*source._path[:5]))).metadata
-    changes = to_body({"config": config})["config"]
-    body: Json = {
-        **_without_volatile({key: original[key] for key in ("config", "description", "content_type")}),
-        "name": target._path[-1],
-        "type": type_,
-    }
-    body["config"] = wire.merge_patch(body["config"], changes or {})
-    name = "/".join([volume, *snapshot[1:]])
-    local = {"name": name, "pool": pool, "project": other_project(target._scope, source._scope) or ""}
-    await _Copy(
-        source,
-        target,
-        wire.path(*target._path[:-1]),
-        {**body, "source": {"volume_only": volume_only, "refresh": refresh}},
-        local | ({"location": source._scope.target} if source._scope.target else {}),
-        {"name": source._path[-1]} | ({} if snapshot else {"pool": pool, "volume_only": volume_only}),
-    ).make(how, new=not refresh)
-    if refresh:
-        await _take_over_config(target, {key: body[key] for key in ("config", "description")})
-
-
-def _without_volatile(body: Json) -> Json:
+def _without_volatile_config(body: Json) -> Json:
+    """The same without the ``volatile.`` keys, which the server sets itself; but with the image it was made from."""
     config: Mapping[str, Any] = body.get("config") or {}
     kept = {
         key: value for key, value in config.items() if not key.startswith("volatile.") or key == "volatile.base_image"
@@ -189,8 +198,8 @@ def _without_volatile(body: Json) -> Json:
     return {**body, "config": kept}
 
 
-def _root(body: Json) -> Json:
-    """The root disk of an instance to be made; a new one where it is a profile's."""
+def _own_root_disk(body: Json) -> Json:
+    """The root disk among the devices of an instance to be made; adds one if it is in a profile."""
     devices = body["devices"] = dict(body.get("devices") or {})
     name = next((name for name, device in devices.items() if device.get("path") == "/"), "root")
     devices[name] = dict(devices.get(name) or {"type": "disk", "path": "/"})

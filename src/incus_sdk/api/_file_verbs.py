@@ -1,4 +1,4 @@
-"""The files of an instance or a volume: its paths, and the calls of the REST API for single files."""
+"""The files of an instance or a volume: paths, and the calls of the REST API for single files."""
 
 from __future__ import annotations
 
@@ -15,37 +15,57 @@ from ..files._paths import RemotePath
 from ..files._sftp import FileStat, FileType
 from .base import Resource
 
-_MAX_LINKS = 40  # links followed to a file, as the kernel does
+_MAX_LINKS = 40  # symbolic links followed to a file, as many as the kernel follows
 
 
 class FileVerbs(Resource):
     """Verbs of an object that has files: `path` does everything, the others are single calls of the REST API."""
 
-    FILES: ClassVar[str | None] = None
-    """The API extension that brought those calls, where servers of 6.0 may lack them."""
+    FILES_EXTENSION: ClassVar[str | None] = None
+    """The API extension that introduced these calls, where servers of 6.0 may lack it."""
 
     def path(self, path: str) -> RemotePath:
-        """A path in it, absolute, with the verbs of ``pathlib``: see `RemotePath`. Makes no request."""
+        """A path inside, with the verbs of ``pathlib``: see `RemotePath`. Makes no request.
+
+        Args:
+            path: An absolute path.
+
+        Raises:
+            IncusInputError: It is not an absolute path.
+        """
         return RemotePath(self._scope, self._path, path)
 
     def sftp(self) -> AbstractAsyncContextManager[RemotePath]:
-        """The root directory, with one connection for the verbs of all paths below it, opened by ``async with``.
+        """The root directory, with one connection for all paths below it, opened by ``async with``.
 
             async with instance.sftp() as root:
                 for name in names:
                     await (root / "srv" / name).write_text("x")
 
-        ``GET .../sftp``, upgraded.
+        API:
+            ``GET`` of ``sftp`` below its path, upgraded to ``sftp``
         """
         return self.path("/").connected()
 
     async def get_files(self, path: str) -> bytes:
-        """The content of a file, links followed, or of a directory a tar that holds it under its own name.
+        """Read a file, or a directory as a tar.
 
-        Raises `IncusNotFoundError`. ``GET .../files``, and ``.../sftp`` for a tar.
+        Args:
+            path: An absolute path; symbolic links are followed.
+
+        Returns:
+            The content of the file; for a directory, a tar that holds it under its own name. Sockets and devices are
+                left out of it.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusInputError: It is not a path, or leads through too many symbolic links.
+
+        API:
+            ``GET`` of ``files`` below its path, and of ``sftp`` for a tar
         """
         for _ in range(_MAX_LINKS):
-            answer = await self._files("GET", path)
+            answer = await self._request_file("GET", path)
             match answer.headers.get("X-Incus-type"):
                 case "symlink":
                     path = answer.metadata.decode(errors="surrogateescape")  # absolute, as the server resolved it
@@ -54,7 +74,7 @@ class FileVerbs(Resource):
                 case _:
                     content: bytes = answer.metadata
                     return content
-        raise IncusInputError(f"{path}: more than {_MAX_LINKS} links lead on from there")
+        raise IncusInputError(f"{path}: more than {_MAX_LINKS} symbolic links follow each other")
 
     async def put_files(
         self,
@@ -66,26 +86,54 @@ class FileVerbs(Resource):
         gid: int | None = None,
         append: bool = False,
     ) -> models.Envelope:
-        """Write a file, replacing one that exists and keeping its mode and owner; a new one is root's, 0644.
+        """Write a file. A file that exists keeps its mode and owner.
 
-        The directory must exist. ``mode``, ``uid``, ``gid``: of the file, new or not. ``append``: write at its end.
-        ``POST .../files``.
+        Args:
+            path: An absolute path, whose directory exists.
+            content: What is written.
+            mode: The permissions of a new file; None for 0644.
+            uid: The user id of a new file; None for root.
+            gid: The group id of a new file; None for root.
+            append: Write to the end of the file, which must exist, instead of replacing its content.
+
+        Returns:
+            The answer of the server.
+
+        Raises:
+            IncusInputError: ``content`` is not bytes, or ``path`` is not a path.
+            IncusNotFoundError: There is no such directory or, with ``append``, no such file.
+            IncusAPIError: It cannot be written; it is a directory, for example.
+
+        API:
+            ``POST`` of ``files`` below its path
         """
         if not isinstance(content, bytes | bytearray | memoryview):
             raise IncusInputError(f"content must be bytes, not {type(content).__name__}")
         headers = {"X-Incus-type": "file", "X-Incus-write": "append" if append else "overwrite"}
         headers |= {} if mode is None else {"X-Incus-mode": f"{mode:04o}"}
         headers |= {f"X-Incus-{key}": str(id) for key, id in (("uid", uid), ("gid", gid)) if id is not None}
-        answer = await self._files("POST", path, body=bytes(content), headers=headers)
+        answer = await self._request_file("POST", path, body=bytes(content), headers=headers)
         return models.Envelope(answer.body)
 
     async def stat_files(self, path: str) -> FileStat:
-        """What a file is, or a link itself; `RemotePath.stat` tells more.
+        """Read the type, mode, owner, size and time of a file; `RemotePath.stat` is more precise.
 
-        What is neither directory nor link is of type ``file`` here, ``mode`` has no set-id bits, and ``size`` is 0 for
-        all but files. Raises `IncusNotFoundError`. ``HEAD .../files``.
+        Args:
+            path: An absolute path; a symbolic link is not followed.
+
+        Returns:
+            What the server says of it. All but directories and symbolic links have the type ``file``, the mode lacks
+                the set-id bits, and the size is 0 for all but files.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusInputError: It is not a path.
+            IncusConnectionError: The answer is not one of Incus.
+
+        API:
+            ``HEAD`` of ``files`` below its path
         """
-        headers = (await self._files("HEAD", path)).headers
+        headers = (await self._request_file("HEAD", path)).headers
         try:
             changed = datetime.strptime(headers["X-Incus-modified"][:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
             return FileStat(
@@ -97,31 +145,43 @@ class FileVerbs(Resource):
                 int(changed.timestamp()),
             )
         except (KeyError, ValueError) as error:
-            raise IncusConnectionError(f"this is no Incus server: it does not say what {path} is ({error})") from error
+            raise IncusConnectionError(
+                f"the answer does not say what {path} is ({error}); a proxy or another server may have sent it"
+            ) from error
 
     async def delete_files(self, path: str, *, force: bool = False) -> None:
-        """Delete a file, a link or an empty directory. ``force``: a directory with all that is in it (extension
-        ``file_delete_force``; `RemotePath.rmtree` needs none).
+        """Delete a file, a symbolic link or an empty directory.
 
-        ``DELETE .../files``.
+        Args:
+            path: An absolute path.
+            force: Delete a directory with everything in it; `RemotePath.rmtree` does this on all servers.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusInputError: It is not a path.
+            IncusAPIError: It is a directory that is not empty, and ``force`` is not set.
+            IncusUnsupportedError: The server lacks the API extension for ``force``.
+
+        API:
+            ``DELETE`` of ``files`` below its path. ``force``: extension ``file_delete_force``.
         """
         if force:
             await self._scope.require("file_delete_force", "deleting a directory with its files")
-        await self._files("DELETE", path, headers={"X-Incus-force": "true"} if force else None)
+        await self._request_file("DELETE", path, headers={"X-Incus-force": "true"} if force else None)
 
-    async def _files(self, method: str, path: str, **how: Any) -> wire.Answer:
+    async def _request_file(self, method: str, path: str, **options: Any) -> wire.Answer:
         if not isinstance(path, str) or (not path.strip("/") and path != "/") or "\0" in path:
-            raise IncusInputError(f"no path of a file: {path!r}")
-        if self.FILES is not None:
-            await self._scope.require(self.FILES, f"the files of {type(self).__name__}")
-        return await self._request(method, "files", query={"path": path}, **how)
+            raise IncusInputError(f"path must be that of a file or directory, not {path!r}")
+        if self.FILES_EXTENSION is not None:
+            await self._scope.require(self.FILES_EXTENSION, f"the files of {type(self).__name__}")
+        return await self._request(method, "files", query={"path": path}, **options)
 
-    async def _tar(self, root: str) -> bytes:
-        """The directory in a tar, below its own name; sockets and devices, which a tar cannot carry, are left out."""
+    async def _tar(self, directory: str) -> bytes:
+        """A tar of the directory, under its own name; without sockets and devices, which a tar cannot hold."""
         import tarfile
 
         buffer = io.BytesIO()
-        async with self.path(posixpath.join("/", root)).connected() as top:
+        async with self.path(posixpath.join("/", directory)).connected() as top:
             todo = [(top, top.name or ".")]
             with tarfile.open(fileobj=buffer, mode="w", format=tarfile.PAX_FORMAT) as tar:
                 while todo:

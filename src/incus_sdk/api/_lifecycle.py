@@ -1,4 +1,4 @@
-"""The life of an instance: starting, stopping, deleting, and what a failed or cancelled creation leaves."""
+"""The life of an instance: starting, stopping, deleting, and cleaning up after a failed or cancelled creation."""
 
 from __future__ import annotations
 
@@ -13,26 +13,42 @@ from .._connection import wire
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
 from ..operations import OnProgress, Operation
 from .activity import OperationsAPI
-from .base import Resource
+from .base import Resource, _Keyed
 from .logs import LogsAPI
 
 Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 """What can be done to the state of an instance."""
 
-_DELETIONS = 7  # attempts to delete an instance that is still going down
-_TAKEN = "Failed creating instance record"  # in the error of a creation whose name is taken
-_LOG_TAIL = 4000  # characters of an instance's log that an error about its start carries
+_DELETE_ATTEMPTS = 7  # to delete an instance that is still going down
+_NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
+_LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
 
 
 class LifecycleVerbs(models.Instance, Resource):
     """Verbs that bring an instance from one state to another."""
 
     async def delete(self, wait: bool = False, *, force: bool = False) -> Operation:
-        """Delete it. ``DELETE /1.0/instances/{name}``."""
+        """Delete the instance.
+
+        Args:
+            wait: Wait until it is deleted.
+            force: Stop it first if it runs; this is always waited for.
+
+        Returns:
+            The operation; with ``wait`` as it ended. It is that of stopping if this has deleted an ephemeral instance.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is running, and ``force`` is not set.
+            IncusOperationError: It could not be stopped or, with ``wait``, not be deleted.
+
+        API:
+            ``DELETE /1.0/instances/{name}``; with ``force`` also ``PUT /1.0/instances/{name}/state``
+        """
         if not force:
             return await self._operate("DELETE", wait=wait)
         await self._wait_until_idle()
-        async for last in attempts(_DELETIONS, 0.1):
+        async for last in attempts(_DELETE_ATTEMPTS, 0.1):
             stopped = None
             if (await self.refresh()).status != "Stopped":
                 stopped = await self.stop(force=True, wait=True)
@@ -41,37 +57,121 @@ class LifecycleVerbs(models.Instance, Resource):
             except IncusNotFoundError:
                 if stopped is None:
                     raise
-                return stopped  # an ephemeral instance goes when it stops
+                return stopped  # an ephemeral instance is deleted when it stops
             except IncusAPIError as error:
-                # While a failed start is being undone, an instance is Stopped and running at once.
+                # While the server undoes a failed start, it shows the instance as stopped, and refuses to delete it as
+                # running.
                 if last or "running" not in str(error.response.get("error")):
                     raise
         raise AssertionError("unreachable")
 
     async def start(self, stateful: bool = False, wait: bool = False) -> Operation:
-        """Start it. ``PUT /1.0/instances/{name}/state``."""
+        """Start the instance.
+
+        Args:
+            stateful: Resume the running state that a stateful stop saved.
+            wait: Wait until it has started.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be started; ``log`` has the end of the instance's log.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
         return await self._change_state("start", wait, stateful=stateful)
 
     async def stop(
         self, force: bool = False, stateful: bool = False, timeout: int = 30, wait: bool = False
     ) -> Operation:
-        """Stop it. ``PUT /1.0/instances/{name}/state``."""
+        """Stop the instance.
+
+        Args:
+            force: Stop at once, without asking the system inside.
+            stateful: Save the running state for the next start; ``migration.stateful`` in its configuration allows it.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            wait: Wait until it has stopped.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be stopped.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
         return await self._change_state("stop", wait, force=force, stateful=stateful, timeout=timeout)
 
     async def restart(self, force: bool = False, timeout: int = 30, wait: bool = False) -> Operation:
-        """Restart it. ``PUT /1.0/instances/{name}/state``."""
+        """Restart the instance, which must be running.
+
+        Args:
+            force: Stop it at once, without asking the system inside.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            wait: Wait until it has started again.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be restarted.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
         return await self._change_state("restart", wait, force=force, timeout=timeout)
 
     async def freeze(self, wait: bool = False) -> Operation:
-        """Freeze its processes. ``PUT /1.0/instances/{name}/state``."""
+        """Freeze all processes of the instance, until `unfreeze`.
+
+        Args:
+            wait: Wait until it is frozen.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be frozen.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
         return await self._change_state("freeze", wait)
 
     async def unfreeze(self, wait: bool = False) -> Operation:
-        """Thaw its processes. ``PUT /1.0/instances/{name}/state``."""
+        """Resume the frozen processes of the instance.
+
+        Args:
+            wait: Wait until they are resumed.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be unfrozen; it was not frozen, for example.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
         return await self._change_state("unfreeze", wait)
 
     async def get_state(self) -> models.InstanceState:
-        """What it is doing and using at this moment. ``GET /1.0/instances/{name}/state``."""
+        """Read what the instance is doing and using at this moment.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/state``
+        """
         return models.InstanceState((await self._request("GET", "state")).metadata)
 
     async def _change_state(self, action: Action, wait: bool, **options: bool | int) -> Operation:
@@ -95,11 +195,11 @@ class LifecycleVerbs(models.Instance, Resource):
                 raise await self._add_log(error) from None
             return await self.refresh()
         except BaseException:
-            await shielded(self._undo(creation))
+            await shielded(self._undo_creation(creation))
             raise
 
-    async def _undo(self, creation: asyncio.Future[Operation]) -> None:
-        """Wait for a creation that nobody wants any longer, and delete what it made."""
+    async def _undo_creation(self, creation: asyncio.Future[Operation]) -> None:
+        """Wait for a creation that is no longer wanted, and delete what it made."""
         try:
             operation = await creation
             with contextlib.suppress(IncusError):
@@ -107,13 +207,13 @@ class LifecycleVerbs(models.Instance, Resource):
             await self.refresh()
         except IncusError:
             return
-        # What has the name may be another's: older than the operation, or what this one failed for.
-        made, begun = self.created_at, operation.created_at
-        if made and begun and made >= begun and _TAKEN not in operation.err:
+        # The name can belong to another instance: an older one, or the one because of which this creation failed.
+        created, begun = self.created_at, operation.created_at
+        if created and begun and created >= begun and _NAME_TAKEN not in operation.err:
             await self._remove()
 
     async def _wait_until_idle(self) -> None:
-        """Wait until what is being done to it, as a start, is over: it cannot be stopped or deleted before."""
+        """Wait for the operations on it, such as a start: before they end, it can be neither stopped nor deleted."""
         for operation in await OperationsAPI(self._scope).list():
             instances = [wire.names(url) for url in operation.resources.get("instances") or ()]
             if operation.class_ == "task" and list(self._path) in instances:
@@ -121,17 +221,17 @@ class LifecycleVerbs(models.Instance, Resource):
                     await operation.wait()
 
     async def _remove(self) -> None:
-        """Stop and delete it; that it is gone already is fine."""
+        """Stop and delete it, if it still exists."""
         with contextlib.suppress(IncusNotFoundError):
             await self.delete(wait=True, force=True)
 
     async def _add_log(self, error: IncusOperationError) -> IncusOperationError:
-        """The error of a failed start with the end of the instance's log, where there is one to read."""
+        """The error of a failed start with the end of the instance's log, where there is one."""
         for name in ("lxc.log", "qemu.log"):
             with contextlib.suppress(IncusError):
                 error.log = (await LogsAPI(self).get(name))[-_LOG_TAIL:]
-                # liblxc says the cause first and its consequences after it, QEMU the cause last. Of any other failure,
-                # as of the start of a box that runs, the log says nothing.
+                # liblxc logs the cause first and its consequences after it, QEMU logs the cause last. The log does not
+                # explain other failures, such as the start of an instance that is running.
                 lines = error.log.strip().splitlines()
                 causes = [line for line in lines if " ERROR " in line][:1] if name == "lxc.log" else lines[-1:]
                 if not causes or "Failed to run" not in str(error):
@@ -143,3 +243,164 @@ class LifecycleVerbs(models.Instance, Resource):
                     log=error.log,
                 )
         return error
+
+
+class StartsAndStops:
+    """`LifecycleVerbs` by name."""
+
+    async def delete(self: _Keyed[LifecycleVerbs], name: str, wait: bool = False, *, force: bool = False) -> Operation:
+        """Delete an instance.
+
+        Args:
+            name: The instance.
+            wait: Wait until it is deleted.
+            force: Stop it first if it runs; this is always waited for.
+
+        Returns:
+            The operation; with ``wait`` as it ended. It is that of stopping if this has deleted an ephemeral instance.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is running, and ``force`` is not set.
+            IncusOperationError: It could not be stopped or, with ``wait``, not be deleted.
+
+        API:
+            ``DELETE /1.0/instances/{name}``; with ``force`` also ``PUT /1.0/instances/{name}/state``
+        """
+        return await self[name].delete(wait, force=force)
+
+    async def _state_action(
+        self: _Keyed[LifecycleVerbs],
+        name: str,
+        action: Action,
+        force: bool = False,
+        stateful: bool = False,
+        timeout: int = 30,
+        wait: bool = False,
+    ) -> Operation:
+        """Change the state of an instance by any action; documented under this name, though private."""
+        return await self[name]._change_state(action, wait, force=force, stateful=stateful, timeout=timeout)
+
+    async def start(self: _Keyed[LifecycleVerbs], name: str, stateful: bool = False, wait: bool = False) -> Operation:
+        """Start an instance.
+
+        Args:
+            name: The instance.
+            stateful: Resume the running state that a stateful stop saved.
+            wait: Wait until it has started.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be started; ``log`` has the end of the instance's log.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
+        return await self[name].start(stateful, wait)
+
+    async def stop(
+        self: _Keyed[LifecycleVerbs],
+        name: str,
+        force: bool = False,
+        stateful: bool = False,
+        timeout: int = 30,
+        wait: bool = False,
+    ) -> Operation:
+        """Stop an instance.
+
+        Args:
+            name: The instance.
+            force: Stop at once, without asking the system inside.
+            stateful: Save the running state for the next start; ``migration.stateful`` in its configuration allows it.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            wait: Wait until it has stopped.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be stopped.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
+        return await self[name].stop(force, stateful, timeout, wait)
+
+    async def restart(
+        self: _Keyed[LifecycleVerbs], name: str, force: bool = False, timeout: int = 30, wait: bool = False
+    ) -> Operation:
+        """Restart an instance, which must be running.
+
+        Args:
+            name: The instance.
+            force: Stop it at once, without asking the system inside.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            wait: Wait until it has started again.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be restarted.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
+        return await self[name].restart(force, timeout, wait)
+
+    async def freeze(self: _Keyed[LifecycleVerbs], name: str, wait: bool = False) -> Operation:
+        """Freeze all processes of an instance, until `unfreeze`.
+
+        Args:
+            name: The instance.
+            wait: Wait until it is frozen.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be frozen.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
+        return await self[name].freeze(wait)
+
+    async def unfreeze(self: _Keyed[LifecycleVerbs], name: str, wait: bool = False) -> Operation:
+        """Resume the frozen processes of an instance.
+
+        Args:
+            name: The instance.
+            wait: Wait until they are resumed.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: With ``wait``: it could not be unfrozen; it was not frozen, for example.
+
+        API:
+            ``PUT /1.0/instances/{name}/state``
+        """
+        return await self[name].unfreeze(wait)
+
+    async def get_state(self: _Keyed[LifecycleVerbs], name: str) -> models.InstanceState:
+        """Read what an instance is doing and using at this moment.
+
+        Args:
+            name: The instance.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/state``
+        """
+        return await self[name].get_state()

@@ -22,10 +22,10 @@ from .profiles import ProfilesAPI
 from .projects import ProjectsAPI
 from .storage import StoragePoolsAPI
 
-_LOWER = {"Project": "project", "Pool": "pool"}
-"""Fields that are written small in YAML, and large in JSON."""
+_LOWER_CASE = {"Project": "project", "Pool": "pool"}
+"""Fields that are capitalized in JSON, and not in YAML."""
 
-_ITEMS = {
+_SECTIONS = {
     "storage_pools": models.StoragePoolsPost,
     "networks": models.InitNetworksProjectPost,
     "projects": models.ProjectsPost,
@@ -34,21 +34,21 @@ _ITEMS = {
     "certificates": models.CertificatesPost,
     "cluster_groups": models.ClusterGroupsPost,
 }
-"""The sections that are lists, and what is in them."""
+"""The sections that are lists, and the type of their items."""
 
 _FIXED = {"storage_pools": "driver", "networks": "type", "storage_volumes": "content_type", "certificates": "type"}
-"""What cannot be changed of an object that is there."""
+"""The field of an existing object that cannot be changed."""
 
 _Step = tuple[str, Callable[[], Awaitable[str | None]]]
-"""What it is about, and how to do it: that returns the word for what was done, or None for nothing."""
+"""The object, and the call that sets it up: it returns ``created`` or the like, or None if nothing had to be done."""
 
 
 async def apply(server: Editable[Any], data: Mapping[str, Any]) -> list[str]:
-    """Set up the server; returns what was done."""
+    """Set up the server, and return what was done."""
     done: list[str] = []
-    for what, do in list(_steps(server, *_read(data))):
+    for what, set_up in list(_steps(server, *_parse(data))):
         try:
-            outcome = await do()
+            outcome = await set_up()
         except IncusError as error:
             error.args = (f"preseed, at {what}: {error}; done before it: {', '.join(done) or 'nothing'}",)
             raise
@@ -57,12 +57,12 @@ async def apply(server: Editable[Any], data: Mapping[str, Any]) -> list[str]:
     return done
 
 
-def _read(data: Mapping[str, Any]) -> tuple[Json, dict[str, list[Json]], Json]:
-    """The server's configuration, the sections that are lists, and the cluster; checked."""
-    whole = _fields(data, models.InitPreseed, "the preseed")
-    whole = {**_fields(whole.pop("Server", None) or {}, models.InitLocalPreseed, "Server"), **whole}
-    items = {section: [_item(section, item) for item in _list(whole, section)] for section in _ITEMS}
-    cluster = _fields(whole.get("cluster") or {}, models.InitClusterPreseed, "cluster")
+def _parse(data: Mapping[str, Any]) -> tuple[Json, dict[str, list[Json]], Json]:
+    """The server's configuration, the sections that are lists, and the cluster, all checked."""
+    whole = _check_fields(data, models.InitPreseed, "the preseed")
+    whole = {**_check_fields(whole.pop("Server", None) or {}, models.InitLocalPreseed, "Server"), **whole}
+    items = {section: [_parse_item(section, item) for item in _list_of(whole, section)] for section in _SECTIONS}
+    cluster = _check_fields(whole.get("cluster") or {}, models.InitClusterPreseed, "cluster")
     if path := cluster.pop("cluster_certificate_path", None):
         try:
             cluster["cluster_certificate"] = Path(path).read_text()
@@ -70,8 +70,8 @@ def _read(data: Mapping[str, Any]) -> tuple[Json, dict[str, list[Json]], Json]:
             raise IncusInputError(f"cluster_certificate_path cannot be read: {error}") from None
     config: Json = to_body({"config": whole.get("config") or {}})["config"]
     if _joins(cluster):
-        if besides := [name for name in ("config", *_ITEMS) if whole.get(name)]:
-            raise IncusInputError(f"a server that joins a cluster gets all else from it: not with {besides}")
+        if besides := [name for name in ("config", *_SECTIONS) if whole.get(name)]:
+            raise IncusInputError(f"a server that joins a cluster gets everything from it: remove {besides}")
     elif cluster and config.get("core.https_address"):
         config.setdefault("cluster.https_address", config["core.https_address"])
     return config, items, cluster
@@ -81,18 +81,18 @@ def _joins(cluster: Json) -> bool:
     return bool(cluster.get("cluster_token") or cluster.get("cluster_address"))
 
 
-def _list(whole: Json, section: str) -> list[Any]:
+def _list_of(whole: Json, section: str) -> list[Any]:
     items = whole.get(section) or []
     if not isinstance(items, list | tuple):
         raise IncusInputError(f"{section} must be a list, not {type(items).__name__}")
     return list(items)
 
 
-def _item(section: str, item: Any) -> Json:
-    body = to_body(_fields(item, _ITEMS[section], section))
+def _parse_item(section: str, item: Any) -> Json:
+    body = to_body(_check_fields(item, _SECTIONS[section], section))
     if section == "certificates":
         if "token" in body or "trust_token" in body:
-            raise IncusInputError("certificates of a preseed are there to be trusted: a token is not made by it")
+            raise IncusInputError("a preseed cannot issue a token: certificates.create_token() does")
         return {**body, "fingerprint": hashlib.sha256(der(body.get("certificate", ""))).hexdigest()}
     wire.path(body.get("name", ""))
     body["project"] = body.get("project") or "default"
@@ -102,13 +102,13 @@ def _item(section: str, item: Any) -> Json:
     return body
 
 
-def _fields(data: Any, kind: Any, where: str) -> Json:
+def _check_fields(data: Any, kind: Any, where: str) -> Json:
     if not isinstance(data, Mapping):
         raise IncusInputError(f"{where}: expected a mapping of fields, not {type(data).__name__}")
-    fields: Json = {str(_LOWER.get(key, key)): value for key, value in data.items()}
-    known = {str(_LOWER.get(key, key)) for key in kind.__annotations__}
+    fields: Json = {str(_LOWER_CASE.get(key, key)): value for key, value in data.items()}
+    known = {str(_LOWER_CASE.get(key, key)) for key in kind.__annotations__}
     if unknown := fields.keys() - known:
-        raise IncusInputError(f"{where}: there is no {sorted(unknown)}, but {sorted(known)}")
+        raise IncusInputError(f"{where}: unknown fields {sorted(unknown)}; it can have {sorted(known)}")
     return fields
 
 
@@ -121,16 +121,16 @@ def _steps(server: Editable[Any], config: Json, items: dict[str, list[Json]], cl
                 yield _step(scope, section, dict(item))
 
     if config:
-        yield "config", lambda: _updated(server, {"config": config})
+        yield "config", lambda: _update(server, {"config": config})
     yield from each("storage_pools")
-    yield from each("networks", default_project=True)  # other projects may be configured to use them
+    yield from each("networks", default_project=True)  # before the projects, which can use them
     yield from each("projects")
     yield from each("networks", default_project=False)
     yield from each("storage_volumes")
     yield from each("profiles")
     yield from each("certificates")
     if cluster.get("enabled") or _joins(cluster):
-        yield "cluster", lambda: _clustered(ClusterAPI(scope), cluster)
+        yield "cluster", lambda: _set_up_cluster(ClusterAPI(scope), cluster)
     yield from each("cluster_groups")
 
 
@@ -159,10 +159,10 @@ def _step(scope: Scope, section: str, body: Json) -> _Step:
         case _:
             collection = ClusterAPI(scope).groups
     where = f"{section}/{key}" + (f" of project {project}" if project not in (None, "default") else "")
-    return where, lambda: _applied(collection, section, key, body, segments)
+    return where, lambda: _create_or_update(collection, section, key, body, segments)
 
 
-async def _applied(
+async def _create_or_update(
     collection: Collection[Any], section: str, key: str, body: Json, segments: tuple[str, ...]
 ) -> str | None:
     handle = collection[key]
@@ -170,7 +170,7 @@ async def _applied(
         await handle.refresh()
     except IncusNotFoundError:
         handle._load({})
-    if not handle.raw or handle.raw.get("managed") is False:  # a bridge, say, that is not the server's yet
+    if not handle.raw or handle.raw.get("managed") is False:  # a bridge of the machine
         if isinstance(collection, CertificatesAPI):
             await collection.create(**body)
         else:
@@ -178,23 +178,23 @@ async def _applied(
         return "created"
     fixed = _FIXED.get(section, "")
     if body.get(fixed) and body[fixed] != handle.raw.get(fixed):
-        raise IncusError(f"it is there, and its {fixed} is {handle.raw.get(fixed)!r}, not {body[fixed]!r}")
+        raise IncusError(f"it exists, and its {fixed} is {handle.raw.get(fixed)!r}, not {body[fixed]!r}")
     skipped = "name" if section != "certificates" else "certificate", fixed, "source"
-    return await _updated(handle, {name: value for name, value in body.items() if name not in skipped})
+    return await _update(handle, {name: value for name, value in body.items() if name not in skipped})
 
 
-async def _updated(handle: Editable[Any], wanted: Json) -> str | None:
-    """Change what is not as it is wanted."""
+async def _update(handle: Editable[Any], wanted: Json) -> str | None:
+    """Change the fields that differ from the wanted ones."""
     if not handle._loaded:
         await handle.refresh()
     before = handle.raw
     change: Json = {}
     for name, value in wanted.items():
         if name == "config":
-            value = _unsettled(before.get("config") or {}, value or {})
+            value = _missing_config(before.get("config") or {}, value or {})
         elif isinstance(value, list) and sorted(value) == sorted(before.get(name) or ()):
             continue
-        if value not in (None, "", {}):  # which in a preseed is what is not said
+        if value not in (None, "", {}):  # which means the same as a field that is missing
             change[name] = value
     if wire.merge_patch(before, change) == before:
         return None
@@ -202,18 +202,18 @@ async def _updated(handle: Editable[Any], wanted: Json) -> str | None:
     return "updated"
 
 
-def _unsettled(now: Json, wanted: Json) -> Json:
-    """The part of a configuration that the object does not have yet, as far as one can see from here."""
+def _missing_config(now: Json, wanted: Json) -> Json:
+    """The keys of a configuration that the object does not have yet, as far as it shows them."""
     rest: Json = {}
     for key, value in wanted.items():
-        chosen = value == "auto" and now.get(key) not in (None, "", "none")  # by the server, once
-        taken = key == "source" and now.get("volatile.initial_source") == value
-        if not chosen and not taken:
+        picked = value == "auto" and now.get(key) not in (None, "", "none")  # by the server, once
+        replaced = key == "source" and now.get("volatile.initial_source") == value  # by the place of the new pool
+        if not picked and not replaced:
             rest[key] = value or None
     return rest
 
 
-async def _clustered(api: ClusterAPI, cluster: Json) -> str | None:
+async def _set_up_cluster(api: ClusterAPI, cluster: Json) -> str | None:
     if (await api.get()).enabled:
         return None
     if token := cluster.get("cluster_token"):

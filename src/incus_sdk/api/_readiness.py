@@ -1,4 +1,4 @@
-"""Readiness: waiting until an instance meets a condition, driven by events, with a poll where none come."""
+"""Waiting until an instance is ready: driven by events, with a poll where none come."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..models import InstanceState
 from ._commands import CommandVerbs
 from ._lifecycle import LifecycleVerbs
 
-_POLL = 0.5  # seconds between two looks where no event comes: addresses and ports change without one
+_POLL = 0.5  # seconds until the next check where no event comes: addresses and ports change without one
 _STATUSES = ("running", "stopped", "frozen", "error")
 _LISTENING = "0A"  # as /proc/net/tcp writes it
 
@@ -23,21 +23,31 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
     """A verb that waits until an instance is ready."""
 
     async def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
-        """Wait until the instance is ready in the sense of ``condition``, and return it, read.
+        """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
-        ``condition``: a status as ``"running"`` or ``"stopped"``; ``"agent"`` (of a virtual machine; a running
-        container needs none); ``"ipv4"``, ``"ipv6"`` (a global address); ``"systemd"`` (booted, also if degraded);
-        ``"cloud-init"`` (done); an int, a TCP port on which something listens inside; or a function of the instance,
-        async or not, that returns true when it is.
+        Args:
+            condition: The status ``"running"``, ``"stopped"``, ``"frozen"`` or ``"error"``; ``"agent"``, that of a
+                virtual machine, which a running container does not need; ``"ipv4"`` or ``"ipv6"``, a global address;
+                ``"systemd"``, a booted system, even a degraded one; ``"cloud-init"``, its end; an int, a TCP port on
+                which something listens inside; or a function of the instance, async or not, that returns true when
+                the instance is ready.
+            timeout: Seconds to wait at most; None for no limit.
 
-        Raises `IncusTimeoutError` after ``timeout`` seconds, which names the condition and what was seen last.
+        Raises:
+            IncusInputError: There is no such condition.
+            IncusTimeoutError: It is not ready after ``timeout`` seconds; the message says what was seen last.
+            IncusError: cloud-init failed.
+
+        API:
+            ``GET /1.0/events`` and, as the condition needs, ``GET /1.0/instances/{name}/state`` or
+            ``POST /1.0/instances/{name}/exec``
         """
-        look, seen = _look(condition), "nothing yet"
+        check, seen = _check_for(condition), "nothing yet"
         try:
             async with asyncio.timeout(timeout), EventStream(self._scope, ["lifecycle"]) as events:
                 while True:
                     try:
-                        ready, seen = await look(self)
+                        ready, seen = await check(self)
                     except IncusAPIError as error:  # not created yet, or just stopping
                         ready, seen = False, str(error)
                     if ready:
@@ -55,57 +65,57 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         return await self.refresh()
 
 
-_Look = Callable[[Any], Awaitable[tuple[bool, str]]]
-"""Looks at the instance: whether the condition is met, and what was seen, in words."""
+_Check = Callable[[Any], Awaitable[tuple[bool, str]]]
+"""Whether an instance meets a condition, and what was seen, in words."""
 
 
 async def _next_event(events: EventStream, name: str) -> None:
-    """Return at the next event about the instance, or after a gap in which one may have been."""
+    """Wait for an event about the instance, or for a gap in which one can have been lost."""
     async for event in events:
         if not isinstance(event, LifecycleEvent) or event.metadata.source.partition("?")[0].endswith(f"/{name}"):
             return
 
 
-def _look(condition: str | int | Callable[[Any], object]) -> _Look:
+def _check_for(condition: str | int | Callable[[Any], object]) -> _Check:
     match condition:
         case bool():
             pass
         case int() if 0 < condition < 2**16:
-            return lambda instance: _port(instance, condition)
+            return lambda instance: _check_port(instance, condition)
         case str() if condition in _STATUSES:
-            return lambda instance: _status(instance, condition)
-        case str() if condition in _NAMED:
-            return _NAMED[condition]
+            return lambda instance: _check_status(instance, condition)
+        case str() if condition in _CHECKS:
+            return _CHECKS[condition]
         case _ if callable(condition):
-            return lambda instance: _call(instance, condition)
+            return lambda instance: _check_function(instance, condition)
         case _:
             pass
     raise IncusInputError(
-        f"no such condition: {condition!r}; there are {', '.join([*_STATUSES, *_NAMED])}, a TCP port and any function"
+        f"unknown condition {condition!r}: use {', '.join([*_STATUSES, *_CHECKS])}, a TCP port or a function"
     )
 
 
-async def _status(instance: ReadinessVerbs, status: str) -> tuple[bool, str]:
+async def _check_status(instance: ReadinessVerbs, status: str) -> tuple[bool, str]:
     seen = (await instance.get_state()).status
     return seen.lower() == status, f"status {seen}"
 
 
-async def _agent(instance: ReadinessVerbs) -> tuple[bool, str]:
+async def _check_agent(instance: ReadinessVerbs) -> tuple[bool, str]:
     state = await instance.get_state()
-    # Without its agent, a virtual machine's processes cannot be counted.
+    # Without the agent of a virtual machine, the server cannot count its processes.
     return state.status == "Running" and state.processes > 0, f"status {state.status}, {state.processes} processes"
 
 
-async def _address(instance: ReadinessVerbs, family: str) -> tuple[bool, str]:
+async def _check_address(instance: ReadinessVerbs, family: str) -> tuple[bool, str]:
     state = await instance.get_state()
-    addresses = _addresses(state)
+    addresses = _global_addresses(state)
     return any(kind == family for kind, _ in addresses), f"status {state.status}, addresses " + (
         ", ".join(address for _, address in addresses) or "none"
     )
 
 
-def _addresses(state: InstanceState) -> list[tuple[str, str]]:
-    """The global addresses: family and address."""
+def _global_addresses(state: InstanceState) -> list[tuple[str, str]]:
+    """The family and the address of each."""
     return [
         (address.family, address.address)
         for network in state.network.values()
@@ -114,8 +124,8 @@ def _addresses(state: InstanceState) -> list[tuple[str, str]]:
     ]
 
 
-async def _output(instance: ReadinessVerbs, *command: str) -> str:
-    """What a command inside says first; or that it could not be asked."""
+async def _first_line(instance: ReadinessVerbs, *command: str) -> str:
+    """The first line that a command inside writes; or why there is none."""
     if (state := await instance.get_state()).status != "Running":
         return f"status {state.status}"
     result = await instance.run(command)
@@ -123,19 +133,19 @@ async def _output(instance: ReadinessVerbs, *command: str) -> str:
     return text.partition("\n")[0] or f"{command[0]}: exit code {result.returncode}"
 
 
-async def _systemd(instance: ReadinessVerbs) -> tuple[bool, str]:
-    seen = await _output(instance, "systemctl", "is-system-running")
+async def _check_systemd(instance: ReadinessVerbs) -> tuple[bool, str]:
+    seen = await _first_line(instance, "systemctl", "is-system-running")
     return seen in ("running", "degraded"), f"systemd: {seen}"
 
 
-async def _cloud_init(instance: ReadinessVerbs) -> tuple[bool, str]:
-    seen = await _output(instance, "cloud-init", "status")
+async def _check_cloud_init(instance: ReadinessVerbs) -> tuple[bool, str]:
+    seen = await _first_line(instance, "cloud-init", "status")
     if seen == "status: error":
         raise IncusError(f"cloud-init of {instance.name!r} failed: see /var/log/cloud-init.log in it")
     return seen in ("status: done", "status: disabled"), f"cloud-init: {seen}"
 
 
-async def _port(instance: ReadinessVerbs, port: int) -> tuple[bool, str]:
+async def _check_port(instance: ReadinessVerbs, port: int) -> tuple[bool, str]:
     if (state := await instance.get_state()).status != "Running":
         return False, f"status {state.status}"
     table = (await instance.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])).stdout.decode(errors="replace")
@@ -144,17 +154,17 @@ async def _port(instance: ReadinessVerbs, port: int) -> tuple[bool, str]:
     return port in open_ports, f"listeners on {sorted(open_ports) or 'no port'}"
 
 
-async def _call(instance: ReadinessVerbs, condition: Callable[[ReadinessVerbs], Any]) -> tuple[bool, str]:
-    seen = condition(instance)
-    if inspect.isawaitable(seen):
-        seen = await seen
-    return bool(seen), f"it returned {seen!r}"
+async def _check_function(instance: ReadinessVerbs, condition: Callable[[ReadinessVerbs], Any]) -> tuple[bool, str]:
+    returned = condition(instance)
+    if inspect.isawaitable(returned):
+        returned = await returned
+    return bool(returned), f"it returned {returned!r}"
 
 
-_NAMED: dict[str, _Look] = {
-    "agent": _agent,
-    "ipv4": lambda instance: _address(instance, "inet"),
-    "ipv6": lambda instance: _address(instance, "inet6"),
-    "systemd": _systemd,
-    "cloud-init": _cloud_init,
+_CHECKS: dict[str, _Check] = {
+    "agent": _check_agent,
+    "ipv4": lambda instance: _check_address(instance, "inet"),
+    "ipv6": lambda instance: _check_address(instance, "inet6"),
+    "systemd": _check_systemd,
+    "cloud-init": _check_cloud_init,
 }

@@ -1,4 +1,4 @@
-"""Objects made from the file of a backup."""
+"""Uploads of files from which the server makes an object."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .base import Collection
 async def restore(
     collection: Collection[Any], *segments: str, source: Content | str, progress: OnProgress | None, **about: str | None
 ) -> Operation:
-    """Send a file of which the server makes an object, and wait for that; ``about``: headers without ``X-Incus-``."""
+    """Upload a file and wait until the object is made; ``about`` are headers, named without ``X-Incus-``."""
     content = Path(source) if isinstance(source, str) else source
     checked_content(content, "source")
     body = with_progress(iter_content(content), "upload", size_of(content), progress)
-    named = {f"X-Incus-{name}": value for name, value in about.items() if value}
-    headers = {"Content-Type": "application/octet-stream", **named}
+    headers = {f"X-Incus-{name}": value for name, value in about.items() if value}
+    headers["Content-Type"] = "application/octet-stream"
     return await collection._operate("POST", *segments, body=body, headers=headers)

@@ -14,11 +14,11 @@ from ..models.base import Json
 from .base import Resource
 from .nvram import NVRAMAPI
 
-_END = 4096  # bytes that the JSON of an error may take
+_ERROR_SIZE = 4096  # bytes that the JSON of an error takes at most
 
 
 class VirtualMachineVerbs(Resource):
-    """Verbs of an instance that is a virtual machine; of a container, servers refuse them."""
+    """Verbs of virtual machines; servers refuse them for containers."""
 
     @property
     def nvram(self) -> NVRAMAPI:
@@ -26,42 +26,70 @@ class VirtualMachineVerbs(Resource):
         return NVRAMAPI(self)
 
     async def get_screenshot(self) -> bytes:
-        """The screen of a running virtual machine, as PNG (extension ``instance_console_screenshot``).
+        """Take a screenshot of a running virtual machine, as PNG.
 
-        Raises `IncusInputError` for an instance that has no screen. ``GET /1.0/instances/{name}/console``.
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+            IncusInputError: It is not a running virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/console``. Extension ``instance_console_screenshot``.
         """
         await self._scope.require("instance_console_screenshot", "a screenshot")
-        path = wire.path(*self._path, "console")
-        async with self._scope.download("GET", path, query={"type": "vga"}) as stream:
+        async with self._download("GET", "console", query={"type": "vga"}) as stream:
             if stream.headers.get("Content-Type") != "image/png":  # the console's text
                 raise IncusInputError(f"{self._path[-1]} has no screen: only a running virtual machine does")
             return await stream.read()
 
     async def dump_memory(self, target_path: str | os.PathLike[str], format: str = "elf") -> int:
-        """Write the memory of a running virtual machine to a file, streamed; returns its size in bytes.
+        """Write the memory of a running virtual machine to a file, which appears once it is complete.
 
-        ``format``: ``elf``, ``kdump-zlib``, ``kdump-lzo``, ``kdump-snappy`` or ``win-dmp``. The file is there once it
-        is whole. Extension ``instance_debug_memory``. ``GET /1.0/instances/{name}/debug/memory``.
+        Args:
+            target_path: The file, replaced if it exists.
+            format: ``elf``, ``kdump-zlib``, ``kdump-lzo``, ``kdump-snappy`` or ``win-dmp``.
+
+        Returns:
+            The size of the file in bytes.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not a running virtual machine, or its memory could not be dumped.
+            IncusConnectionError: The dump was cut off.
+            IncusInputError: The file cannot be written.
+
+        API:
+            ``GET /1.0/instances/{name}/debug/memory``. Extension ``instance_debug_memory``.
         """
         await self._scope.require("instance_debug_memory", "dumping memory")
-        path = wire.path(*self._path, "debug", "memory")
-        async with self._scope.download("GET", path, query={"format": format}) as stream:
+        async with self._download("GET", "debug", "memory", query={"format": format}) as stream:
             size, end = 0, b""
             with atomic_file(target_path) as file:
                 async for chunk in stream.chunks():
                     size += file.write(chunk)
-                    end = (end + chunk)[-_END:]
-                # An error comes behind what was dumped until then, under the status of a success.
+                    end = (end + chunk)[-_ERROR_SIZE:]
+                # The status was that of a success before the dump failed: the error follows what was dumped.
                 _, found, rest = end.rpartition(b'{"type":"error",')
                 if found:
-                    wire.decode(200, {"Content-Type": "application/json"}, found + rest, f"GET {path}")
+                    request = f"GET {self._url('debug', 'memory')}"
+                    wire.decode(200, {"Content-Type": "application/json"}, found + rest, request)
             return size
 
     async def repair(self, action: str) -> None:
-        """Repair what ordinary calls cannot reach (extension ``instances_debug_repair``).
+        """Repair a stopped virtual machine where other calls cannot.
 
-        ``action``: ``rebuild-config-volume``, of a stopped virtual machine on QCOW2; ``rebuild-nvram``, of a stopped
-        virtual machine, where the server has ``instance_nvram``. ``POST /1.0/instances/{name}/debug/repair``.
+        Args:
+            action: ``rebuild-config-volume``, for one on QCOW2; or ``rebuild-nvram``, where the server has the API
+                extension ``instance_nvram``.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: The action is unknown, or not for this instance.
+
+        API:
+            ``POST /1.0/instances/{name}/debug/repair``. Extension ``instances_debug_repair``.
         """
         await self._scope.require("instances_debug_repair", "repairing an instance")
         await self._request("POST", "debug", "repair", body={"action": action})
@@ -69,11 +97,23 @@ class VirtualMachineVerbs(Resource):
     async def create_bitmap(
         self, name: str, *, granularity: int | None = None, persistent: bool = False, disabled: bool = False
     ) -> None:
-        """Note from now on what is written to the disks of a running virtual machine, the same moment for all of them.
+        """Track writes to the disks of a running virtual machine, from the same moment on.
 
-        ``granularity``: bytes that one bit stands for. ``persistent``: it outlives the virtual machine's process.
-        ``disabled``: note nothing yet. See `Volume.bitmaps`; extension ``storage_volume_nbd``.
-        ``POST /1.0/instances/{name}/bitmaps``.
+        Its root disk and its dependent volumes get a bitmap each: see `Volume.bitmaps`.
+
+        Args:
+            name: The name of the bitmaps.
+            granularity: Bytes that one bit stands for, a power of two; None leaves it to QEMU.
+            persistent: Keep the bitmaps when the process of the virtual machine ends.
+            disabled: Track nothing yet.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not a running virtual machine, or has such bitmaps already.
+
+        API:
+            ``POST /1.0/instances/{name}/bitmaps``. Extension ``storage_volume_nbd``.
         """
         await self._scope.require("storage_volume_nbd", "bitmaps")
         body: Json = {"name": name, "persistent": persistent, "disabled": disabled}
@@ -83,11 +123,23 @@ class VirtualMachineVerbs(Resource):
 
     @asynccontextmanager
     async def nbd(self, *, reuse: bool = False) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A connection that speaks NBD, for the time of ``async with``; all disks of a running virtual machine are its
-        exports, by the names of their devices.
+        """A connection that speaks NBD, for the time of ``async with``, to the disks of a running virtual machine.
 
-        ``reuse``: one more connection to the session that there is. Extension ``instance_nbd``.
-        ``GET /1.0/instances/{name}/nbd``, upgraded.
+        All its disks are exports, under the names of their devices.
+
+        Args:
+            reuse: Make another connection to the session that is open.
+
+        Yields:
+            The streams to read from and to write to.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It is not a running virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/nbd``, upgraded to ``nbd``. Extension ``instance_nbd``.
         """
         await self._scope.require("instance_nbd", "NBD of all disks")
         async with self._upgrade("GET", "nbd", protocol="nbd", query={"reuse": 1} if reuse else None) as streams:

@@ -1,4 +1,4 @@
-"""What a server is doing and has to tell: its operations, its events and its warnings."""
+"""What a server does and reports: operations, events and warnings."""
 
 from __future__ import annotations
 
@@ -19,35 +19,72 @@ class OperationsAPI(Group):
     segment = "operations"
 
     def __getitem__(self, operation_id: str) -> Operation:
-        """A handle on an operation, to wait for or to cancel; makes no request."""
+        """A handle on an operation, to wait for it or to cancel it; makes no request."""
         wire.path(operation_id)
         return Operation(self._scope, {"id": operation_id, "may_cancel": True})
 
     async def list(self, recursion: int = 1, *, all_projects: bool = False) -> builtins.list[Operation]:
-        """The operations that the server knows: those that run, and those that ended less than five seconds ago.
+        """List the operations that run, and those that ended less than five seconds ago.
 
-        ``recursion``: 0 gives handles that know only their id and status. ``all_projects``: those of every project.
-        ``GET /1.0/operations``.
+        Args:
+            recursion: 0 gives handles that know only their id and status, 1 the operations, read.
+            all_projects: Those of every project.
+
+        API:
+            ``GET /1.0/operations``
         """
         query = {"recursion": recursion, "all-projects": all_projects or None}
         by_status = (await self._request("GET", query=query)).metadata or {}
         return [self._from_list(item, status) for status, items in by_status.items() for item in items]
 
     async def get(self, operation_id: str) -> Operation:
-        """One operation. Raises `IncusNotFoundError` once the server forgot it. ``GET /1.0/operations/{id}``."""
+        """One operation, read.
+
+        Args:
+            operation_id: Its id.
+
+        Raises:
+            IncusNotFoundError: There is no such operation, or the server forgot it, five seconds after its end.
+
+        API:
+            ``GET /1.0/operations/{id}``
+        """
         return await self[operation_id].refresh()
 
     async def wait(self, operation_id: str, timeout: float | None = 60) -> Operation:
-        """Wait until one ended: see `Operation.wait`. ``timeout``: seconds."""
+        """Wait until an operation has ended; if the caller is cancelled, so is the operation, where that is possible.
+
+        Args:
+            operation_id: Its id.
+            timeout: Seconds, after which the operation goes on; None for as long as it takes.
+
+        Returns:
+            The operation, as it ended.
+
+        Raises:
+            IncusOperationError: It failed or was cancelled.
+            IncusOperationLostError: The server does not know it any more, so its outcome is unknown.
+            IncusTimeoutError: It has not ended within ``timeout``.
+
+        API:
+            ``GET /1.0/operations/{id}/wait``
+        """
         return await self[operation_id].wait(timeout)
 
     async def cancel(self, operation_id: str) -> None:
-        """Cancel one. Raises `IncusAPIError` (400) where the server cannot. ``DELETE /1.0/operations/{id}``."""
-        await self[operation_id].cancel()
+        """Cancel an operation.
 
-    async def delete(self, operation_id: str) -> None:
-        """Cancel one; the published release's second name for `cancel`. ``DELETE /1.0/operations/{id}``."""
-        await self.cancel(operation_id)
+        Args:
+            operation_id: Its id.
+
+        Raises:
+            IncusNotFoundError: There is no such operation.
+            IncusAPIError: The server cannot cancel it.
+
+        API:
+            ``DELETE /1.0/operations/{id}``
+        """
+        await self[operation_id].cancel()
 
     def _from_list(self, item: Any, status: str) -> Operation:
         if not isinstance(item, str):
@@ -56,6 +93,23 @@ class OperationsAPI(Group):
         handle.raw["status"] = status.capitalize()
         return handle
 
+    # Forwarders that exist only for 1.0.0.
+
+    async def delete(self, operation_id: str) -> None:
+        """Cancel an operation: see `cancel`.
+
+        Args:
+            operation_id: Its id.
+
+        Raises:
+            IncusNotFoundError: There is no such operation.
+            IncusAPIError: The server cannot cancel it.
+
+        API:
+            ``DELETE /1.0/operations/{id}``
+        """
+        await self.cancel(operation_id)
+
 
 class EventsAPI(Group):
     """``client.events``."""
@@ -63,21 +117,32 @@ class EventsAPI(Group):
     segment = "events"
 
     def listen(self, types: Iterable[str] | None = None, *, all_projects: bool = False) -> EventStream:
-        """A stream of events, opened by ``async with``.
+        """A stream of the server's events, which ``async with`` opens.
 
-        ``types``: any of ``lifecycle``, ``operation``, ``logging``, ``network-acl``; None means all that this client
-        may see. The project is the client's, or with ``all_projects`` every one. Yields `LifecycleEvent`,
-        `OperationEvent`, `LoggingEvent`, a plain `Event` for a type unknown to this SDK, and `Gap` after a reconnect.
+            async with client.events.listen(["lifecycle"]) as events:
+                async for event in events: ...
 
-        ``GET /1.0/events`` (websocket).
+        It yields `LifecycleEvent`, `OperationEvent` and `LoggingEvent`, a plain `Event` for a type that this SDK does
+        not know, and `Gap` after a reconnect.
+
+        Args:
+            types: Some of ``lifecycle``, ``operation``, ``logging`` and ``network-acl``; None for all that this client
+                can see.
+            all_projects: Events of every project, instead of the client's.
+
+        Raises:
+            IncusInputError: There is no such type.
+
+        API:
+            ``GET /1.0/events``, a websocket
         """
         return EventStream(self._scope, types, all_projects)
 
 
 class Warning(models.Warning, Editable[models.WarningPut], Deletable):
-    """A warning: ``update({"status": "acknowledged"})`` puts it aside, as long as it does not come up anew.
+    """A warning; ``update({"status": "acknowledged"})`` puts it aside until it occurs again.
 
-    Servers check no ETag of it.
+    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
     """
 
     KEY = "uuid"

@@ -1,4 +1,4 @@
-"""Backups of instances, volumes and buckets: kept by the server, downloaded, streamed, and made into objects again."""
+"""Backups of instances, volumes and buckets: kept on the server, downloaded, or streamed as they are made."""
 
 from __future__ import annotations
 
@@ -25,25 +25,42 @@ class Download(ABC):
 
     @abstractmethod
     def _open(self) -> AbstractAsyncContextManager[Stream]:
-        """The answer that it is the body of."""
+        """The answer whose body is the file."""
 
     @asynccontextmanager
     async def stream(self) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The file piece by piece, for the time of ``async with``.
+        """Read the file piece by piece.
 
             async with backup.stream() as pieces:
                 async for piece in pieces: ...
 
-        Raises `IncusConnectionError` where it is cut off.
+        Yields:
+            The pieces, as bytes, until the block ends.
+
+        Raises:
+            IncusNotFoundError: There is no such backup, or nothing to back up.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``GET`` of the backup's path and ``/export``; for a `DirectBackup`, ``POST`` of the path of all backups
         """
         async with self._open() as stream:
             yield stream.chunks()
 
     async def export(self, target_path: str | os.PathLike[str], *, progress: OnProgress | None = None) -> None:
-        """Write the file to ``target_path``, where it appears once it is whole.
+        """Write the file to a local one, which appears once it is complete.
 
-        ``progress``: told how much has come, in bytes, as stage ``download``. Raises `IncusConnectionError` for one
-        that was cut off, `IncusInputError` for a file that cannot be written.
+        Args:
+            target_path: The local file; one that exists is replaced.
+            progress: Called with the bytes received so far, as stage ``download``.
+
+        Raises:
+            IncusInputError: The local file cannot be written.
+            IncusNotFoundError: There is no such backup, or nothing to back up.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``GET`` of the backup's path and ``/export``; for a `DirectBackup`, ``POST`` of the path of all backups
         """
         with atomic_file(target_path) as file:
             async with self._open() as stream:
@@ -55,21 +72,22 @@ class Download(ABC):
 
 
 class Backup(Download, Renamable, Deletable):
-    """What was backed up, in one file on the server. ``GET`` of its path and ``/export`` gets it."""
+    """A backup that is kept on the server, in one file."""
 
     def _open(self) -> AbstractAsyncContextManager[Stream]:
         return self._download("GET", "export")
 
 
 class DirectBackup(AtPath, Download):
-    """A backup that is made as it is read, and not kept on the server: each `stream` and `export` makes one.
+    """A backup that is made while it is read, and not kept on the server: each `stream` and `export` makes one.
 
-    It needs the extension ``direct_backup``. A server that fails on the way can only cut it off.
+    Needs the extension ``direct_backup``, or `stream` and `export` raise `IncusUnsupportedError`. A server that fails
+    on the way can only cut the file off.
     """
 
     def __init__(self, backups: AtPath, options: Mapping[str, Any]) -> None:
         super().__init__(backups._scope, backups._path)
-        self._options = _not_kept(options)
+        self._options = _transient_body(options)
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Stream]:
@@ -87,17 +105,17 @@ class Backups(Collection[BackupItem], Renames, Deletes):
 
     segment = "backups"
 
-    async def _make_kept(self, name: str | None, options: Mapping[str, Any]) -> BackupItem:
+    async def _create_backup(self, name: str | None, options: Mapping[str, Any]) -> BackupItem:
         if "target" in options:
-            raise IncusInputError("what goes to a target is not kept on the server: upload() does that")
+            raise IncusInputError("create() makes backups that stay on the server: for a target use upload()")
         if name is not None:
             wire.path(name)
             options = {**options, "name": name}
         operation = await self._operate("POST", body=to_body(options))
         return await self[created_name(operation, "backups")].refresh()
 
-    async def _upload(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
-        body = _not_kept(options) | {"target": {"protocol": "s3", **target}}
+    async def _upload_backup(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
+        body = _transient_body(options) | {"target": {"protocol": "s3", **target}}
         await self._scope.require("backup_s3_upload", "a backup to S3")
         await self._operate("POST", body=body)
 
@@ -114,28 +132,61 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
     async def create(
         self, backup_name: str | None = None, /, **options: Unpack[models.InstanceBackupsPost]
     ) -> InstanceBackup:
-        """Make a backup and keep it on the server; returns it, read. ``POST /1.0/instances/{name}/backups``.
+        """Make a backup of the instance and keep it on the server.
 
-        ``backup_name``: None has the server pick ``backup0``, ``backup1``, ... Options are those of
-        `InstanceBackupsPost`.
+        Args:
+            backup_name: Its name; None lets the server pick ``backup0``, ``backup1`` and so on.
+            **options: ``compression_algorithm``, ``expires_at``, ``instance_only``, ``optimized_storage`` and
+                ``root_only``: see `InstanceBackupsPost`.
+
+        Returns:
+            The backup, read.
+
+        Raises:
+            IncusInputError: ``target`` is given: `upload` does that.
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: The name is taken, or the backup could not be made.
+
+        API:
+            ``POST /1.0/instances/{name}/backups``
         """
-        return await self._make_kept(backup_name, options)
+        return await self._create_backup(backup_name, options)
 
     def direct(self, **options: Unpack[models.InstanceBackupsPost]) -> DirectBackup:
-        """A backup that is not kept on the server but read as it is made; makes no request by itself.
+        """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
             await instance.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
 
-        ``POST /1.0/instances/{name}/backups``.
+        Args:
+            **options: ``compression_algorithm``, ``instance_only``, ``optimized_storage`` and ``root_only``: see
+                `InstanceBackupsPost`.
+
+        Raises:
+            IncusInputError: An option is only for backups that are kept.
+
+        API:
+            ``POST /1.0/instances/{name}/backups``. Extension ``direct_backup``.
         """
         return DirectBackup(self, options)
 
     async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.InstanceBackupsPost]) -> None:
-        """Have the server send a backup to an S3 bucket, keeping none. Extension ``backup_s3_upload``.
+        """Have the server send a backup of the instance to an S3 bucket, without keeping it.
 
-        ``POST /1.0/instances/{name}/backups``.
+        Args:
+            target: The bucket: ``url``, ``bucket_name``, ``path`` of the object in it, ``access_key``, ``secret_key``.
+            **options: ``compression_algorithm``, ``instance_only``, ``optimized_storage`` and ``root_only``: see
+                `InstanceBackupsPost`.
+
+        Raises:
+            IncusInputError: An option is only for backups that are kept.
+            IncusUnsupportedError: The server lacks the extension.
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: The backup could not be made or sent.
+
+        API:
+            ``POST /1.0/instances/{name}/backups``. Extension ``backup_s3_upload``.
         """
-        await self._upload(target, options)
+        await self._upload_backup(target, options)
 
 
 class VolumeBackup(models.StorageVolumeBackup, Backup):
@@ -150,27 +201,61 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
     async def create(
         self, backup_name: str | None = None, /, **options: Unpack[models.StorageVolumeBackupsPost]
     ) -> VolumeBackup:
-        """Make a backup and keep it on the server; returns it, read. See `InstanceBackupsAPI.create`.
+        """Make a backup of the volume and keep it on the server.
 
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
+        Args:
+            backup_name: Its name; None lets the server pick ``backup0``, ``backup1`` and so on.
+            **options: ``compression_algorithm``, ``expires_at``, ``optimized_storage`` and ``volume_only``: see
+                `StorageVolumeBackupsPost`.
+
+        Returns:
+            The backup, read.
+
+        Raises:
+            IncusInputError: ``target`` is given: `upload` does that.
+            IncusNotFoundError: There is no such volume.
+            IncusOperationError: The name is taken, or the backup could not be made.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``
         """
-        return await self._make_kept(backup_name, options)
+        return await self._create_backup(backup_name, options)
 
     def direct(self, **options: Unpack[models.StorageVolumeBackupsPost]) -> DirectBackup:
-        """A backup that is not kept on the server but read as it is made; makes no request by itself.
+        """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
             await volume.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
 
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
+        Args:
+            **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``: see
+                `StorageVolumeBackupsPost`.
+
+        Raises:
+            IncusInputError: An option is only for backups that are kept.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``. Extension ``direct_backup``.
         """
         return DirectBackup(self, options)
 
     async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.StorageVolumeBackupsPost]) -> None:
-        """Have the server send a backup to an S3 bucket, keeping none. Extension ``backup_s3_upload``.
+        """Have the server send a backup of the volume to an S3 bucket, without keeping it.
 
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``.
+        Args:
+            target: The bucket: ``url``, ``bucket_name``, ``path`` of the object in it, ``access_key``, ``secret_key``.
+            **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``: see
+                `StorageVolumeBackupsPost`.
+
+        Raises:
+            IncusInputError: An option is only for backups that are kept.
+            IncusUnsupportedError: The server lacks the extension.
+            IncusNotFoundError: There is no such volume.
+            IncusOperationError: The backup could not be made or sent.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``. Extension ``backup_s3_upload``.
         """
-        await self._upload(target, options)
+        await self._upload_backup(target, options)
 
 
 class BucketBackup(models.StorageBucketBackup, Backup):
@@ -185,23 +270,44 @@ class BucketBackupsAPI(Backups[BucketBackup]):
     async def create(
         self, backup_name: str | None = None, /, **options: Unpack[models.StorageBucketBackupsPost]
     ) -> BucketBackup:
-        """Make a backup and keep it on the server; returns it, read. See `InstanceBackupsAPI.create`.
+        """Make a backup of the bucket and keep it on the server.
 
-        ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
+        Args:
+            backup_name: Its name; None lets the server pick ``backup0``, ``backup1`` and so on.
+            **options: ``compression_algorithm`` and ``expires_at``: see `StorageBucketBackupsPost`.
+
+        Returns:
+            The backup, read.
+
+        Raises:
+            IncusInputError: ``target`` is given: a bucket's backup cannot go to one.
+            IncusNotFoundError: There is no such bucket.
+            IncusOperationError: The name is taken, or the backup could not be made.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``
         """
-        return await self._make_kept(backup_name, options)
+        return await self._create_backup(backup_name, options)
 
     def direct(self, **options: Unpack[models.StorageBucketBackupsPost]) -> DirectBackup:
-        """A backup that is not kept on the server but read as it is made; makes no request by itself.
+        """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
             await bucket.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
 
-        ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``.
+        Args:
+            **options: ``compression_algorithm``: see `StorageBucketBackupsPost`.
+
+        Raises:
+            IncusInputError: An option is only for backups that are kept.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``. Extension ``direct_backup``.
         """
         return DirectBackup(self, options)
 
 
-def _not_kept(options: Mapping[str, Any]) -> Json:
+def _transient_body(options: Mapping[str, Any]) -> Json:
+    """The body of a request for a backup that is not kept on the server."""
     if kept := {"name", "expires_at", "target"} & options.keys():
-        raise IncusInputError(f"a backup that the server does not keep takes no {', '.join(sorted(kept))}")
+        raise IncusInputError(f"{', '.join(sorted(kept))} is only for backups that are kept on the server")
     return to_body(options)

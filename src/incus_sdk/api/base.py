@@ -30,6 +30,7 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
+from .._background import operate, perform
 from .._concurrency import attempts
 from .._connection import wire
 from .._connection.scope import Scope, Scoped
@@ -37,7 +38,7 @@ from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
 from ..filters import Filter
 from ..models.base import Json, Record
-from ..operations import OnProgress, Operation, operate, perform
+from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written

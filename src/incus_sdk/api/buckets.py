@@ -15,9 +15,9 @@ from .base import Collection, Deletable, Deletes, Editable, Edits, Nested, Repla
 
 
 class BucketKey(models.StorageBucketKey, Updatable[models.StorageBucketKeyPut], Deletable):
-    """A pair of S3 credentials for one bucket, ``access_key`` and ``secret_key``.
+    """A pair of S3 credentials for one bucket: ``access_key`` and ``secret_key``.
 
-    Servers check no ETag of it: of two writers at the very same moment, one may undo the other.
+    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
     """
 
 
@@ -29,25 +29,37 @@ class BucketKeysAPI(
     resource, segment = BucketKey, "keys"
 
     async def create(self, name: str, **body: Unpack[models.StorageBucketKeyPut]) -> BucketKey:
-        """Create a key; returns it, read, with the credentials that the server made, where ``body`` names none.
+        """Create a key.
 
-        ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/keys``.
+        Args:
+            name: Its name.
+            **body: ``role``, which is ``admin`` or ``read-only``; ``description``; and ``access-key`` and
+                ``secret-key``, which the server generates where they are missing.
+
+        Returns:
+            The key, read, with its credentials.
+
+        Raises:
+            IncusAPIError: The name is taken, or there is no such role.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/keys``
         """
         return await self._create(name, body)
 
 
 class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable):
-    """An S3 bucket in a pool, with a key ``admin`` from its beginning.
+    """An S3 bucket in a pool; it is created with a key ``admin``.
 
-    Servers check no ETag of it: of two writers at the very same moment, one may undo the other. `patch` merges its
-    ``config`` and resets a description that is not named.
+    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost. `patch` merges
+    ``config``, and resets the description unless it names it.
     """
 
     PATCH_NEEDS_CONFIG = True
 
     @property
     def bucket_keys(self) -> BucketKeysAPI:
-        """Its keys; ``keys`` is that of every mapping. The list that came with it is ``full.bucket_keys``."""
+        """Its keys; ``keys`` is the method of every mapping. The list that came with it is ``full.bucket_keys``."""
         return BucketKeysAPI(self)
 
     @property
@@ -57,15 +69,15 @@ class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable)
 
     @property
     def full(self) -> models.StorageBucketFull:
-        """The same JSON as the API's StorageBucketFull: with backups and keys where ``list(recursion=2)`` or
-        ``get(recursion=1)`` filled them.
-        """
+        """The same JSON with backups and keys, where ``list(2)`` or ``get(recursion=1)`` filled them."""
         return models.StorageBucketFull(self.raw)
 
 
 class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
-    """``pool.buckets``. Servers before 7.0 need MinIO for those of a local pool; all need
-    ``core.storage_buckets_address``.
+    """``pool.buckets``.
+
+    S3 clients reach them at the server's ``core.storage_buckets_address``. Servers before 7.0 need MinIO for those of a
+    local pool.
     """
 
     resource, segment = Bucket, "buckets"
@@ -73,21 +85,44 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
     options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "storage_buckets_all_projects"}
 
     async def create(self, name: str, **body: Unpack[models.StorageBucketPut]) -> Bucket:
-        """Create a bucket; returns it, read; ``bucket.bucket_keys.get("admin")`` has the credentials.
+        """Create a bucket; ``bucket.bucket_keys.get("admin")`` then has the credentials.
 
-        ``name``: 3 to 63 small letters, digits and hyphens. ``POST /1.0/storage-pools/{pool}/buckets``.
+        Args:
+            name: Its name: 3 to 63 lower-case letters, digits and hyphens.
+            **body: ``config`` and ``description``.
+
+        Returns:
+            The bucket, read.
+
+        Raises:
+            IncusConflictError: The name is taken.
+            IncusAPIError: The name is invalid, or the server cannot have buckets.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets``
         """
         return await self._create(name, body)
 
     async def create_from_backup(
         self, source: Content | str, name: str | None = None, *, progress: OnProgress | None = None
     ) -> Bucket:
-        """Create a bucket from the file of a backup, with its keys; returns it, read.
+        """Create a bucket from a backup file, with its keys, which no other bucket can have.
 
-        ``source``: the path of the file, its bytes, or an async iterable of them; streamed. ``name``: None for the one
-        it had. ``progress``: told how much was sent, in bytes, as stage ``upload``.
+        Args:
+            source: The path of the file, its bytes, or an async iterable of bytes. It is streamed.
+            name: Its name; None for the name in the backup.
+            progress: Called with the bytes sent so far, as stage ``upload``.
 
-        ``POST /1.0/storage-pools/{pool}/buckets``.
+        Returns:
+            The bucket, read.
+
+        Raises:
+            IncusInputError: The file cannot be read, or ``name`` is invalid.
+            IncusAPIError: The file is not a backup.
+            IncusOperationError: The name or a key is taken, or the bucket could not be made.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets``
         """
         if name is not None:
             wire.path(name)

@@ -20,7 +20,7 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
 
 
 class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes):
-    """``client.certificates``; the key is the fingerprint: SHA-256 in hex, of the certificate in DER."""
+    """``client.certificates``; the key is the fingerprint, the SHA-256 of the certificate in DER, or its beginning."""
 
     resource, segment = Certificate, "certificates"
     options: ClassVar = {"filter": "api_filtering_extended"}
@@ -34,10 +34,26 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
         projects: Sequence[str] | None = None,
         description: str = "",
     ) -> Certificate:
-        """Trust a certificate; returns it, read. ``POST /1.0/certificates``.
+        """Trust a certificate.
 
-        ``certificate``: in PEM, or its base64 alone. ``type``: ``client``, or ``metrics`` for who may read nothing but
-        metrics. ``restricted``: only ``projects`` are open to it.
+        Args:
+            certificate: The certificate, in PEM or as the base64 in it.
+            name: A name for people; None for the beginning of the fingerprint.
+            type: ``client``, or ``metrics`` for a client that can only read metrics.
+            restricted: Only let it use ``projects``.
+            projects: The names of these projects.
+            description: A text for people.
+
+        Returns:
+            The certificate, read.
+
+        Raises:
+            IncusInputError: ``certificate`` is not a certificate, or ``projects`` not a list.
+            IncusConflictError: It is trusted already.
+            IncusNotFoundError: There is no such project.
+
+        API:
+            ``POST /1.0/certificates``
         """
         decoded = der(certificate)
         fingerprint = hashlib.sha256(decoded).hexdigest()
@@ -53,8 +69,23 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
         return await self.get(fingerprint)
 
     async def create_token(self, name: str, restricted: bool = False, projects: Sequence[str] | None = None) -> str:
-        """Issue a trust token, with which one client called ``name`` can make itself trusted. ``POST
-        /1.0/certificates``.
+        """Issue a trust token, with which one client can make itself trusted: see `Client.join`.
+
+        The token is an operation until it is used: cancel that to revoke it.
+
+        Args:
+            name: The name that the client's certificate gets.
+            restricted: Only let the client use ``projects``.
+            projects: The names of these projects.
+
+        Returns:
+            The token, in the form of the ``incus`` command.
+
+        Raises:
+            IncusInputError: ``name`` is empty, or ``projects`` not a list.
+
+        API:
+            ``POST /1.0/certificates``
         """
         wire.path(name)
         body = {

@@ -5,55 +5,46 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-import re
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, suppress
-from dataclasses import dataclass
+from contextlib import AsyncExitStack, ExitStack
 from datetime import datetime
 from pathlib import Path
-from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
+from typing import IO, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 from .. import models
 from .._atomic import atomic_file
-from .._concurrency import attempts, shielded
 from .._connection import wire
-from .._connection.config import ClientConfig, Remote
-from .._connection.connecting import make_transport
-from .._connection.endpoint import Endpoint
-from .._connection.scope import Scope, Scoped, scope_of
+from .._connection.scope import Scoped, scope_of
 from .._connection.transport import Stream
 from .._content import Content, checked_content, iter_content, read_form, size_of, with_progress, write_form
-from .._migration import Mode, addresses_of, in_turn, same_server
+from .._migration import Mode, same_server
 from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..operations import OnProgress, Operation, create_or_undo, pending_operation
-from ._bodies import to_body
+from ..operations import OnProgress, Operation
+from ._bodies import created_secret, to_body
+from ._image_copies import copy_image, discard, push_request
+from ._image_names import is_remote_of, known_remotes, remote_source
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
-"""What the second part of an image in two files is called."""
-_BUILT_IN = {"docker": Remote("docker", ("https://docker.io",), protocol="oci", public=True)}
-"""Remotes on top of those of the ``incus`` command, which may mean another by the name."""
-_LOOKS = 5  # for the image of a download that was cancelled too late
-_UNREACHABLE = re.compile(r"\b(dial|x509|tls|connection refused|no route to host|i/o timeout)\b", re.IGNORECASE)
-"""What a server says of another one that it cannot connect to."""
+"""The name of a split image's second file in its form, by the image's type."""
 
 
 class ImageUploadOptions(TypedDict, total=False):
-    """What else `ImagesAPI.create` takes."""
+    """More options of `ImagesAPI.create`."""
 
     rootfs: Content
-    """The second file of an image in two: its root filesystem or disk; the first is its metadata then."""
+    """The second file of a split image: its root filesystem or disk; the first file is its metadata then."""
     type: Literal["container", "virtual-machine"]
-    """Of an image in two files; one file says so itself. A container by default."""
+    """Of a split image, a container by default; a unified image says it itself."""
     aliases: Sequence[str]
     profiles: Sequence[str]
     """For instances made from it without naming profiles; Incus 7 adds its ``default`` in the project of that name."""
     fingerprint: str
-    """What the server is to find as its SHA-256; the upload fails if it does not."""
+    """The SHA-256 that the server must find, or the upload fails."""
     progress: OnProgress | None
-    """Told how much was sent, in bytes, as stage ``upload``."""
+    """Called with the bytes sent so far, as stage ``upload``."""
 
 
 class ImagePushOptions(TypedDict, total=False):
@@ -70,12 +61,26 @@ class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut]
 
 
 class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Renames, Deletes):
-    """``client.images.aliases``; a name may hold slashes."""
+    """``client.images.aliases``; a name can contain slashes."""
 
     resource, segment = ImageAlias, "aliases"
 
     async def create(self, name: str, **body: Unpack[models.ImageAliasesEntryPut]) -> ImageAlias:
-        """Give an image, ``target`` being its fingerprint, a name; returns it, read. ``POST /1.0/images/aliases``."""
+        """Give an image an alias.
+
+        Args:
+            name: The alias, as ``debian/13``.
+            **body: ``target``, the full fingerprint of the image, and ``description``.
+
+        Returns:
+            The alias, read.
+
+        Raises:
+            IncusConflictError: The alias exists.
+
+        API:
+            ``POST /1.0/images/aliases``
+        """
         return await self._create(name, body)
 
 
@@ -85,7 +90,21 @@ class Image(models.Image, Editable[models.ImagePut]):
     KEY = "fingerprint"
 
     async def delete(self, wait: bool = False) -> Operation:
-        """Delete it. ``DELETE /1.0/images/{fingerprint}``."""
+        """Delete the image.
+
+        Args:
+            wait: Wait until it is gone.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such image.
+            IncusOperationError: With ``wait``: it could not be deleted.
+
+        API:
+            ``DELETE /1.0/images/{fingerprint}``
+        """
         return await self._operate("DELETE", wait=wait)
 
     async def export(
@@ -96,16 +115,26 @@ class Image(models.Image, Editable[models.ImagePut]):
         secret: str | None = None,
         progress: OnProgress | None = None,
     ) -> list[Path]:
-        """Write it to a file, or to two, streamed, its hash checked; returns the files that were written.
+        """Write the image to a file, or to two if it is split, and check its hash.
 
-        ``rootfs_path``: for the root filesystem or disk of an image in two files, the first being its metadata then;
-        not written for an image in one. ``secret``: of `create_secret`, for a client that the server does not trust.
-        ``progress``: told how much has come, in bytes, as stage ``download``.
+        It is streamed. The files appear once they are complete; after an error nothing has changed.
 
-        The files are there only when they are whole. Raises `IncusConnectionError` for an image that came damaged or
-        cut off, `IncusInputError` for a file that cannot be written, or an image in two files where one was named.
+        Args:
+            target_path: The file for a unified image, or for the metadata of a split one.
+            rootfs_path: The file for the root filesystem or disk of a split image; not written for a unified one.
+            secret: From `create_secret`, for a client that the server does not trust.
+            progress: Called with the bytes received so far, as stage ``download``.
 
-        ``GET /1.0/images/{fingerprint}/export``.
+        Returns:
+            The files that were written.
+
+        Raises:
+            IncusInputError: A file cannot be written, or the image is split and has no ``rootfs_path``.
+            IncusNotFoundError: There is no such image, or this client cannot see it.
+            IncusConnectionError: The image came damaged or cut off.
+
+        API:
+            ``GET /1.0/images/{fingerprint}`` and ``GET /1.0/images/{fingerprint}/export``
         """
         query = {"secret": secret}
         image = self.raw if self._loaded else (await self._request("GET", query=query)).metadata
@@ -115,14 +144,14 @@ class Image(models.Image, Editable[models.ImagePut]):
         hash, files = hashlib.sha256(), dict[str, IO[bytes]]()
         with ExitStack() as stack:
             async with self._download("GET", "export", query=query) as stream:
-                async for name, piece in _read_export(stream, image.get("size"), progress):
+                async for name, piece in _iter_export(stream, image.get("size"), progress):
                     if name not in files:
                         if name not in targets:
-                            raise IncusInputError("this image is in two files: name one for its rootfs_path as well")
+                            raise IncusInputError("this is a split image, in two files: pass rootfs_path= as well")
                         files[name] = stack.enter_context(atomic_file(targets[name]))
                     hash.update(piece)
                     files[name].write(piece)
-            # An OCI image is named by a hash of what its layers are called.
+            # The fingerprint of an OCI image is a hash of the names of its layers.
             if hash.hexdigest() != image["fingerprint"] and stream.headers.get("X-Incus-Type") != "oci":
                 raise IncusConnectionError(f"image {image['fingerprint']} came with another hash: {hash.hexdigest()}")
         return [Path(targets[name]) for name in files]
@@ -139,23 +168,38 @@ class Image(models.Image, Editable[models.ImagePut]):
         auto_update: bool = False,
         progress: OnProgress | None = None,
     ) -> Image:
-        """Copy it to another server, or to another project; returns the copy, read.
+        """Copy the image to another server or project.
 
             await client.images["8a5b"].copy(other_client, aliases=["debian/13"])
 
-        ``aliases``: names for it there; ``copy_aliases``: those that it has here as well. ``mode``: ``pull``, the other
-        server connects to this one; ``push``, the other way round; ``relay``, neither can, and all goes through this
-        program, as it does between projects of one server. ``addresses``: of the server that is connected to, as
-        ``https://host:8443``, tried in turn; None: as it says itself. ``public``: anybody who reaches the other server
-        may get it. ``auto_update``: it follows its first alias here; for a public image, pulled. ``progress``: told how
-        far it is, of a relay in bytes, as stage ``relay``.
+        An image that is already there stays unchanged, and only gets the aliases. A copy that fails or is cancelled
+        leaves nothing behind: what a server cannot be stopped from is waited for, and removed.
 
-        An image that is there already stays as it is, but for the aliases. Raises `IncusOperationError` if it fails,
-        `IncusConflictError` for an alias that is taken. Failed or cancelled, it leaves nothing: what a server cannot be
-        stopped from is waited for, and removed.
+        Args:
+            to: A client of the other server, or a view of the other project.
+            aliases: Its aliases there.
+            copy_aliases: Give it the aliases that it has here as well.
+            mode: ``pull``: the other server connects to this one. ``push``: this one connects to the other. ``relay``:
+                neither can, and the content goes through this program, which is also how projects of one server copy.
+            addresses: Where the server that is connected to is reached, as ``https://host:8443``, tried in turn; None
+                for those that it reports itself.
+            public: Let anybody who reaches the other server download it.
+            auto_update: Let the copy follow the first alias that the image has here; for a public image, by ``pull``.
+            progress: Called with the progress of the server; with ``relay`` in bytes, as stage ``relay``.
 
-        ``POST /1.0/images``; here ``POST /1.0/images/{fingerprint}/secret``, ``POST /1.0/images/{fingerprint}/export``
-        or ``GET /1.0/images/{fingerprint}/export``.
+        Returns:
+            The copy, read.
+
+        Raises:
+            IncusInputError: An argument is invalid, ``auto_update`` is not possible, or the server to connect to has
+                no address.
+            IncusNotFoundError: There is no such image.
+            IncusConflictError: One of the aliases exists there.
+            IncusOperationError: The copy failed.
+
+        API:
+            ``POST /1.0/images`` there; here ``POST /1.0/images/{fingerprint}/secret``,
+            ``POST /1.0/images/{fingerprint}/export`` or ``GET /1.0/images/{fingerprint}/export``
         """
         group, names = ImagesAPI(scope_of(to)), [{"name": name} for name in wire.texts(aliases, "aliases")]
         if mode not in get_args(Mode):
@@ -164,36 +208,21 @@ class Image(models.Image, Editable[models.ImagePut]):
             mode = "relay"
         original = models.Image((await self._read_with_etag())[0])
         if auto_update and (mode != "pull" or not original.public or not original.aliases):
-            raise IncusInputError("auto_update is for an image that is public, has an alias, and is pulled by a server")
+            raise IncusInputError(
+                "auto_update needs a public image with an alias, and a copy to another server with mode='pull'"
+            )
         if copy_aliases:
             names = [*(alias.raw for alias in original.aliases), *names]
-        target = group[original.fingerprint]
         async with AsyncExitStack() as undo:
-            if not await target.exists():
-                copying = _Copying(self, original, target, undo, progress)
-                if mode == "relay":
-                    target = await copying.relayed()
-                elif mode == "push":
-                    target = await copying.pushed(await addresses_of(group._scope, mode, addresses))
-                else:
-                    target = await copying.pulled(await addresses_of(self._scope, mode, addresses), auto_update)
-                await target._take_over(original, public, auto_update)
+            target = await copy_image(self, original, group, undo, mode, addresses, public, auto_update, progress)
             for alias in names:
-                made = await group.aliases.create(
+                created = await group.aliases.create(
                     alias["name"], target=target.fingerprint, description=alias.get("description") or ""
                 )
-                undo.push_async_callback(_delete, made)
+                undo.push_async_callback(discard, created)
             await target.refresh()
             undo.pop_all()
         return target
-
-    async def _take_over(self, original: models.Image, public: bool, auto_update: bool) -> None:
-        """Take over what does not come with the content, or not in each way."""
-        await self.refresh()
-        body = {key: original.raw.get(key) for key in ("expires_at", "properties")}
-        body |= {"public": public, "auto_update": auto_update}
-        if body != {key: self.raw.get(key) for key in body}:
-            await self.replace({**body, "profiles": self.profiles}, self.etag)
 
     async def push(
         self,
@@ -205,10 +234,22 @@ class Image(models.Image, Editable[models.ImagePut]):
         profiles: Sequence[str] = (),
         progress: OnProgress | None = None,
     ) -> None:
-        """Have the server send it to another server, and wait. ``POST /1.0/images/{fingerprint}/export``.
+        """Have the server send the image to another server, and wait until it is there.
 
-        ``target``: the other server's URL, as this one reaches it. ``secret``: of its `ImagesAPI.create_push_secret`.
-        ``certificate``: its own, in PEM, where no authority vouches for it. ``project``, ``profiles``: over there.
+        Args:
+            target: The URL of the other server, as this one reaches it.
+            secret: From `ImagesAPI.create_push_secret` of the other server.
+            certificate: The other server's certificate, in PEM; empty if an authority vouches for it.
+            project: The project there; empty for the default one.
+            profiles: Profiles there, for instances made from the image without naming profiles.
+            progress: Called with the progress of the server.
+
+        Raises:
+            IncusNotFoundError: There is no such image.
+            IncusOperationError: The other server was not reached, or refused the image.
+
+        API:
+            ``POST /1.0/images/{fingerprint}/export``
         """
         body = {
             "target": target,
@@ -217,28 +258,49 @@ class Image(models.Image, Editable[models.ImagePut]):
             "project": project,
             "profiles": wire.texts(profiles, "profiles"),
         }
-        # The server opens the file by the name that it is given: it must be the whole one.
+        # The server opens the file of the name that it is given: an abbreviated fingerprint would not be found.
         await (await self._by_full_fingerprint())._perform("POST", "export", body=body, progress=progress)
 
     async def create_secret(self) -> str:
-        """A secret with which a client or server that this one does not trust can get the image, once.
+        """Issue a secret with which a client or server that this one does not trust can download the image, once.
 
-        `ImagesAPI.get` and `export` take it, and the source of an image or an instance on another server. It works for
-        a few seconds after its first use. ``POST /1.0/images/{fingerprint}/secret``.
+        `ImagesAPI.get` and `export` take it, and so does the ``source`` of an image or an instance on another server.
+        It stays valid for a few seconds after its first use.
+
+        Returns:
+            The secret.
+
+        Raises:
+            IncusNotFoundError: There is no such image.
+
+        API:
+            ``POST /1.0/images/{fingerprint}/secret``
         """
-        return _secret(await self._operate("POST", "secret", wait=False))
+        return created_secret(await self._operate("POST", "secret", wait=False))
 
     async def refresh_from_source(self, *, progress: OnProgress | None = None) -> bool:
-        """Have the server look for a newer build where the image came from; whether there was one, which has taken the
-        place of this image: its aliases now lead to that one.
+        """Have the server look for a newer build on the server where the image came from.
 
-        Raises `IncusOperationError` for an image that came from no server. ``POST /1.0/images/{fingerprint}/refresh``.
+        A newer build takes the place of this image, whose aliases then lead to it.
+
+        Args:
+            progress: Called with the progress of the server.
+
+        Returns:
+            Whether there was a newer build.
+
+        Raises:
+            IncusNotFoundError: There is no such image.
+            IncusOperationError: The image did not come from a server, or that one was not reached.
+
+        API:
+            ``POST /1.0/images/{fingerprint}/refresh``
         """
         operation = await (await self._by_full_fingerprint())._operate("POST", "refresh", progress=progress)
         return bool(operation.metadata.get("refreshed"))
 
     async def _by_full_fingerprint(self) -> AtPath:
-        """This image under its whole fingerprint, where the handle was made from the beginning of it."""
+        """This image under its full fingerprint, where the handle may have an abbreviated one."""
         image = self._json if self._loaded else (await self._read_with_etag())[0]
         return AtPath(self._scope, (*self._path[:-1], image["fingerprint"]))
 
@@ -299,15 +361,30 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         wait: bool = False,
         **more: Unpack[ImageUploadOptions],
     ) -> Image | Operation:
-        """Upload an image in one file or, with ``rootfs``, in two; with ``wait`` returns it, read.
+        """Upload an image, unified or, with ``rootfs``, split.
 
-        ``image_data``, ``rootfs``: their bytes, the `Path` of a file, or an async iterable of bytes; streamed.
-        ``filename``: what the server says it was called. ``public``: anybody who reaches the server may get it.
-        ``auto_update`` needs ``wait``, since it is set on the finished image. ``properties``: on top of those that it
-        brings. For the others see `ImageUploadOptions`.
+        Args:
+            image_data: The image, or the metadata of a split one: bytes, the `Path` of a file, or an async iterable
+                of bytes. It is streamed.
+            filename: The name of the file that the server records.
+            public: Let anybody who reaches the server download it.
+            auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.
+            properties: Properties on top of those that the image brings.
+            wait: Wait until the image is there.
+            **more: ``rootfs``, ``type``, ``aliases``, ``profiles``, ``fingerprint`` and ``progress``: see
+                `ImageUploadOptions`.
 
-        Raises `IncusOperationError` if the server has it already, or finds another fingerprint than that given.
-        ``POST /1.0/images``.
+        Returns:
+            With ``wait`` the image, read; else the operation.
+
+        Raises:
+            IncusInputError: An argument is invalid, a file cannot be read, or ``auto_update`` is without ``wait``.
+            IncusUnsupportedError: The server lacks ``image_import_alias`` for ``aliases``.
+            IncusOperationError: With ``wait``: the server has the image already, cannot read it, or finds another
+                fingerprint.
+
+        API:
+            ``POST /1.0/images``
         """
         rootfs, kind = more.get("rootfs"), more.get("type", "container")
         checked_content(image_data, "image_data")
@@ -319,7 +396,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         headers = {"Content-Type": "application/octet-stream"}
         if rootfs is not None:
             checked_content(rootfs, "rootfs")
-            # The server calls the image what its second file is called.
+            # The server records the name of the second file.
             files = (("metadata", "metadata", body), (_ROOTFS[kind], filename or "rootfs", iter_content(rootfs)))
             headers["Content-Type"], body = write_form(files)
             second = size_of(rootfs)
@@ -355,27 +432,46 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         progress: OnProgress | None = None,
         **body: Unpack[models.ImagesPost],
     ) -> Image:
-        """Have the server make an image from something; returns it, read, once it is there. ``POST /1.0/images``.
+        """Have the server make an image: from another server's, an instance, a snapshot or a URL.
 
-        ``name``: of an image elsewhere, as ``images:debian/13``, and ``type``, which of those that have it; see
-        `resolve`. Or ``source``: ``{"type": "instance", "name": "c1"}`` or ``{"type": "snapshot", "name": "c1/snap0"}``
-        publishes that, ``{"type": "image", "server": "https://...", "alias": "debian/13"}`` copies another server's,
-        ``{"type": "url", "url": "https://..."}`` downloads what that URL names in its headers ``Incus-Image-URL`` and
-        ``Incus-Image-Hash``. An image that the server has is not downloaded again. ``progress``: told of the server's
-        packing or downloading.
+            await client.images.create_from("images:debian/13")
+            await client.images.create_from(source={"type": "instance", "name": "web"}, aliases=[{"name": "web"}])
 
-        Raises `IncusOperationError` if it fails. A caller who is cancelled cancels it.
+        A ``source`` of ``{"type": "instance", "name": "c1"}`` or ``{"type": "snapshot", "name": "c1/snap0"}`` publishes
+        that, ``{"type": "image", "server": "https://...", "alias": "debian/13"}`` copies another server's image, and
+        ``{"type": "url", "url": "https://..."}`` downloads the file that this URL names in its headers
+        ``Incus-Image-URL`` and ``Incus-Image-Hash``. An image that the server has is not downloaded again. A caller who
+        is cancelled cancels the operation.
+
+        Args:
+            name: An image on another server, as ``images:debian/13``; see `resolve`. None with a ``source``.
+            type: Which image is meant where ``name`` stands for both.
+            progress: Called with the progress of the server, packing or downloading.
+            **body: ``source`` in the place of ``name``, and ``aliases``, ``public``, ``properties`` and the like: see
+                `ImagesPost`.
+
+        Returns:
+            The image, read, once it is there.
+
+        Raises:
+            IncusInputError: There is neither a valid name nor a valid ``source``, or both.
+            IncusNotFoundError: The server has no image of that name, and there is no such remote.
+            IncusUnsupportedError: The server lacks the extension for ``format`` or for OCI images.
+            IncusOperationError: The image could not be made.
+
+        API:
+            ``POST /1.0/images``. Extension ``instance_publish_split`` for ``format``.
         """
         if name is not None:
             found = await self.resolve(name)
             if "server" not in found or "source" in body:
-                raise IncusInputError(f"{name!r} is an image of this server already, or there is a source beside it")
+                raise IncusInputError(f"{name!r} must name another server's image, without source= beside it")
             body["source"] = {**found, "image_type": type}  # type: ignore[typeddict-item]
         source = body.get("source")
         if not isinstance(source, Mapping) or source.get("mode") == "push":
             raise IncusInputError(
-                'source must be a mapping, as {"type": "instance", "name": "c1"}; an image that is to be pushed here '
-                "needs create_push_secret()"
+                'source must be a mapping, as {"type": "instance", "name": "c1"}; for an image that is pushed here use '
+                "create_push_secret()"
             )
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
@@ -383,35 +479,48 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         return await self.get(operation.metadata["fingerprint"])
 
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:
-        """A secret with which another server can push the image of that fingerprint here, once: see `Image.push`.
+        """Issue a secret with which another server can push an image here, once: see `Image.push`.
 
-        ``body``: what the image gets here, none of which comes with it; properties neither. ``POST /1.0/images``.
+        Args:
+            fingerprint: The full fingerprint of that image.
+            **body: What the image gets here, as none of it comes with the content: ``aliases``, ``expires_at``,
+                ``properties`` and ``public``.
+
+        Returns:
+            The secret.
+
+        API:
+            ``POST /1.0/images``
         """
-        expected = to_body(body) | _push_announcement(fingerprint)
-        return _secret(await self._operate("POST", body=expected, wait=False))
+        expected = to_body(body) | push_request(fingerprint)
+        return created_secret(await self._operate("POST", body=expected, wait=False))
 
     async def resolve(self, name: str) -> models.InstanceSource:
-        """What the name of an image means, as the source of an instance.
+        """Find the image of a name, as the ``source`` of an instance.
 
-        ``name``: an alias of this server, or a fingerprint or enough of its beginning; or as the ``incus`` command
-        writes it ``images:debian/13``, with a remote of its configuration: a server of simplestreams, a server of
-        Incus, or a registry of OCI images as ``docker:nginx`` (extension ``instance_oci``). It is this server that
-        downloads from there, once something is made of it. Only a server of Incus that is not public is asked before,
-        as the client that the configuration says, for a secret that opens the image, once.
+        An image of another server is downloaded by this server, once something is made of it. Only an Incus server that
+        is not public is asked before, with the client's certificate, for a secret that opens the image once.
 
-        Raises `IncusNotFoundError` for a name that is neither. ``GET /1.0/images/aliases/{name}``,
-        ``GET /1.0/images/{fingerprint}``; there ``POST /1.0/images/{fingerprint}/secret`` too.
+        Args:
+            name: An alias of this server, or a fingerprint or enough of its beginning. Or ``remote:name``, with a
+                remote of the ``incus`` command's configuration: a server of simplestreams, as ``images:debian/13``; an
+                Incus server; or a registry of OCI images, as ``docker:nginx``.
+
+        Raises:
+            IncusInputError: ``name`` is empty or not a str.
+            IncusNotFoundError: The server has no such image, and there is no such remote.
+            IncusUnsupportedError: The server lacks the extension for OCI images.
+
+        API:
+            ``GET /1.0/images/aliases/{name}`` and ``GET /1.0/images/{fingerprint}``, there
+            ``POST /1.0/images/{fingerprint}/secret`` as well. Extension ``instance_oci`` for OCI images.
         """
         if not isinstance(name, str) or not name:
             raise IncusInputError(f"image must be an alias or a fingerprint, not {name!r}")
         prefix, colon, image = name.partition(":")
-        remote = {**_BUILT_IN, **ClientConfig().remotes()}.get(prefix) if colon else None
-        if remote is not None and image and not self._is_here(remote):
-            if remote.protocol == "oci":
-                await self._scope.require("instance_oci", f"the OCI image {name!r}")
-            if remote.protocol == "incus" and not remote.public:
-                return await _private_source(ClientConfig().remote(prefix), image)
-            return _remote_source(remote, image)
+        remote = known_remotes().get(prefix) if colon else None
+        if remote is not None and image and not is_remote_of(self._scope, remote):
+            return await remote_source(self._scope, remote, image)
         here = image if remote is not None and image else name
         if await self.aliases.exists(here):
             return {"type": "image", "alias": here}
@@ -424,24 +533,38 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
                 status_code=404,
             ) from error
 
-    def _is_here(self, remote: Remote) -> bool:
-        """Whether a remote is the server of this client; ``unix://`` alone is the local one, whichever that is."""
-        own = self._scope.transport.endpoint
-        return any(
-            own.socket is not None if address == "unix://" else Endpoint.parse(address) == own
-            for address in remote.addresses
-            if remote.protocol == "incus"
-        )
-
     async def get(self, name: str, *, secret: str | None = None) -> Image:
-        """One image, read; ``name`` is the fingerprint, or enough of its beginning. ``GET /1.0/images/{fingerprint}``.
+        """One image, read.
 
-        ``secret``: of `Image.create_secret`, for a client that the server does not trust. Raises `IncusNotFoundError`.
+        Args:
+            name: The fingerprint, or enough of its beginning.
+            secret: From `Image.create_secret`, for a client that the server does not trust.
+
+        Raises:
+            IncusNotFoundError: There is no such image, or this client cannot see it.
+
+        API:
+            ``GET /1.0/images/{fingerprint}``
         """
         return await self[name]._read({"secret": secret})
 
     async def delete(self, fingerprint: str, wait: bool = False) -> Operation:
-        """Delete an image. ``DELETE /1.0/images/{fingerprint}``."""
+        """Delete an image.
+
+        Args:
+            fingerprint: The fingerprint, or enough of its beginning.
+            wait: Wait until it is gone.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusNotFoundError: There is no such image.
+            IncusOperationError: With ``wait``: it could not be deleted.
+
+        API:
+            ``DELETE /1.0/images/{fingerprint}``
+        """
         return await self[fingerprint].delete(wait)
 
     async def export(
@@ -453,150 +576,101 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         secret: str | None = None,
         progress: OnProgress | None = None,
     ) -> builtins.list[Path]:
-        """Write an image to a file, or to two: see `Image.export`."""
+        """Write an image to a file, or to two if it is split, and check its hash.
+
+        It is streamed. The files appear once they are complete; after an error nothing has changed.
+
+        Args:
+            fingerprint: The fingerprint, or enough of its beginning.
+            target_path: The file for a unified image, or for the metadata of a split one.
+            rootfs_path: The file for the root filesystem or disk of a split image; not written for a unified one.
+            secret: From `Image.create_secret`, for a client that the server does not trust.
+            progress: Called with the bytes received so far, as stage ``download``.
+
+        Returns:
+            The files that were written.
+
+        Raises:
+            IncusInputError: A file cannot be written, or the image is split and has no ``rootfs_path``.
+            IncusNotFoundError: There is no such image, or this client cannot see it.
+            IncusConnectionError: The image came damaged or cut off.
+
+        API:
+            ``GET /1.0/images/{fingerprint}`` and ``GET /1.0/images/{fingerprint}/export``
+        """
         return await self[fingerprint].export(target_path, rootfs_path, secret=secret, progress=progress)
 
+    # Forwarders that exist only for 1.0.0.
+
     async def create_alias(self, name: str, target: str, description: str = "") -> ImageAlias:
-        """Give the image with the fingerprint ``target`` a name; returns it, read. ``POST /1.0/images/aliases``."""
+        """Give an image an alias: see `ImageAliasesAPI.create`.
+
+        Args:
+            name: The alias, as ``debian/13``.
+            target: The full fingerprint of the image.
+            description: A text for people.
+
+        Returns:
+            The alias, read.
+
+        Raises:
+            IncusConflictError: The alias exists.
+
+        API:
+            ``POST /1.0/images/aliases``
+        """
         return await self.aliases.create(name, target=target, description=description)
 
     async def get_alias(self, name: str) -> ImageAlias:
-        """One alias, read. ``GET /1.0/images/aliases/{name}``."""
+        """One alias, read.
+
+        Args:
+            name: The alias.
+
+        Raises:
+            IncusNotFoundError: There is no such alias.
+
+        API:
+            ``GET /1.0/images/aliases/{name}``
+        """
         return await self.aliases.get(name)
 
     async def update_alias(self, name: str, target: str | None = None, description: str | None = None) -> None:
-        """Change what an alias points to, or its description; None keeps it. See `Editable.update`."""
+        """Change the image of an alias, or its description: see `Updatable.update`.
+
+        Args:
+            name: The alias.
+            target: The full fingerprint of the new image; None keeps the image.
+            description: The new description; None keeps it.
+
+        Raises:
+            IncusNotFoundError: There is no such alias.
+
+        API:
+            ``GET`` and ``PUT /1.0/images/aliases/{name}``
+        """
         change: Json = {"target": target, "description": description}
         await self.aliases.update(name, {key: value for key, value in change.items() if value is not None})
 
     async def delete_alias(self, name: str) -> None:
-        """Delete an alias, not its image. ``DELETE /1.0/images/aliases/{name}``."""
+        """Delete an alias, not its image.
+
+        Args:
+            name: The alias.
+
+        Raises:
+            IncusNotFoundError: There is no such alias.
+
+        API:
+            ``DELETE /1.0/images/aliases/{name}``
+        """
         await self.aliases.delete(name)
 
 
-def _remote_source(remote: Remote, image: str) -> models.InstanceSource:
-    source: models.InstanceSource = {
-        "type": "image",
-        "mode": "pull",
-        "protocol": remote.protocol,
-        "server": remote.addresses[0],
-        "alias": image,
-    }
-    if remote.server_cert is not None:
-        source["certificate"] = remote.server_cert.read_text()
-    return source
-
-
-async def _private_source(remote: Remote, name: str) -> models.InstanceSource:
-    scope = Scope(make_transport(remote)).view(project=remote.project)
-    try:
-        there = ImagesAPI(scope)
-        try:
-            key = (await there.aliases.get(name)).target
-        except IncusNotFoundError:
-            key = name
-        image = await there.get(key)
-        source: models.InstanceSource = {
-            "type": "image",
-            "mode": "pull",
-            "protocol": "incus",
-            "server": (await addresses_of(scope, "pull", None))[0],
-            "certificate": (await scope.server())["environment"]["certificate"],
-            "fingerprint": image.fingerprint,
-        }
-        if scope.project:
-            source["project"] = scope.project
-        if not image.public:
-            source["secret"] = await image.create_secret()
-        return source
-    finally:
-        await scope.transport.close()
-
-
-@dataclass(frozen=True)
-class _Copying:
-    """An image on its way to another server, where ``target`` is to be it; ``undo`` removes it once it is there."""
-
-    source: Image
-    original: models.Image
-    target: Image
-    undo: AsyncExitStack
-    progress: OnProgress | None
-
-    async def pulled(self, addresses: Sequence[str], by_alias: bool) -> Image:
-        """The other server connects to this one."""
-        scope, fingerprint = self.source._scope, self.original.fingerprint
-        source: Json = {"type": "image", "mode": "pull", "protocol": "incus", "image_type": self.original.type}
-        source["certificate"] = (await scope.server())["environment"]["certificate"]
-        if scope.project:
-            source["project"] = scope.project
-        source |= {"alias": self.original.aliases[0].name} if by_alias else {"fingerprint": fingerprint}
-        async with AsyncExitStack() as stack:
-            if not self.original.public:
-                opened = pending_operation(scope, wire.path("images", fingerprint, "secret"))
-                source["secret"] = _secret(await stack.enter_async_context(opened))
-            return await in_turn(
-                addresses,
-                lambda address: self._make(self.target._scope, (), {"source": {**source, "server": address}}),
-                _UNREACHABLE,
-            )
-
-    async def pushed(self, addresses: Sequence[str]) -> Image:
-        """This server connects to the other."""
-        scope, fingerprint = self.target._scope, self.original.fingerprint
-        body = {"certificate": (await scope.server())["environment"]["certificate"], "project": scope.project or ""}
-        async with pending_operation(scope, wire.path("images"), _push_announcement(fingerprint)) as expecting:
-            body["secret"] = _secret(expecting)
-            return await in_turn(
-                addresses,
-                lambda address: self._make(self.source._scope, (fingerprint, "export"), {**body, "target": address}),
-                _UNREACHABLE,
-            )
-
-    async def relayed(self) -> Image:
-        """Both are connected to this program, which hands on what comes."""
-        fingerprint, headers = self.original.fingerprint, {"Content-Type": "application/octet-stream"}
-        async with self.source._scope.download("GET", wire.path("images", fingerprint, "export")) as stream:
-            content_type = stream.headers.get("Content-Type", "")
-            if content_type.startswith("multipart/"):
-                headers["Content-Type"] = content_type  # two files, in the form that an upload has
-            elif self.original.filename:
-                headers["X-Incus-filename"] = self.original.filename
-            if stream.headers.get("X-Incus-Type") != "oci":
-                headers["X-Incus-fingerprint"] = fingerprint
-            content = with_progress(stream.chunks(), "relay", self.original.size, self.progress)
-            return await self._make(self.target._scope, (), content, headers)
-
-    async def _make(
-        self, scope: Scope, segments: tuple[str, ...], body: Any, headers: dict[str, str] | None = None
-    ) -> Image:
-        progress = self.progress if headers is None else None  # content that is sent tells of itself
-        operation = await create_or_undo(scope, wire.path("images", *segments), body, self._undo, progress, headers)
-        # An OCI image that was relayed is named by the hash of its content from then on.
-        metadata = operation.metadata if operation else None
-        made = ImagesAPI(self.target._scope)[(metadata or {}).get("fingerprint") or self.original.fingerprint]
-        # Before anything else can be cancelled, as to take back a secret.
-        self.undo.push_async_callback(_delete, made)
-        return made
-
-    async def _undo(self, created: bool) -> None:
-        if not created:
-            async for _ in attempts(_LOOKS, 0.05):
-                if await self.target.exists():
-                    break
-        await _delete(self.target)
-
-
-async def _delete(made: Image | ImageAlias) -> None:
-    """Delete what is not wanted any longer."""
-    with suppress(IncusNotFoundError):
-        await shielded(made.delete(wait=True) if isinstance(made, Image) else made.delete())
-
-
-async def _read_export(
+async def _iter_export(
     stream: Stream, total: int | None, progress: OnProgress | None
 ) -> AsyncIterator[tuple[str, bytes]]:
-    """The pieces of an export, each with what its file is called in a form, also where it is one alone."""
+    """The pieces of an export, each with the name that its file has in the form; a unified image is ``metadata``."""
     body = with_progress(stream.chunks(), "download", total, progress)
     content_type = stream.headers.get("Content-Type", "")
     if content_type.startswith("multipart/"):
@@ -605,13 +679,3 @@ async def _read_export(
     else:
         async for piece in body:
             yield "metadata", piece
-
-
-def _push_announcement(fingerprint: str) -> Json:
-    """What announces to a server that this image will be pushed there."""
-    return {"source": {"mode": "push", "type": "image", "fingerprint": fingerprint}}
-
-
-def _secret(operation: Operation) -> str:
-    secret: str = operation.metadata["secret"]
-    return secret

@@ -24,11 +24,13 @@ from ..exceptions import (
 from ..models.base import Json
 from ..operations import OnProgress, Operation
 from ._bodies import created_name, overrides, to_body
+from ._commands import Executes
 from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
 from ._copies import copy_instance, other_project
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
+from ._lifecycle import StartsAndStops
 from ._readiness import ReadinessVerbs
 from ._restore import restore
 from ._virtual_machine import VirtualMachineVerbs
@@ -54,13 +56,22 @@ from .metadata import InstanceMetadata, TemplatesAPI
 
 
 class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
-    """An instance as it was at one time."""
+    """An instance as it was at one moment."""
 
     async def restore(self, stateful: bool = False, *, disk_only: bool = False) -> None:
-        """Bring the instance back to it. ``PUT /1.0/instances/{name}``.
+        """Bring the instance back to the snapshot.
 
-        ``stateful``: with the running state. ``disk_only``: the disk, and not the configuration (extension
-        ``instance_snapshot_disk_only_restore``).
+        Args:
+            stateful: Restore the running state as well.
+            disk_only: Restore the disk and keep the configuration; not together with ``stateful``.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusOperationError: There is no such snapshot, or it could not be restored.
+            IncusUnsupportedError: The server lacks the API extension for ``disk_only``.
+
+        API:
+            ``PUT /1.0/instances/{name}``. ``disk_only``: extension ``instance_snapshot_disk_only_restore``.
         """
         body = {"restore": self.name, "stateful": stateful}
         if disk_only:
@@ -70,11 +81,26 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
 
     @classmethod
     def _segment(cls, name: str) -> str:
-        # Servers unquote the name of a snapshot once more than any other, and a plus with it.
+        # Servers unquote the name of a snapshot once more than other names, and read a plus as a space.
         return name.replace("%", "%25").replace("+", "%2B")
 
     async def copy(self, name: str, *, to: Scoped | None = None, **options: Unpack[InstanceCopy]) -> Instance:
-        """Make an instance of it: see `Instance.copy`. ``POST /1.0/instances``."""
+        """Create an instance from the snapshot, and return it, read.
+
+        Args:
+            name: The name of the instance.
+            to: The client of another server, or a view of another project or member; None for where the snapshot is.
+            **options: See `InstanceCopy`.
+
+        Raises:
+            IncusInputError: ``to`` is not a client, or an option is invalid.
+            IncusNotFoundError: There is no such snapshot.
+            IncusAPIError: It could not be created; its name is taken, for example.
+            IncusOperationError: The same, where the server's version finds it out later; or copying failed.
+
+        API:
+            ``POST /1.0/instances``; to another server also ``POST /1.0/instances/{name}/snapshots/{snapshot}``
+        """
         return await _copy(self, name, to, True, False, options)
 
 
@@ -84,10 +110,20 @@ class SnapshotsAPI(Collection[Snapshot], Edits[models.InstanceSnapshotPut], Rena
     resource, segment, urls_quoted, named_with_parent = Snapshot, "snapshots", False, True
 
     async def create(self, name: str, stateful: bool = False, expires_at: str | datetime | None = None) -> Snapshot:
-        """Take a snapshot; returns it, read. ``POST /1.0/instances/{name}/snapshots``.
+        """Take a snapshot, and return it, read.
 
-        ``stateful``: with the running state (needs CRIU, or a virtual machine that allows it). ``expires_at``: when the
-        server deletes it; None never.
+        Args:
+            name: Its name.
+            stateful: Include the running state; ``migration.stateful`` in the instance's configuration allows it.
+            expires_at: When the server deletes it; None for never.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: The name is invalid.
+            IncusOperationError: It could not be taken; its name is taken, for example.
+
+        API:
+            ``POST /1.0/instances/{name}/snapshots``
         """
         body = {"stateful": stateful} | ({} if expires_at is None else {"expires_at": expires_at})
         return await self._create(name, body)
@@ -101,19 +137,20 @@ class Instance(
     Patchable[models.InstancePut],
     Renamable,
 ):
-    """An instance: the record, verbs, and what hangs below it.
+    """An instance, a container or virtual machine: the record, its verbs, and what hangs below it.
 
-    Each verb is that of `InstancesAPI` for this instance; see there for parameters and errors.
+    Where a verb takes ``wait``: False returns the `Operation` as soon as it has begun, True when it has ended, and
+    raises `IncusOperationError` if it failed. Nothing is cut off because it takes long.
     """
 
     @property
     def snapshots(self) -> SnapshotsAPI:
-        """Its snapshots. The list that came with ``recursion=2`` is ``full.snapshots``."""
+        """Its snapshots. The list that came with a deeper read is ``full.snapshots``."""
         return SnapshotsAPI(self)
 
     @property
     def backups(self) -> InstanceBackupsAPI:
-        """Its backups. The list that came with ``recursion=2`` is ``full.backups``."""
+        """Its backups. The list that came with a deeper read is ``full.backups``."""
         return InstanceBackupsAPI(self)
 
     @property
@@ -123,48 +160,83 @@ class Instance(
 
     @property
     def exec_output(self) -> ExecOutputAPI:
-        """What its commands wrote, where that was recorded."""
+        """The output of its commands that was recorded."""
         return ExecOutputAPI(self.logs)
 
     @property
     def metadata(self) -> InstanceMetadata:
-        """What its image says of itself, as its own copy; ``await instance.metadata.refresh()`` reads it."""
+        """Its own copy of the metadata of its image; ``await instance.metadata.refresh()`` reads it."""
         return InstanceMetadata(self._scope, (*self._path, "metadata"), {}, loaded=False)
 
     @property
     def templates(self) -> TemplatesAPI:
-        """Templates of the files that the server writes in it."""
+        """Templates of files that the server writes in it."""
         return TemplatesAPI(self.metadata)
 
     @property
     def full(self) -> models.InstanceFull:
-        """The same JSON as the API's InstanceFull: with state, snapshots and backups where ``recursion=2`` filled
-        them.
+        """The same JSON as the API's InstanceFull.
+
+        It has the state, the snapshots and the backups after ``list(recursion=2)`` or ``get(recursion=1)``.
         """
         return models.InstanceFull(self.raw)
 
     @property
     def state(self) -> models.InstanceState:
-        """What it is doing and using, as it came with ``recursion=2``; raises `IncusNotLoadedError` where it did
-        not.
+        """What it was doing and using when it was read with ``list(recursion=2)`` or ``get(recursion=1)``.
+
+        Raises:
+            IncusNotLoadedError: It was not read so deep.
         """
         if "state" not in self.raw:
             raise IncusNotLoadedError(
-                f"the state of {self.name!r} was not asked for: `await instance.get_state()`, or list(recursion=2)"
+                f"the state of {self.name!r} was not read: use `await instance.get_state()` or list(recursion=2)"
             )
         return self.full.state
 
     async def update(self, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
-        """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``."""
+        """Change some fields and keep all others, whoever else is writing.
+
+        The server's ETag of an instance leaves out its description: of two writers at the same moment, one of whom
+        changes only that, the other can undo it.
+
+        Args:
+            config: A JSON merge patch: ``{"config": {"limits.cpu": 2}, "description": "web"}``. Keys not named are
+                kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
+                ``{"limits.cpu": 2}``.
+            wait: Wait until the change is made.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusInputError: An instance has no such field; nothing was changed.
+            IncusNotFoundError: There is no such instance.
+            IncusPreconditionError: Other writers were faster too many times.
+            IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
+
+        API:
+            ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
+        """
         operation = await self._update(config, wait)
         assert operation is not None  # an instance is always changed in the background
         return operation
 
     async def get_logs(self) -> dict[str, str]:
-        """Its log files by name. ``GET /1.0/instances/{name}/logs`` and below."""
+        """Read its log files.
+
+        Returns:
+            The text of each file by its name.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/logs``, and ``GET /1.0/instances/{name}/logs/{file}`` for each
+        """
         logs: dict[str, str] = {}
         for name in await self.logs.list():
-            with contextlib.suppress(IncusNotFoundError):  # rotated away since it was listed
+            with contextlib.suppress(IncusNotFoundError):  # deleted since it was listed
                 logs[name] = await self.logs.get(name)
         return logs
 
@@ -177,18 +249,29 @@ class Instance(
         refresh: bool = False,
         **options: Unpack[InstanceCopy],
     ) -> Instance:
-        """Make a copy of it, with its snapshots; returns the copy, read.
+        """Copy the instance, with its snapshots, and return the copy, read.
 
             await client.instances["c1"].copy("c2")
             await client.instances["c1"].copy(to=other_client)
 
-        ``to``: the client of another server, or the view of another project or member; there the copy may have the same
-        name. ``instance_only``: without the snapshots. ``refresh``: bring a copy that is there up to date, which sends
-        what has changed alone. ``options``: see `InstanceCopy`.
+        If it fails or is cancelled, nothing remains of the copy: if the server cannot be stopped, the copy is waited
+        for and deleted.
 
-        Raises `IncusOperationError` if it fails. Failed or cancelled, it leaves nothing: what a server cannot be
-        stopped from is waited for, and removed. ``POST /1.0/instances``, to another server ``POST
-        /1.0/instances/{name}`` too.
+        Args:
+            name: The name of the copy; None for the same name, at another place.
+            to: The client of another server, or a view of another project or member; None for where the instance is.
+            instance_only: Copy it without its snapshots.
+            refresh: Bring an existing copy up to date; only what has changed is sent.
+            **options: See `InstanceCopy`.
+
+        Raises:
+            IncusInputError: Neither ``name`` nor ``to`` is given, ``to`` is not a client, or an option is invalid.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It could not be copied; the name of the copy is taken, for example.
+            IncusOperationError: The same, where the server's version finds it out later; or copying failed.
+
+        API:
+            ``POST /1.0/instances``; to another server also ``POST /1.0/instances/{name}``
         """
         return await _copy(self, name, to, instance_only, refresh, options)
 
@@ -207,46 +290,69 @@ class Instance(
         live: bool = False,
         refresh: bool = False,
         allow_inconsistent: bool = False,
-        **how: Unpack[MigrationOptions],
+        **options: Unpack[MigrationOptions],
     ) -> None:
-        """Move it to another storage pool, project, cluster member or server; this handle goes with it.
+        """Move the instance to another storage pool, project, cluster member or server; this handle follows it.
 
-        ``name``: a new one; None keeps it. ``to``: the client of another server, to which it is copied (``how``: see
-        `MigrationOptions`) and here deleted; or a view of this one. ``target``: the member, or ``@group``. ``config``,
-        ``devices``: changed on the way, ``profiles`` replaced. ``instance_only``: its snapshots are not taken along,
-        but lost. ``live``: it runs on meanwhile; ``refresh``: to another member, in rounds, and stopped for the last
-        one only (extension ``instance_refresh_migration``); else it must be stopped. ``allow_inconsistent``: go on
-        where files change while they are copied.
+        It must be stopped, unless ``live`` or ``refresh`` is set. To another server it is copied, then deleted here.
 
-        ``POST /1.0/instances/{name}``.
+        Args:
+            name: A new name; None keeps the name.
+            to: The client of another server, or a view of another project or member of this one.
+            pool: The storage pool; None leaves it to the server.
+            project: The project, on the same server; None keeps it.
+            target: The cluster member, or ``@group`` for one of a cluster group; None leaves it to the server.
+            config: Changed keys of the configuration.
+            devices: Changed devices.
+            profiles: Profiles in place of those that it has; None keeps them.
+            instance_only: Leave its snapshots behind; they are lost.
+            live: Keep it running on the way.
+            refresh: To another member: copy it in rounds while it runs, and stop it for the last one only.
+            allow_inconsistent: Go on if files change while they are copied.
+            **options: How to reach another server: see `MigrationOptions`.
+
+        Raises:
+            IncusInputError: No destination is given, ``to`` is not a client, or the instance must be stopped first to
+                go to another server.
+            IncusNotFoundError: There is no such instance.
+            IncusAPIError: It cannot be moved there; it is running or the new name is taken, for example.
+            IncusOperationError: Moving it failed.
+            IncusUnsupportedError: The server lacks the API extension for ``refresh``.
+
+        API:
+            ``POST /1.0/instances/{name}``; to another server also ``POST /1.0/instances`` there and
+            ``DELETE /1.0/instances/{name}``. ``refresh``: extension ``instance_refresh_migration``.
         """
         if to is not None:
-            place = scope_of(to)
-            if not await same_server(self._scope, place):
+            destination = scope_of(to)
+            if not await same_server(self._scope, destination):
                 if not live and (await self.refresh()).status != "Stopped":
                     raise IncusInputError(f"{self.name} is {self.status}: stop it first, or move it with live=True")
-                changed: Json = {"pool": pool, "config": config, "devices": devices, "profiles": profiles, "live": live}
-                changed |= {"allow_inconsistent": allow_inconsistent, **how}
-                moved = await self.copy(name, to=to, instance_only=instance_only, **changed)
+                changes: Json = {"pool": pool, "config": config, "devices": devices, "profiles": profiles, "live": live}
+                changes |= {"allow_inconsistent": allow_inconsistent, **options}
+                copy = await self.copy(name, to=to, instance_only=instance_only, **changes)
                 await self.delete(wait=True)
-                self._path, self._scope = moved._path, moved._scope
-                self._load(moved.raw, moved.etag)
+                self._path, self._scope = copy._path, copy._scope
+                self._load(copy.raw, copy.etag)
                 return
-            project, target = project or other_project(self._scope, place), target or place.target
+            project = project or other_project(self._scope, destination)
+            target = target or destination.target
         if not (pool or project or target):
-            raise IncusInputError("say where to: a server, a pool, a project or a target; a name alone is for rename()")
+            raise IncusInputError(
+                "move() needs a destination: to, pool, project or target; a name alone is for rename()"
+            )
         scope = self._scope.view(project=project)
         path = (*self._path[:-1], self._path[-1] if name is None else name)
         wire.path(*path)
         if refresh:
             await self._scope.require("instance_refresh_migration", "moving in rounds")
-        given = to_body({"config": config, "devices": devices})
+        changes = to_body({"config": config, "devices": devices})
         optional = {
             "name": name,
             "pool": pool,
             "project": project,
-            "Config": given["config"],
-            "Devices": given["devices"],
+            "Config": changes["config"],
+            "Devices": changes["devices"],
             "Profiles": None if profiles is None else wire.texts(profiles, "profiles"),
         }
         body: Json = {"migration": True, "instance_only": instance_only, "live": live, "refresh": refresh}
@@ -257,26 +363,42 @@ class Instance(
         self._json |= {"name": path[-1], "project": scope.project or "default"}
 
     async def rebuild(self, source: models.InstanceSource | Mapping[str, Any] | str) -> None:
-        """Replace the root disk of a stopped instance; its configuration stays. ``POST /1.0/instances/{name}/rebuild``.
+        """Replace the root disk of a stopped instance; its configuration is kept.
 
-        ``source``: the name of an image, as of `ImagesAPI.resolve`; or ``{"type": "image", "alias": "busybox"}``, or
-        ``{"type": "none"}`` for an empty disk.
+        Args:
+            source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
+                ``{"type": "image", "alias": "busybox"}``, or ``{"type": "none"}`` for an empty disk.
+
+        Raises:
+            IncusNotFoundError: There is no such instance, or no image of that name.
+            IncusAPIError: It is running.
+            IncusOperationError: It could not be rebuilt.
+
+        API:
+            ``POST /1.0/instances/{name}/rebuild``
         """
         image = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else to_body(source)
         await self._perform("POST", "rebuild", body={"source": image})
 
     async def get_access(self) -> list[models.AccessEntry]:
-        """Who may use it. ``GET /1.0/instances/{name}/access``."""
+        """List who has access to the instance.
+
+        API:
+            ``GET /1.0/instances/{name}/access``
+        """
         return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).metadata or ()]
 
 
-class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[models.InstancePut], Renames):
+class InstancesAPI(
+    Nested[Instance], StartsAndStops, Executes, Replaces[models.InstancePut], Patches[models.InstancePut], Renames
+):
     """``client.instances``.
 
     Where a verb takes ``wait``: False returns the `Operation` as soon as it has begun, True when it has ended, and
-    raises `IncusOperationError` if it failed. Nothing is cut off for taking long.
+    raises `IncusOperationError` if it failed. Nothing is cut off because it takes long.
 
-    `patch` is the server's own merge; that of 6.0.4 empties the description unless it is named.
+    `list` takes a ``recursion`` of 2 as well, which fills `Instance.full`: state, snapshots and backups. `patch` is the
+    server's own merge; that of 6.0.4 empties the description unless it is named.
     """
 
     resource, segment, get_extension = Instance, "instances", "instance_get_full"
@@ -345,19 +467,40 @@ class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[model
         start: bool = False,
         progress: OnProgress | None = None,
     ) -> Instance | Operation:
-        """Create an instance; with ``wait`` returns it, read. ``POST /1.0/instances``.
+        """Create an instance.
 
-        ``source``: the name of an image, as of `ImagesAPI.resolve`; or ``{"type": "image", "alias": "busybox"}``, or of
-        type ``none``, ``copy``, ``migration``.
-        ``profiles``: None for the server's default, an empty list for none. ``ephemeral``: deleted when it stops.
-        ``instance_type``: ``container`` or ``virtual-machine``. ``start``: start it in the same operation.
-        ``progress``: told of the server's downloading and unpacking, with ``wait``.
+        Args:
+            name: Its name.
+            source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
+                ``{"type": "image", "alias": "busybox"}``, or one of type ``none``, ``copy`` or ``migration``.
+            config: Its configuration, on top of that of its profiles.
+            devices: Its devices by name, on top of those of its profiles.
+            profiles: Its profiles; None for the server's default, an empty list for none.
+            ephemeral: Delete it when it stops.
+            instance_type: ``container`` or ``virtual-machine``.
+            wait: Wait until it is created and, with ``start``, started.
+            description: Its description.
+            start: Start it in the same operation.
+            progress: With ``wait``: called with how far the server's download and unpacking are.
 
-        Raises `IncusOperationError` with the real cause if it could not be created.
+        Returns:
+            The instance, read; without ``wait`` the operation.
+
+        Raises:
+            IncusInputError: An argument is invalid.
+            IncusNotFoundError: There is no image of that name.
+            IncusAPIError: It cannot be created; its name is taken, for example.
+            IncusOperationError: With ``wait``: it could not be created, which older servers say of a taken name as
+                well; or not be started, then ``log`` has the end of its log.
+
+        API:
+            ``POST /1.0/instances``
         """
         handle = self[name]
         if not isinstance(source, Mapping | str) or not source:
-            raise IncusInputError(f'source must be a name or {{"type": "image", "alias": "x"}}, not {source!r}')
+            raise IncusInputError(
+                f'source must be an image name or a mapping such as {{"type": "none"}}, not {source!r}'
+            )
         body: Json = {"name": name, "type": instance_type, "ephemeral": ephemeral}
         names = None if profiles is None else wire.texts(profiles, "profiles")
         optional = {"config": config, "devices": devices, "profiles": names}
@@ -383,15 +526,24 @@ class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[model
         devices: models.Devices | None = None,
         progress: OnProgress | None = None,
     ) -> Instance:
-        """Create an instance from the file of a backup, with its snapshots; returns it, read.
+        """Create an instance from the file of a backup, with its snapshots, and return it, read.
 
-        ``source``: the path of the file, its bytes, or an async iterable of them; streamed. ``name``, ``pool``: None
-        for those that it had. ``config``, ``devices``: on top of its own, each key for itself, a profile's device being
-        named whole (extension ``backup_override_config``, which has no way to write a space). ``progress``: told how
-        much was sent, in bytes, as stage ``upload``, and then what the server says.
+        Args:
+            source: The path of the file, its bytes, or an async iterable of bytes; it is streamed.
+            name: Its name; None for the name it had.
+            pool: Its storage pool; None for the pool it had.
+            config: Changed keys of its configuration; no value can have a space.
+            devices: Changed keys of its devices; of a device that comes from a profile, all keys.
+            progress: Called with how much was sent, in bytes, as stage ``upload``, and then how far the server is.
 
-        Raises `IncusAPIError` for what is no backup, `IncusOperationError` where there is such an instance already.
-        ``POST /1.0/instances``.
+        Raises:
+            IncusInputError: The file cannot be read, or ``config`` or ``devices`` cannot be sent.
+            IncusAPIError: The file is not a backup.
+            IncusOperationError: It could not be created; its name is taken, for example.
+            IncusUnsupportedError: The server lacks the API extension for ``config`` and ``devices``.
+
+        API:
+            ``POST /1.0/instances``. ``config`` and ``devices``: extension ``backup_override_config``.
         """
         if name is not None:
             wire.path(name)
@@ -416,11 +568,28 @@ class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[model
     ) -> Instance:
         """Create an instance from an image and start it, in one operation, and return it, read.
 
-        ``image``: an alias or a fingerprint of this server, or ``images:debian/13``: see `ImagesAPI.resolve`. ``name``:
-        None makes one up. ``vm``: a virtual machine. ``progress``: told of the server's downloading and unpacking. The
-        others as of `create`. When this fails or is cancelled at any point, nothing remains.
+        If this fails or is cancelled at any moment, nothing remains of the instance.
 
-        ``POST /1.0/instances``.
+        Args:
+            image: An alias or a fingerprint of this server, or ``images:debian/13``: see `ImagesAPI.resolve`.
+            name: Its name; None for a random name.
+            vm: Create a virtual machine, not a container.
+            config: Its configuration, on top of that of its profiles.
+            devices: Its devices by name, on top of those of its profiles.
+            profiles: Its profiles; None for the server's default, an empty list for none.
+            ephemeral: Delete it when it stops.
+            description: Its description.
+            progress: Called with how far the server's download and unpacking are.
+
+        Raises:
+            IncusInputError: An argument is invalid.
+            IncusNotFoundError: There is no such image.
+            IncusAPIError: It cannot be created; its name is taken, for example.
+            IncusOperationError: It could not be created, which older servers say of a taken name as well; or not be
+                started, then ``log`` has the end of its log.
+
+        API:
+            ``POST /1.0/instances``
         """
         handle = self[f"box-{secrets.token_hex(4)}" if name is None else name]
         source = await ImagesAPI(self._scope).resolve(image)
@@ -449,10 +618,31 @@ class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[model
         profiles: Sequence[str] | None = None,
         progress: OnProgress | None = None,
     ) -> AsyncGenerator[Instance]:
-        """A running instance for the time of ``async with``, deleted at its end, however that comes. See `launch`.
+        """A running instance for the time of ``async with``, deleted at its end, however the block ends.
 
-        async with client.instances.temporary("busybox") as box:
-            print((await box.run(["uname", "-a"], text=True)).stdout)
+            async with client.instances.temporary("busybox") as box:
+                print((await box.run(["uname", "-a"], text=True)).stdout)
+
+        Args:
+            image: An alias or a fingerprint of this server, or ``images:debian/13``: see `ImagesAPI.resolve`.
+            name: Its name; None for a random name.
+            vm: Create a virtual machine, not a container.
+            config: Its configuration, on top of that of its profiles.
+            devices: Its devices by name, on top of those of its profiles.
+            profiles: Its profiles; None for the server's default, an empty list for none.
+            progress: Called with how far the server's download and unpacking are.
+
+        Yields:
+            The instance, read.
+
+        Raises:
+            IncusInputError: An argument is invalid.
+            IncusNotFoundError: There is no such image.
+            IncusAPIError: It cannot be created; its name is taken, for example.
+            IncusOperationError: It could not be created or started: see `launch`.
+
+        API:
+            ``POST /1.0/instances``, ``PUT /1.0/instances/{name}/state`` and ``DELETE /1.0/instances/{name}``
         """
         box = await self.launch(image, name, vm, config=config, devices=devices, profiles=profiles, progress=progress)
         try:
@@ -461,24 +651,31 @@ class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[model
             await shielded(box._remove())
 
     async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
-        """Change some fields and keep all others, whoever else is writing. ``PUT /1.0/instances/{name}``.
+        """Change some fields of an instance and keep all others, whoever else is writing.
 
-        ``config`` is a JSON merge patch of the instance: ``{"config": {"limits.cpu": 2}, "description": "web"}``; keys
-        not named are kept, at every depth, a None removes its key. A key with a dot is one of the configuration:
-        ``{"limits.cpu": 2}``. Repeated if somebody else was faster; raises `IncusPreconditionError` if that does not
-        end.
+        The server's ETag of an instance leaves out its description: of two writers at the same moment, one of whom
+        changes only that, the other can undo it.
 
-        The server's ETag of an instance leaves out its description: of two writers at the very same moment, one of whom
-        changes only that, the other may undo it.
+        Args:
+            name: The instance.
+            config: A JSON merge patch: ``{"config": {"limits.cpu": 2}, "description": "web"}``. Keys not named are
+                kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
+                ``{"limits.cpu": 2}``.
+            wait: Wait until the change is made.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusInputError: An instance has no such field; nothing was changed.
+            IncusNotFoundError: There is no such instance.
+            IncusPreconditionError: Other writers were faster too many times.
+            IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
+
+        API:
+            ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
         return await self[name].update(config, wait)
-
-    async def delete(self, name: str, wait: bool = False, *, force: bool = False) -> Operation:
-        """Delete an instance. ``force``: stop it before, if it runs, which else raises `IncusAPIError` (400).
-
-        ``DELETE /1.0/instances/{name}``.
-        """
-        return await self[name].delete(wait, force=force)
 
     async def change_state(
         self,
@@ -488,111 +685,85 @@ class InstancesAPI(Nested[Instance], Replaces[models.InstancePut], Patches[model
         timeout: int = 30,
         wait: bool = False,
     ) -> Operation:
-        """Start, stop, restart, freeze or unfreeze all instances of the project that this means something for.
+        """Start, stop, restart, freeze or unfreeze all instances of the project.
 
-        Parameters as of `stop`. The `IncusOperationError` names those that it failed for. ``PUT /1.0/instances``.
+        Those that the action has no meaning for are left alone: stopped ones by a freeze, for example.
+
+        Args:
+            action: ``start``, ``stop``, ``restart``, ``freeze`` or ``unfreeze``.
+            force: For ``stop`` and ``restart``: stop at once, without asking the systems inside.
+            stateful: For ``stop``: save the running states; for ``start``: resume them.
+            timeout: Seconds a clean stop may take; then it fails for that instance, which keeps running.
+            wait: Wait until it is done.
+
+        Returns:
+            The operation; with ``wait`` as it ended.
+
+        Raises:
+            IncusAPIError: There is no such action.
+            IncusOperationError: With ``wait``: it failed for instances, which the message names.
+
+        API:
+            ``PUT /1.0/instances``
         """
         state = {"action": action, "force": force, "stateful": stateful, "timeout": timeout}
         return await self._operate("PUT", body={"state": state}, wait=wait)
 
-    async def _state_action(
-        self,
-        name: str,
-        action: Action,
-        force: bool = False,
-        stateful: bool = False,
-        timeout: int = 30,
-        wait: bool = False,
-    ) -> Operation:
-        """Any action on the state of an instance; documented under this name, though private."""
-        return await self[name]._change_state(action, wait, force=force, stateful=stateful, timeout=timeout)
-
-    async def start(self, name: str, stateful: bool = False, wait: bool = False) -> Operation:
-        """Start an instance; ``stateful``: from its saved running state. ``PUT /1.0/instances/{name}/state``.
-
-        With ``wait``, the `IncusOperationError` of a failed start carries the end of the instance's log.
-        """
-        return await self[name].start(stateful, wait)
-
-    async def stop(
-        self, name: str, force: bool = False, stateful: bool = False, timeout: int = 30, wait: bool = False
-    ) -> Operation:
-        """Stop an instance. ``PUT /1.0/instances/{name}/state``.
-
-        ``force``: at once, without asking the system inside. ``stateful``: saving its running state. ``timeout``:
-        seconds that a clean stop may take; then the operation fails and the instance runs on.
-        """
-        return await self[name].stop(force, stateful, timeout, wait)
-
-    async def restart(self, name: str, force: bool = False, timeout: int = 30, wait: bool = False) -> Operation:
-        """Restart an instance; parameters as of `stop`. ``PUT /1.0/instances/{name}/state``."""
-        return await self[name].restart(force, timeout, wait)
-
-    async def freeze(self, name: str, wait: bool = False) -> Operation:
-        """Freeze the processes of an instance. ``PUT /1.0/instances/{name}/state``."""
-        return await self[name].freeze(wait)
-
-    async def unfreeze(self, name: str, wait: bool = False) -> Operation:
-        """Thaw the processes of an instance. ``PUT /1.0/instances/{name}/state``."""
-        return await self[name].unfreeze(wait)
-
-    async def execute(
-        self,
-        name: str,
-        command: Sequence[str],
-        environment: Mapping[str, str] | None = None,
-        wait_for_websocket: bool = False,
-        record_output: bool = False,
-        interactive: bool = False,
-        width: int | None = None,
-        height: int | None = None,
-        user: int | None = None,
-        group: int | None = None,
-        cwd: str | None = None,
-        wait: bool = False,
-    ) -> Operation:
-        """Run a command in an instance. ``POST /1.0/instances/{name}/exec``.
-
-        ``command``: program and arguments; no shell reads them. ``record_output`` with ``wait``: the operation's
-        ``["metadata"]["output"]["stdout"]`` and ``["stderr"]`` are what it wrote, as text; without ``wait`` they stay
-        log files on the server. ``["metadata"]["return"]`` is its exit code, 126 and 127 included: an exit code never
-        raises. ``wait_for_websocket``: the command starts once `Operation.websocket` has opened those of
-        ``["metadata"]["fds"]``. ``interactive``: on a terminal of ``width`` columns and ``height`` rows. ``user``,
-        ``group``: numeric ids, 0 is root.
-        """
-        return await self[name].execute(
-            command,
-            environment,
-            wait_for_websocket,
-            record_output,
-            interactive,
-            width,
-            height,
-            user,
-            group,
-            cwd,
-            wait,
-        )
-
-    async def get_state(self, name: str) -> models.InstanceState:
-        """What an instance is doing and using at this moment. ``GET /1.0/instances/{name}/state``."""
-        return await self[name].get_state()
-
     async def get_logs(self, name: str) -> dict[str, str]:
-        """The log files of an instance: name to text. ``GET /1.0/instances/{name}/logs`` and below."""
+        """Read the log files of an instance.
+
+        Args:
+            name: The instance.
+
+        Returns:
+            The text of each file by its name.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/logs``, and ``GET /1.0/instances/{name}/logs/{file}`` for each
+        """
         return await self[name].get_logs()
 
     async def get_files(self, name: str, path: str) -> bytes:
-        """The content of a file, links followed, or of a directory a tar that holds it under its own name.
+        """Read a file of an instance, or a directory as a tar.
 
-        Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/files``, and ``.../sftp`` for a tar.
+        Args:
+            name: The instance.
+            path: An absolute path; symbolic links are followed.
+
+        Returns:
+            The content of the file; for a directory, a tar that holds it under its own name. Sockets and devices are
+                left out of it.
+
+        Raises:
+            IncusNotFoundError: There is no such instance or file.
+            IncusInputError: It is not a path, or leads through too many symbolic links.
+
+        API:
+            ``GET /1.0/instances/{name}/files``, and ``GET /1.0/instances/{name}/sftp`` for a tar
         """
         return await self[name].get_files(path)
 
     async def put_files(self, name: str, path: str, content: bytes) -> models.Envelope:
-        """Write a file, replacing one that exists and keeping its mode and owner; a new one is root's, 0644.
+        """Write a file in an instance. A file that exists keeps its mode and owner; a new one is root's, 0644.
 
-        The directory must exist. ``POST /1.0/instances/{name}/files``.
+        Args:
+            name: The instance.
+            path: An absolute path, whose directory exists.
+            content: What is written.
+
+        Returns:
+            The answer of the server.
+
+        Raises:
+            IncusInputError: ``content`` is not bytes, or ``path`` is not a path.
+            IncusNotFoundError: There is no such instance or directory.
+            IncusAPIError: It cannot be written; it is a directory, for example.
+
+        API:
+            ``POST /1.0/instances/{name}/files``
         """
         return await self[name].put_files(path, content)
 

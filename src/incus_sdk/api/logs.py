@@ -1,4 +1,4 @@
-"""Log files of an instance, and what its commands wrote where that was recorded."""
+"""The log files of an instance, and the recorded output of its commands."""
 
 from __future__ import annotations
 
@@ -12,49 +12,99 @@ from .base import AtPath, Group
 
 
 class LogsAPI(Group):
-    """``instance.logs``: the log files that the server keeps of it, by name, as ``lxc.log``."""
+    """``instance.logs``: the log files that the server keeps of an instance, by name: ``lxc.log``."""
 
     segment = "logs"
 
     async def list(self) -> builtins.list[str]:
-        """Their names. ``GET`` of the path."""
+        """List their names.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/logs``
+        """
         answer = await self._request("GET")
         return [wire.names(url)[-1] for url in answer.metadata or ()]
 
     async def get(self, name: str) -> str:
-        """The text of one, what is no UTF-8 as U+FFFD. Raises `IncusNotFoundError`. ``GET`` of its path."""
+        """Read one as text, in which bytes that are not UTF-8 become U+FFFD.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusAPIError: The name is not one that the server gives such files.
+
+        API:
+            ``GET`` of its path
+        """
         async with self.open(name) as pieces:
             return b"".join([piece async for piece in pieces]).decode(errors="replace")
 
     @asynccontextmanager
     async def open(self, name: str) -> AsyncGenerator[AsyncIterator[bytes]]:
-        """The bytes of one, piece by piece, for the time of ``async with``. ``GET`` of its path.
+        """The bytes of one, piece by piece, for the time of ``async with``.
 
-        async with instance.logs.open("lxc.log") as pieces:
-            async for piece in pieces:
-                ...
+            async with instance.logs.open("lxc.log") as pieces:
+                async for piece in pieces:
+                    ...
+
+        Args:
+            name: Its name.
+
+        Yields:
+            The pieces, as bytes.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusAPIError: The name is not one that the server gives such files.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``GET`` of its path
         """
         async with self._download("GET", name) as stream:
             yield stream.chunks()
 
     async def delete(self, name: str) -> None:
-        """Delete one; of logs, the server deletes only those of no use to itself. ``DELETE`` of its path."""
+        """Delete one.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            IncusNotFoundError: There is no such file.
+            IncusAPIError: The server does not delete it: it keeps ``lxc.log`` and ``qemu.log``.
+
+        API:
+            ``DELETE`` of its path
+        """
         await self._request("DELETE", name)
 
 
 class ExecOutputAPI(LogsAPI):
-    """``instance.exec_output``: what commands wrote that `Instance.execute` recorded and did not wait for.
+    """``instance.exec_output``: the output of commands that `Instance.execute` recorded and did not wait for.
 
-    The names are in the operation's ``metadata["output"]``.
+    The operation's ``metadata["output"]`` has the URLs of its files.
     """
 
     segment = "exec-output"
 
     async def list(self) -> builtins.list[str]:
-        """Their names. ``GET /1.0/instances/{name}/logs/exec-output``."""
+        """List the names of the files.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}/logs/exec-output``
+        """
         try:
             return await super().list()
         except IncusNotFoundError:
-            # Before the first one there is no directory for them.
+            # Until there is a first file, the server has no directory for them.
             await AtPath(self._scope, self._path[:-2])._request("GET")
             return []

@@ -10,13 +10,13 @@ from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renam
 
 _FILTER = {"filter": "api_filtering_extended"}
 
-# The URLs in the lists of networks, ACLs, address sets and zones quote no name, or name no project.
+# URLs in the lists of networks, ACLs, address sets and zones have unquoted names, or lack the project.
 
 
 class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], Deletable):
-    """An address on which a network takes connections, and to whom it hands them on.
+    """An address on which a network takes connections, and the instances that get them.
 
-    Servers check no ETag of it: of two writers at the very same moment, one may undo the other.
+    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
     """
 
     PATCH_NEEDS_CONFIG = True
@@ -29,26 +29,46 @@ class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForward
     resource, segment, options = NetworkForward, "forwards", _FILTER
 
     async def create(self, listen_address: str, **body: Unpack[models.NetworkForwardPut]) -> NetworkForward:
-        """Create a forward; returns it, read. ``POST /1.0/networks/{name}/forwards``."""
+        """Create a forward.
+
+        Args:
+            listen_address: The address on which the network takes connections.
+            **body: ``config``, where ``target_address`` gets what no port says otherwise; ``description``; and
+                ``ports``: see `NetworkForwardPut`.
+
+        Returns:
+            The forward, read.
+
+        Raises:
+            IncusAPIError: The address is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/networks/{name}/forwards``
+        """
         return await self._create(listen_address, body)
 
 
 class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoadBalancerPut], Deletable):
-    """An address on which a network takes connections, and over whom it spreads them.
+    """An address on which an OVN network takes connections, and the instances over which it spreads them.
 
-    Servers check no ETag of it: of two writers at the very same moment, one may undo the other.
+    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
     """
 
     PATCH_NEEDS_CONFIG = True
     KEY = "listen_address"
 
-    async def state(self) -> models.NetworkLoadBalancerState:
+    async def get_state(self) -> models.NetworkLoadBalancerState:
         """Which backends answer, where ``healthcheck`` is configured.
 
-        API extension ``network_load_balancer_state``. ``GET
-        /1.0/networks/{name}/load-balancers/{listen_address}/state``.
+        Raises:
+            IncusUnsupportedError: The server lacks the extension.
+            IncusAPIError: There is no such load balancer.
+
+        API:
+            ``GET /1.0/networks/{name}/load-balancers/{listen_address}/state``. Extension
+            ``network_load_balancer_state``.
         """
-        await self._scope.require("network_load_balancer_state", "NetworkLoadBalancer.state()")
+        await self._scope.require("network_load_balancer_state", "NetworkLoadBalancer.get_state()")
         return models.NetworkLoadBalancerState((await self._request("GET", "state")).metadata)
 
 
@@ -58,19 +78,45 @@ class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.Netw
     resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER
 
     async def create(self, listen_address: str, **body: Unpack[models.NetworkLoadBalancerPut]) -> NetworkLoadBalancer:
-        """Create a load balancer; returns it, read. ``POST /1.0/networks/{name}/load-balancers``."""
+        """Create a load balancer.
+
+        Args:
+            listen_address: The address on which the network takes connections.
+            **body: ``backends``, ``ports``, ``config`` and ``description``: see `NetworkLoadBalancerPut`.
+
+        Returns:
+            The load balancer, read.
+
+        Raises:
+            IncusAPIError: The address is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/networks/{name}/load-balancers``
+        """
         return await self._create(listen_address, body)
 
-    async def state(self, listen_address: str) -> models.NetworkLoadBalancerState:
-        """Which backends of one answer: see `NetworkLoadBalancer.state`."""
-        return await self[listen_address].state()
+    async def get_state(self, listen_address: str) -> models.NetworkLoadBalancerState:
+        """Which backends of a load balancer answer, where ``healthcheck`` is configured.
+
+        Args:
+            listen_address: The load balancer.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the extension.
+            IncusAPIError: There is no such load balancer.
+
+        API:
+            ``GET /1.0/networks/{name}/load-balancers/{listen_address}/state``. Extension
+            ``network_load_balancer_state``.
+        """
+        return await self[listen_address].get_state()
 
 
 class NetworkPeer(models.NetworkPeer, Editable[models.NetworkPeerPut], Deletable):
-    """A route from an OVN network to another, open once the other has one back.
+    """A route from an OVN network to another, which works once the other has one back.
 
-    Servers check no ETag of it: of two writers at the very same moment, one may undo the other. Its `patch` is a
-    `replace`.
+    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost. `patch` acts
+    like `replace`.
     """
 
 
@@ -89,20 +135,34 @@ class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Del
         target_integration: str = "",
         **body: Unpack[models.NetworkPeerPut],
     ) -> NetworkPeer:
-        """Create a peer; returns it, read. ``POST /1.0/networks/{name}/peers``.
+        """Create a peer.
 
-        ``type``: ``local`` goes to ``target_network`` of ``target_project`` (empty: of this network's own), ``remote``
-        to where ``target_integration`` leads.
+        Args:
+            name: Its name.
+            target_network: The other network, for the type ``local``.
+            target_project: The project of the other network; empty for this network's own.
+            type: ``local`` for a network of this server or cluster, ``remote`` for one of an integration.
+            target_integration: The integration, for the type ``remote``.
+            **body: ``config`` and ``description``.
+
+        Returns:
+            The peer, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the target.
+
+        API:
+            ``POST /1.0/networks/{name}/peers``
         """
         target = {"target_network": target_network, "target_project": target_project}
         peer = await self._create(name, {"type": type, "target_integration": target_integration, **target, **body})
         if (config := body.get("config")) and not peer.config:
-            await peer.update({"config": config})  # servers of 7.0 forget it
+            await peer.update({"config": config})  # servers of 7.0 drop it from the POST
         return peer
 
 
 class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable):
-    """A network: a bridge or another kind that instances connect to."""
+    """A network that instances connect to: a bridge, or of another type."""
 
     @property
     def forwards(self) -> NetworkForwardsAPI:
@@ -111,23 +171,36 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
 
     @property
     def load_balancers(self) -> NetworkLoadBalancersAPI:
-        """Its load balancers, of an OVN network."""
+        """The load balancers of an OVN network."""
         return NetworkLoadBalancersAPI(self)
 
     @property
     def peers(self) -> NetworkPeersAPI:
-        """Its routes to other networks, of an OVN network."""
+        """The routes of an OVN network to others."""
         return NetworkPeersAPI(self)
 
-    async def state(self) -> models.NetworkState:
-        """Its addresses, counters and links at this moment, on the member of `Client.use_target`.
+    async def get_state(self) -> models.NetworkState:
+        """Addresses, counters and links of the network at this moment.
 
-        ``GET /1.0/networks/{name}/state``.
+        In a cluster, they are those of the member that `Client.use_target` names.
+
+        Raises:
+            IncusNotFoundError: There is no such network.
+
+        API:
+            ``GET /1.0/networks/{name}/state``
         """
         return models.NetworkState((await self._request("GET", "state")).metadata)
 
-    async def leases(self) -> list[models.NetworkLease]:
-        """Who holds which address. ``GET /1.0/networks/{name}/leases``."""
+    async def get_leases(self) -> list[models.NetworkLease]:
+        """The addresses of the network that are in use, with the host of each.
+
+        Raises:
+            IncusNotFoundError: There is no such network, or Incus does not manage it.
+
+        API:
+            ``GET /1.0/networks/{name}/leases``
+        """
         return [models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).metadata]
 
 
@@ -146,44 +219,108 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Delete
         *,
         target: str | None = None,
     ) -> Network:
-        """Create a network; returns it, read. ``POST /1.0/networks``.
+        """Create a network.
 
-        ``type``: ``bridge``, ``ovn``, ``macvlan``, ``sriov`` or ``physical``. Without ``ipv4.address`` in ``config``
-        the server picks a private subnet, after dialling addresses in the candidates: name one, or ``none``.
+        In a cluster, all but an OVN network are first created on each member, with ``target`` and the member's own part
+        of ``config``, as ``parent``; and then once without a target.
 
-        ``target``: a cluster member. In a cluster, a bridge (``macvlan``, ...) is first named on each, with what of
-        ``config`` is that member's own, and then created without.
+        Args:
+            name: Its name.
+            config: Its configuration. For a bridge without ``ipv4.address`` the server picks a private subnet, after it
+                has tried to reach addresses in several: name one, or ``none``.
+            description: A text for people.
+            type: ``bridge``, ``ovn``, ``macvlan``, ``sriov`` or ``physical``.
+            target: A cluster member, for the first step in a cluster.
+
+        Returns:
+            The network, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/networks``
         """
         body = {"config": config or {}, "description": description, "type": type}
         return await NetworksAPI(self._scope.view(target=target))._create(name, body)
 
-    async def state(self, name: str) -> models.NetworkState:
-        """Addresses, counters and links at this moment. ``GET /1.0/networks/{name}/state``."""
-        return await self[name].state()
+    async def get_state(self, name: str) -> models.NetworkState:
+        """Addresses, counters and links of a network at this moment.
 
-    async def leases(self, name: str) -> builtins.list[models.NetworkLease]:
-        """Who holds which address. ``GET /1.0/networks/{name}/leases``."""
-        return await self[name].leases()
+        In a cluster, they are those of the member that `Client.use_target` names.
 
-    async def allocations(self, *, all_projects: bool = False) -> builtins.list[models.NetworkAllocations]:
-        """The addresses in use, and by whom: networks, instances, forwards, load balancers.
+        Args:
+            name: The network.
 
-        ``all_projects``: in every project. API extension ``network_allocations``. ``GET /1.0/network-allocations``.
+        Raises:
+            IncusNotFoundError: There is no such network.
+
+        API:
+            ``GET /1.0/networks/{name}/state``
+        """
+        return await self[name].get_state()
+
+    async def get_leases(self, name: str) -> builtins.list[models.NetworkLease]:
+        """The addresses of a network that are in use, with the host of each.
+
+        Args:
+            name: The network.
+
+        Raises:
+            IncusNotFoundError: There is no such network, or Incus does not manage it.
+
+        API:
+            ``GET /1.0/networks/{name}/leases``
+        """
+        return await self[name].get_leases()
+
+    async def get_allocations(self, *, all_projects: bool = False) -> builtins.list[models.NetworkAllocations]:
+        """The addresses in use, each with the network, instance, forward or load balancer that has it.
+
+        Args:
+            all_projects: Those of every project.
+
+        API:
+            ``GET /1.0/network-allocations``. Extension ``network_allocations``.
         """
         allocations = AtPath(self._scope, ("network-allocations",))
         answer = await allocations._request("GET", query={"all-projects": all_projects or None})
         return [models.NetworkAllocations(each) for each in answer.metadata]
 
+    # Forwarders that exist only for 1.0.0.
+
+    async def state(self, name: str) -> models.NetworkState:
+        """Addresses, counters and links of a network at this moment: see `get_state`.
+
+        Args:
+            name: The network.
+
+        Raises:
+            IncusNotFoundError: There is no such network.
+
+        API:
+            ``GET /1.0/networks/{name}/state``
+        """
+        return await self.get_state(name)
+
 
 class NetworkACL(models.NetworkACL, Editable[models.NetworkACLPut], Renamable, Deletable):
-    """Rules for traffic, which networks and NICs name in ``security.acls``."""
+    """Rules for traffic; networks and NICs use it by ``security.acls``."""
 
     PATCH_NEEDS_CONFIG = True
 
-    async def log(self) -> str:
-        """What its logged rules met, of OVN networks: a JSON object a line, oldest first; empty if nothing.
+    async def get_log(self) -> str:
+        """The traffic that the logged rules of the ACL met on OVN networks.
 
-        API extension ``network_acl_log``. ``GET /1.0/network-acls/{name}/log``.
+        Returns:
+            A JSON object on each line, the oldest first; empty if there was none.
+
+        Raises:
+            IncusNotFoundError: There is no such ACL.
+            IncusAPIError: The server has no OVN.
+
+        API:
+            ``GET /1.0/network-acls/{name}/log``. Extension ``network_acl_log``.
         """
         log: bytes = (await self._request("GET", "log")).metadata
         return log.decode(errors="replace")
@@ -196,59 +333,116 @@ class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Rename
     options: ClassVar = {**_FILTER, "all-projects": "network_acls_all_projects"}
 
     async def create(self, name: str, **body: Unpack[models.NetworkACLPut]) -> NetworkACL:
-        """Create an ACL; returns it, read. ``POST /1.0/network-acls``."""
+        """Create an ACL.
+
+        Args:
+            name: Its name.
+            **body: ``ingress`` and ``egress``, the rules; ``config`` and ``description``: see `NetworkACLPut`.
+
+        Returns:
+            The ACL, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/network-acls``
+        """
         return await self._create(name, body)
 
-    async def log(self, name: str) -> str:
-        """What the logged rules of one met: see `NetworkACL.log`."""
-        return await self[name].log()
+    async def get_log(self, name: str) -> str:
+        """The traffic that the logged rules of an ACL met on OVN networks.
+
+        Args:
+            name: The ACL.
+
+        Returns:
+            A JSON object on each line, the oldest first; empty if there was none.
+
+        Raises:
+            IncusNotFoundError: There is no such ACL.
+            IncusAPIError: The server has no OVN.
+
+        API:
+            ``GET /1.0/network-acls/{name}/log``. Extension ``network_acl_log``.
+        """
+        return await self[name].get_log()
 
 
 class NetworkAddressSet(models.NetworkAddressSet, Editable[models.NetworkAddressSetPut], Renamable, Deletable):
-    """Addresses that rules of ACLs name as ``$name``."""
+    """A set of addresses, which rules of ACLs use as ``$name``; needs the extension ``network_address_set``."""
 
     PATCH_NEEDS_CONFIG = True
     EXTENSION = "network_address_set"
 
 
 class NetworkAddressSetsAPI(Collection[NetworkAddressSet], Edits[models.NetworkAddressSetPut], Renames, Deletes):
-    """``client.network_address_sets``; API extension ``network_address_set``."""
+    """``client.network_address_sets``; needs the extension ``network_address_set``."""
 
     resource, segment, urls_quoted = NetworkAddressSet, "network-address-sets", False
     options: ClassVar = {**_FILTER, "all-projects": "network_address_set"}
 
     async def create(self, name: str, **body: Unpack[models.NetworkAddressSetPut]) -> NetworkAddressSet:
-        """Create an address set; returns it, read. ``POST /1.0/network-address-sets``."""
+        """Create an address set.
+
+        Args:
+            name: Its name.
+            **body: ``addresses``, ``config`` and ``description``: see `NetworkAddressSetPut`.
+
+        Returns:
+            The address set, read.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the extension.
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/network-address-sets``. Extension ``network_address_set``.
+        """
         return await self._create(name, body)
 
 
 class NetworkZoneRecord(models.NetworkZoneRecord, Editable[models.NetworkZoneRecordPut], Deletable):
     """A name in a zone, with its entries.
 
-    Its `patch` is of little use: servers mix the zone's configuration into the record's, and refuse what comes of it.
+    `patch` is of little use: servers merge the zone's configuration into the record's, and then refuse the result.
     """
 
     PATCH_NEEDS_CONFIG = True
 
 
 class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZoneRecordPut], Deletes):
-    """``zone.records``; the key is a name without the zone's, and ``@`` the zone itself."""
+    """``zone.records``; the key is a name without the zone's, or ``@`` for the zone itself."""
 
     resource, segment, options = NetworkZoneRecord, "records", _FILTER
 
     async def create(self, name: str, **body: Unpack[models.NetworkZoneRecordPut]) -> NetworkZoneRecord:
-        """Create a record; returns it, read. ``POST /1.0/network-zones/{zone}/records``."""
+        """Create a record.
+
+        Args:
+            name: The name without the zone's, or ``@`` for the zone itself.
+            **body: ``entries``, ``config`` and ``description``: see `NetworkZoneRecordPut`.
+
+        Returns:
+            The record, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/network-zones/{zone}/records``
+        """
         return await self._create(name, body)
 
 
 class NetworkZone(models.NetworkZone, Editable[models.NetworkZonePut], Deletable):
-    """A DNS zone, which networks name in ``dns.zone.forward`` and the like."""
+    """A DNS zone; networks use it by ``dns.zone.forward`` and the like."""
 
     PATCH_NEEDS_CONFIG = True
 
     @property
     def records(self) -> NetworkZoneRecordsAPI:
-        """The records that were added to those of its networks."""
+        """Records beside those that its networks bring."""
         return NetworkZoneRecordsAPI(self)
 
 
@@ -259,12 +453,26 @@ class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Del
     options: ClassVar = {**_FILTER, "all-projects": "network_zones_all_projects"}
 
     async def create(self, name: str, **body: Unpack[models.NetworkZonePut]) -> NetworkZone:
-        """Create a zone; returns it, read. ``POST /1.0/network-zones``."""
+        """Create a zone.
+
+        Args:
+            name: The domain name.
+            **body: ``config`` and ``description``.
+
+        Returns:
+            The zone, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/network-zones``
+        """
         return await self._create(name, body)
 
 
 class NetworkIntegration(models.NetworkIntegration, Editable[models.NetworkIntegrationPut], Renamable, Deletable):
-    """Where the networks of another server or cluster are, for peers of the type ``remote``."""
+    """A connection to the networks of another server or cluster, for peers of the type ``remote``."""
 
     PATCH_NEEDS_CONFIG = True
 
@@ -277,8 +485,21 @@ class NetworkIntegrationsAPI(Collection[NetworkIntegration], Edits[models.Networ
     async def create(
         self, name: str, type: str = "ovn", **body: Unpack[models.NetworkIntegrationPut]
     ) -> NetworkIntegration:
-        """Create an integration; returns it, read. ``POST /1.0/network-integrations``.
+        """Create an integration.
 
-        ``config``: ``ovn.northbound_connection``, ``ovn.southbound_connection``, ``ovn.transit.pattern``, ...
+        Args:
+            name: Its name.
+            type: Its type, ``ovn``.
+            **body: ``config``, with ``ovn.northbound_connection``, ``ovn.southbound_connection``,
+                ``ovn.transit.pattern`` and the like; and ``description``.
+
+        Returns:
+            The integration, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/network-integrations``
         """
         return await self._create(name, {"type": type, **body})

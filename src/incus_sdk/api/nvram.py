@@ -13,65 +13,93 @@ from ..exceptions import IncusInputError
 from ._bodies import to_body
 from .base import Deletable, Group
 
-_RAW = "application/octet-stream"
+_BINARY = "application/octet-stream"
 
 
 class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
-    """A UEFI variable. The server changes those of a stopped virtual machine alone."""
+    """A UEFI variable. It can be changed only while the virtual machine is stopped."""
 
     EXTENSION = "instance_nvram"
 
     @property
     def guid(self) -> str:
-        """Whose variable it is: a GUID."""
+        """The GUID of the vendor that the variable belongs to."""
         return self._path[-2]
 
     @property
     def name(self) -> str:
-        """Its name, as ``BootOrder``."""
+        """Its name: ``BootOrder``, for example."""
         return self._path[-1]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.guid}/{self.name}>"
 
     async def replace(self, body: models.InstanceNVRAMVariablePut | Mapping[str, Any], etag: str | None = None) -> None:
-        """Set it to exactly ``body``, whose ``data`` is the decoded value; it need not be there yet.
+        """Create the variable, or replace it.
 
-        With ``etag``, raises `IncusPreconditionError` if it has changed since.
-        ``PUT /1.0/instances/{name}/nvram/{guid}/{variable}``.
+        Args:
+            body: Its fields; ``data`` is the decoded value.
+            etag: The `etag` of the variable as it was read; None replaces it whatever has happened since.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusPreconditionError: The variable has changed since that ``etag``.
+            IncusAPIError: The virtual machine is running, or it is not a virtual machine.
+
+        API:
+            ``PUT /1.0/instances/{name}/nvram/{guid}/{variable}``. Extension ``instance_nvram``.
         """
         await self._perform("PUT", body=to_body(body), headers={"If-Match": etag} if etag else None)
 
     async def read_bytes(self) -> bytes:
-        """The value as it is. ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``."""
-        content: bytes = (await self._request("GET", headers={"Accept": _RAW})).metadata
+        """Read the value as bytes, not decoded.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such variable.
+            IncusAPIError: It is not a virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``. Extension ``instance_nvram``.
+        """
+        content: bytes = (await self._request("GET", headers={"Accept": _BINARY})).metadata
         return content
 
     async def write_bytes(
         self, value: bytes, *, attributes: int | None = None, timestamp: datetime | None = None
     ) -> None:
-        """Set it to this value; it need not be there yet. ``PUT /1.0/instances/{name}/nvram/{guid}/{variable}``.
+        """Set the value as bytes, not decoded; this creates the variable if needed.
 
-        ``attributes``: UEFI's own bits; without them it lasts, and is there at boot and at run time. ``timestamp``: of
-        a variable with time-based authentication alone.
+        Args:
+            value: The value.
+            attributes: Bits as UEFI defines them; None for a variable that lasts, and is visible at boot and run time.
+            timestamp: Only for a variable with time-based authentication.
+
+        Raises:
+            IncusInputError: ``value`` is not bytes.
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusAPIError: The virtual machine is running, or it is not a virtual machine.
+
+        API:
+            ``PUT /1.0/instances/{name}/nvram/{guid}/{variable}``. Extension ``instance_nvram``.
         """
         if not isinstance(value, bytes | bytearray | memoryview):
             raise IncusInputError(f"value must be bytes, not {type(value).__name__}")
-        headers = {"Content-Type": _RAW}
+        headers = {"Content-Type": _BINARY}
         headers |= {} if attributes is None else {"X-Incus-attributes": str(int(attributes))}
         headers |= {} if timestamp is None else {"X-Incus-timestamp": str(int(timestamp.timestamp()))}
         await self._request("PUT", body=bytes(value), headers=headers)
 
 
-class _Variables(Group):
+class _NVRAMGroup(Group):
     EXTENSION = "instance_nvram"
 
     async def _read(self, recursion: int) -> Any:
         return (await self._request("GET", query={"recursion": recursion})).metadata or {}
 
 
-class NVRAMVariablesAPI(_Variables):
-    """``instance.nvram[guid]``: the variables of one GUID."""
+class NVRAMVariablesAPI(_NVRAMGroup):
+    """``instance.nvram[guid]``: the UEFI variables of one GUID."""
 
     def __init__(self, nvram: NVRAMAPI, guid: str) -> None:
         super().__init__(nvram)
@@ -84,48 +112,98 @@ class NVRAMVariablesAPI(_Variables):
         return NVRAMVariable(self._scope, (*self._path, name), {}, loaded=False)
 
     async def list(self, recursion: int = 1) -> builtins.list[NVRAMVariable]:
-        """All of them; ``recursion`` 0 gives handles. ``GET /1.0/instances/{name}/nvram/{guid}``."""
+        """List the variables of the GUID.
+
+        Args:
+            recursion: 0 gives handles that know only their names, 1 the variables, read.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusAPIError: It is not a virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/nvram/{guid}``. Extension ``instance_nvram``.
+        """
         return self._from_list(await self._read(min(recursion, 1)))
 
     async def get(self, name: str) -> NVRAMVariable:
-        """One of them, read. Raises `IncusNotFoundError`. ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``."""
+        """One of them, read.
+
+        Args:
+            name: Its name.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such variable.
+            IncusAPIError: It is not a virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``. Extension ``instance_nvram``.
+        """
         return await self[name].refresh()
 
     def _from_list(self, listed: Any) -> builtins.list[NVRAMVariable]:
-        """The variables of a list of URLs, or of a mapping by name."""
+        """The variables of what the server lists: URLs, or with recursion a mapping of names to variables."""
         if isinstance(listed, Mapping):
             return [NVRAMVariable(self._scope, (*self._path, name), json) for name, json in listed.items()]
         return [self[wire.names(url)[-1]] for url in listed or ()]
 
 
-class NVRAMAPI(_Variables):
+class NVRAMAPI(_NVRAMGroup):
     """``instance.nvram``: the UEFI variables of a virtual machine, ``nvram[guid][name]``.
 
-    A read while the firmware writes them, as it boots, raises `IncusAPIError` (500, ``Unexpected data``). A machine
-    that was stopped by force in that moment may go on answering so.
+    Reading them while the firmware writes them, as it boots, raises `IncusAPIError` (500, ``Unexpected data``). If a
+    virtual machine is stopped by force at that moment, this can go on.
     """
 
     segment = "nvram"
 
     def __getitem__(self, guid: str) -> NVRAMVariablesAPI:
-        """Those of one GUID; makes no request."""
+        """The variables of one GUID; makes no request."""
         return NVRAMVariablesAPI(self, guid)
 
     async def guids(self) -> builtins.list[str]:
-        """Whose variables there are. ``GET /1.0/instances/{name}/nvram``."""
+        """List the GUIDs that variables belong to.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusAPIError: It is not a virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/nvram``. Extension ``instance_nvram``.
+        """
         return [wire.names(url)[-1] for url in await self._read(0)]
 
     async def list(self, recursion: int = 1) -> builtins.list[NVRAMVariable]:
-        """All of them; ``recursion`` 0 gives handles. ``GET /1.0/instances/{name}/nvram``."""
+        """List the variables of all GUIDs.
+
+        Args:
+            recursion: 0 gives handles that know only their GUIDs and names, 1 the variables, read.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusAPIError: It is not a virtual machine.
+
+        API:
+            ``GET /1.0/instances/{name}/nvram``. Extension ``instance_nvram``.
+        """
         found = await self._read(min(recursion, 1) + 1)
         return [variable for guid, listed in found.items() for variable in self[guid]._from_list(listed)]
 
     async def patch(
         self, changes: Mapping[str, Mapping[str, models.InstanceNVRAMVariablePut | Mapping[str, Any] | None]]
     ) -> None:
-        """Set many at once, by GUID and name; None deletes one (extension ``instance_nvram_bulk_update``).
+        """Create, replace or delete many variables at once.
 
-        ``PATCH /1.0/instances/{name}/nvram``.
+        Args:
+            changes: The fields of variables, by GUID and name; None deletes one.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusAPIError: The virtual machine is running, or it is not a virtual machine.
+
+        API:
+            ``PATCH /1.0/instances/{name}/nvram``. Extension ``instance_nvram_bulk_update``.
         """
         await self._scope.require("instance_nvram_bulk_update", "changing many UEFI variables at once")
         await self._request("PATCH", body=to_body(changes))

@@ -19,5 +19,19 @@ class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Delete
     options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "profiles_all_projects"}
 
     async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile:
-        """Create a profile; returns it, read. ``POST /1.0/profiles``."""
+        """Create a profile.
+
+        Args:
+            name: Its name.
+            **body: ``config``, ``devices`` and ``description``.
+
+        Returns:
+            The profile, read.
+
+        Raises:
+            IncusAPIError: The name is taken, or the server refused the configuration.
+
+        API:
+            ``POST /1.0/profiles``
+        """
         return await self._create(name, body)

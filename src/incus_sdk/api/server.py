@@ -1,4 +1,4 @@
-"""The server itself: its configuration, hardware, metrics, and all it needs at once from a preseed."""
+"""The server itself: its configuration, hardware and metrics, and its set-up by a preseed."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ if TYPE_CHECKING:
 
 
 class Server(models.Server, Editable[models.ServerPut]):
-    """The server as this client may see it: to one that it does not trust (``auth``) it tells little.
+    """The server, as this client can see it: one that it does not trust (``auth``) sees little.
 
-    Its configuration may hold secrets; the ``repr()`` shows none of it.
+    The configuration can hold secrets; the ``repr()`` shows none of it.
     """
 
     async def _put_body(self, body: Json) -> Json:
-        # Servers keep a user.* key that a PUT does not name, and remove one that is empty. Nothing but the
-        # configuration can be written, and the extensions alone are 15 kB.
+        # Servers keep a user.* key that a PUT does not name, and remove one that is empty. Only the configuration can
+        # be written, and the list of extensions alone has 15 kB.
         current, _ = await self._read_with_etag()
         return {"config": {**dict.fromkeys(current.get("config") or (), ""), **(body.get("config") or {})}}
 
@@ -36,74 +36,148 @@ class ServerAPI(Group):
         return Server(self._scope, self._path, {}, loaded=False)
 
     async def get(self) -> Server:
-        """The server: its version, extensions, environment and configuration. ``GET /1.0``."""
+        """The server's version, extensions, environment and configuration.
+
+        API:
+            ``GET /1.0``
+        """
         return await self._server().refresh()
 
     async def update(self, change: models.ServerPut | Mapping[str, Any]) -> None:
-        """Change some of its configuration, as ``{"core.https_address": ":8443"}``: see `Editable.update`.
+        """Change some of the server's configuration and keep the rest: see `Updatable.update`.
 
-        ``PUT /1.0``.
+        Args:
+            change: The keys that change, as ``{"core.https_address": ":8443"}``; None removes a key.
+
+        Raises:
+            IncusInputError: The server has no such field; nothing was changed.
+            IncusAPIError: There is no such key, or its value is invalid.
+            IncusPreconditionError: Other writers were faster too many times.
+
+        API:
+            ``GET`` and ``PUT /1.0``
         """
         await self._server().update(change)
 
     async def replace(self, body: models.ServerPut | Mapping[str, Any], etag: str | None = None) -> None:
-        """Replace all of its configuration by exactly ``body``: see `Writable.replace`. ``PUT /1.0``."""
+        """Replace the server's configuration by exactly ``body``: see `Writable.replace`.
+
+        Args:
+            body: ``{"config": ...}`` with all keys; those it does not name are reset.
+            etag: The `etag` of the server as it was read; None replaces it whatever has happened since.
+
+        Raises:
+            IncusPreconditionError: The configuration has changed since that ``etag``.
+            IncusAPIError: There is no such key, or its value is invalid.
+
+        API:
+            ``GET`` and ``PUT /1.0``
+        """
         await self._server().replace(body, etag)
 
     async def patch(self, body: models.ServerPut | Mapping[str, Any]) -> None:
-        """Hand ``body`` to the server's own merge: see `Writable.patch`. ``PATCH /1.0``."""
+        """Have the server merge ``body`` into its configuration: see `Patchable.patch`.
+
+        Args:
+            body: ``{"config": ...}`` with the keys that change.
+
+        Raises:
+            IncusAPIError: There is no such key, or its value is invalid.
+
+        API:
+            ``PATCH /1.0``
+        """
         await self._server().patch(body)
 
     def editing(self) -> AbstractAsyncContextManager[Server]:
-        """Edit its configuration in place: see `Writable.editing`. ``PUT /1.0``."""
+        """Edit the server's configuration in place: see `Writable.editing`.
+
+            async with client.server.editing() as server:
+                server.config["core.https_address"] = ":8443"
+
+        Returns:
+            A context manager with a copy of the server, read; the difference is saved when the block ends.
+
+        API:
+            ``GET`` and ``PUT /1.0``
+        """
         return self._server().editing()
 
     async def get_versions(self) -> list[str]:
-        """The versions of the API that the server speaks, as paths. ``GET /``."""
+        """The versions of the API that the server has.
+
+        Returns:
+            Their paths, as ``["/1.0"]``.
+
+        API:
+            ``GET /``
+        """
         versions: list[str] = (await self._scope.request("GET", "/")).metadata
         return versions
 
     async def get_resources(self) -> models.Resources:
-        """The server's hardware. ``GET /1.0/resources``."""
+        """The server's hardware.
+
+        API:
+            ``GET /1.0/resources``
+        """
         return models.Resources((await self._request("GET", "resources")).metadata)
 
     async def get_configuration_metadata(self) -> models.MetadataConfiguration:
-        """Every configuration option that the server knows, with its documentation. ``GET
-        /1.0/metadata/configuration``.
+        """Every configuration option that the server knows, with its documentation.
+
+        API:
+            ``GET /1.0/metadata/configuration``
         """
         answer = await self._request("GET", "metadata", "configuration")
         return models.MetadataConfiguration(answer.metadata)
 
     async def get_metrics(self) -> str:
-        """Metrics of the server and of the instances, in the text format of OpenMetrics, as Prometheus reads it.
+        """Metrics of the server and its instances, in the text format of OpenMetrics, which Prometheus reads.
 
-        Of one project's instances where the client has a project. Servers measure instances every 8 seconds at most;
-        those of 6.0 leave their own figures out whenever they measure anew. ``GET /1.0/metrics``.
+        A client with a project gets those of that project's instances. Servers measure instances every 8 seconds at
+        most; 6.0 leaves out the metrics of the server itself each time it measures again.
+
+        API:
+            ``GET /1.0/metrics``
         """
         body: bytes = (await self._request("GET", "metrics")).metadata
         return body.decode()
 
     async def get_metric_families(self) -> list[Metric]:
-        """The metrics of `get_metrics`, read: each with its ``name``, ``type``, ``documentation`` and ``samples``.
+        """The metrics of `get_metrics` as objects, each with ``name``, ``type``, ``documentation`` and ``samples``.
 
-        Needs ``incus-sdk[metrics]``. ``GET /1.0/metrics``.
+        Raises:
+            IncusError: ``prometheus_client`` is not installed: ``pip install 'incus-sdk[metrics]'``.
+
+        API:
+            ``GET /1.0/metrics``
         """
         try:
             from prometheus_client.parser import text_string_to_metric_families
         except ImportError:
-            raise IncusError("to read metrics needs prometheus_client: pip install 'incus-sdk[metrics]'") from None
+            raise IncusError("reading metrics needs prometheus_client: pip install 'incus-sdk[metrics]'") from None
         return list(text_string_to_metric_families(await self.get_metrics()))
 
     async def preseed(self, data: models.InitPreseed | Mapping[str, Any]) -> list[str]:
-        """Set up the server as ``incus admin init --preseed`` does, from the mapping that its YAML stands for.
+        """Set up the server like ``incus admin init --preseed``.
 
-        What is missing is created, what exists is updated: what the preseed does not name stays as it is. So a preseed
-        that was applied changes nothing when it is applied again. In this order: ``config``, ``storage_pools``,
-        ``networks`` of the default project, ``projects``, other ``networks``, ``storage_volumes``, ``profiles``,
-        ``certificates``, ``cluster``, ``cluster_groups``. A ``cluster`` to join has no other section beside it.
+        Missing objects are created, existing ones updated; everything that the preseed does not name is kept. A preseed
+        that is applied again changes nothing. The order is: ``config``, ``storage_pools``, ``networks`` of the default
+        project, ``projects``, other ``networks``, ``storage_volumes``, ``profiles``, ``certificates``, ``cluster``,
+        ``cluster_groups``. A preseed that joins a ``cluster`` must not have another section.
 
-        Returns what it did, as ``["created storage_pools/default", "updated profiles/default"]``. Raises
-        `IncusInputError` for a section or a field that there is not, before anything is sent; any other error says what
-        had been done before it. ``GET``, ``POST`` and ``PUT`` of each path.
+        Args:
+            data: The preseed, as its YAML is parsed.
+
+        Returns:
+            What was done, as ``["created storage_pools/default", "updated profiles/default"]``.
+
+        Raises:
+            IncusInputError: A section or a field is unknown or invalid; nothing was sent.
+            IncusError: A step failed, by the error of that request; the message says what had been done before.
+
+        API:
+            ``GET``, ``POST`` and ``PUT`` of each object's path
         """
         return await _preseed.apply(self._server(), data)

@@ -1,4 +1,4 @@
-"""Storage pools, their volumes, and what hangs below a volume."""
+"""Storage pools, their volumes, and the snapshots and bitmaps of a volume."""
 
 from __future__ import annotations
 
@@ -30,10 +30,17 @@ VOLUME_TYPES = ("custom", "container", "virtual-machine", "image")
 
 
 class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolumeSnapshotPut], Renamable, Deletable):
-    """A volume as it was at one time."""
+    """A snapshot of a volume."""
 
     async def restore(self) -> None:
-        """Bring the volume back to it. ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
+        """Bring the volume back to this snapshot.
+
+        Raises:
+            IncusAPIError: There is no such snapshot, or the volume is in use.
+
+        API:
+            ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
+        """
         await self._parent._perform("PUT", body={"restore": self._path[-1]})
 
     async def copy(
@@ -44,8 +51,32 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
         config: models.Config | None = None,
         **how: Unpack[MigrationOptions],
     ) -> Volume:
-        """Make a volume of it: see `Volume.copy`. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
-        return await _copy(self, name, to, True, False, config, how)
+        """Make a custom volume of the snapshot.
+
+        A copy that fails or is cancelled leaves nothing behind: what a server cannot be stopped from is waited for, and
+        removed.
+
+        Args:
+            name: The name of the new volume.
+            to: Another pool, of this server or another, or as a view of another project or member sees it; None for the
+                snapshot's own.
+            config: Keys that differ from the snapshot's; None removes one.
+            **how: ``mode``, ``addresses`` and ``progress``: see `MigrationOptions`.
+
+        Returns:
+            The new volume, read.
+
+        Raises:
+            IncusInputError: An argument is invalid, or the volume is not a custom one.
+            IncusNotFoundError: There is no such volume or pool.
+            IncusAPIError: The server refused, or the name is taken.
+            IncusOperationError: There is no such snapshot, or the copy failed.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots/{name}`` as well
+        """
+        return await _make_copy(self, name, to, True, False, config, how)
 
 
 class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeSnapshotPut], Renames, Deletes):
@@ -54,49 +85,72 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
     resource, segment, urls_quoted, named_with_parent = VolumeSnapshot, "snapshots", False, True
 
     async def create(self, name: str, expires_at: str | datetime | None = None) -> VolumeSnapshot:
-        """Take a snapshot; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``.
+        """Take a snapshot of the volume.
 
-        ``expires_at``: when the server deletes it; None never.
+        Args:
+            name: Its name.
+            expires_at: When the server deletes it; None for what ``snapshots.expiry`` of the volume says.
+
+        Returns:
+            The snapshot, read.
+
+        Raises:
+            IncusConflictError: The name is taken.
+            IncusNotFoundError: There is no such volume.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``
         """
         return await self._create(name, {} if expires_at is None else {"expires_at": expires_at})
 
 
 class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
-    """A record of which parts of a block volume were written to, of a virtual machine that runs."""
+    """A record of which parts of a running virtual machine's block volume were written to."""
 
     EXTENSION = "storage_volume_nbd"
 
 
 class VolumeBitmapsAPI(Collection[VolumeBitmap], Deletes):
-    """``volume.bitmaps``, of a block volume on a running virtual machine."""
+    """``volume.bitmaps``, of a running virtual machine's block volume."""
 
     resource, segment = VolumeBitmap, "bitmaps"
 
     async def create(
         self, name: str, *, granularity: int | None = None, persistent: bool = False, disabled: bool = False
     ) -> VolumeBitmap:
-        """Note from now on what is written; returns the bitmap, read. Extension ``storage_volume_nbd``.
+        """Create a bitmap, which records from now on what is written.
 
-        ``granularity``: bytes that one bit stands for, a power of two; None for QEMU's own. ``persistent``: it outlives
-        the virtual machine's process. ``disabled``: it notes nothing yet.
+        Args:
+            name: Its name.
+            granularity: Bytes that one bit stands for, a power of two; None for QEMU's default.
+            persistent: Keep it when the virtual machine's process ends.
+            disabled: Record nothing yet.
 
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/bitmaps``.
+        Returns:
+            The bitmap, read.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the extension.
+            IncusAPIError: The volume is not one of a running virtual machine, or the server refused.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/bitmaps``. Extension ``storage_volume_nbd``.
         """
         body: Json = {"persistent": persistent, "disabled": disabled}
         return await self._create(name, body | ({} if granularity is None else {"granularity": granularity}))
 
 
 class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut], Renamable, Deletable):
-    """A storage volume: a filesystem or a disk of its own, an instance's, or an image's.
+    """A storage volume: a custom filesystem or disk, or that of an instance or an image.
 
-    The server's ETag of it leaves out its description: of two writers at the very same moment, one of whom changes only
-    that, the other may undo it.
+    The server's ETag of a volume leaves out the description: if two writers change it at the same moment, and one of
+    them only the description, that change can be lost.
 
-    Its files are reached as those of an instance, of a custom volume only (extensions ``custom_volume_sftp`` for `path`
-    and `sftp`, ``file_storage_volume`` for the single calls).
+    The files of a custom volume are reached like those of an instance: `path` and `sftp` need the extension
+    ``custom_volume_sftp``, the single calls ``file_storage_volume``.
     """
 
-    FILES = "file_storage_volume"
+    FILES_EXTENSION = "file_storage_volume"
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:
@@ -105,23 +159,28 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
 
     @property
     def backups(self) -> VolumeBackupsAPI:
-        """Its backups, of a custom volume. The list that came with it is ``full.backups``."""
+        """The backups of a custom volume. The list that came with it is ``full.backups``."""
         return VolumeBackupsAPI(self)
 
     @property
     def bitmaps(self) -> VolumeBitmapsAPI:
-        """Its bitmaps, of a block volume on a running virtual machine."""
+        """The bitmaps of a running virtual machine's block volume."""
         return VolumeBitmapsAPI(self)
 
     @property
     def full(self) -> models.StorageVolumeFull:
-        """The same JSON as the API's StorageVolumeFull: with state, snapshots and backups where ``list(recursion=2)``
-        or ``get(recursion=1)`` filled them.
-        """
+        """The same JSON with state, snapshots and backups, where ``list(2)`` or ``get(recursion=1)`` filled them."""
         return models.StorageVolumeFull(self.raw)
 
-    async def state(self) -> models.StorageVolumeState:
-        """Its use of space in bytes. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/state``."""
+    async def get_state(self) -> models.StorageVolumeState:
+        """How much space the volume uses, in bytes.
+
+        Raises:
+            IncusNotFoundError: There is no such volume.
+
+        API:
+            ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/state``
+        """
         return models.StorageVolumeState((await self._request("GET", "state")).metadata)
 
     async def copy(
@@ -134,21 +193,37 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         config: models.Config | None = None,
         **how: Unpack[MigrationOptions],
     ) -> Volume:
-        """Make a copy of a custom volume, with its snapshots; returns the copy, read.
+        """Copy a custom volume, with its snapshots.
 
             await volume.copy("again")
             await volume.copy(to=other_client.storage_pools["default"])
 
-        ``to``: another pool, of this server or another, or as a view of another project or member sees it; there the
-        copy may have the same name. ``volume_only``: without the snapshots. ``refresh``: bring a copy that is there up
-        to date, which sends what has changed alone. ``config``: changed keys; None removes one. ``how``: see
-        `MigrationOptions`.
+        A copy that fails or is cancelled leaves nothing behind: what a server cannot be stopped from is waited for, and
+        removed.
 
-        Raises `IncusOperationError` if it fails. Failed or cancelled, it leaves nothing: what a server cannot be
-        stopped from is waited for, and removed. ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}`` too.
+        Args:
+            name: The name of the copy; None for the same name in another place, which ``to`` says.
+            to: Another pool, of this server or another, or as a view of another project or member sees it; None for
+                the volume's own.
+            volume_only: Leave out the snapshots.
+            refresh: Bring an existing copy up to date; only what has changed is sent.
+            config: Keys that differ from the volume's; None removes one.
+            **how: ``mode``, ``addresses`` and ``progress``: see `MigrationOptions`.
+
+        Returns:
+            The copy, read.
+
+        Raises:
+            IncusInputError: An argument is invalid, or the volume is not a custom one.
+            IncusNotFoundError: There is no such volume or pool.
+            IncusAPIError: The server refused, or the name is taken.
+            IncusOperationError: The copy failed.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}`` as well
         """
-        return await _copy(self, name, to, volume_only, refresh, config, how)
+        return await _make_copy(self, name, to, volume_only, refresh, config, how)
 
     async def move(
         self,
@@ -160,22 +235,36 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         to: StoragePool | None = None,
         **how: Unpack[MigrationOptions],
     ) -> None:
-        """Move a custom volume to another pool, project, cluster member or server, with its snapshots; this handle goes
-        with it.
+        """Move a custom volume to another pool, project, cluster member or server, with its snapshots.
 
-        ``pool``, ``project``, ``target`` (a member), ``new_name``: None keeps what it is. ``to``: a pool of another
-        server, to which it is copied (see `MigrationOptions`) and here deleted; or one of any view of this server.
-        No running instance may use it, and to another server none at all. Nothing but the name being new, it is a
-        `rename`. On the way to another member servers lose its description and configuration. Raises `IncusInputError`
-        for another member and project at once.
+        This handle follows it. The volume must not be used by a running instance, or for a move to another server by
+        any instance. A move to another cluster member loses the description and the configuration.
 
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
+        Args:
+            pool: The name of the new pool; None keeps it.
+            project: The new project; None keeps it.
+            target: The new cluster member; None keeps it.
+            new_name: The new name; None keeps it.
+            to: A pool in place of the first three: of another server, to which the volume is copied before it is
+                deleted here, or as a view of another project or member of this server sees it.
+            **how: For another server ``mode``, ``addresses`` and ``progress``: see `MigrationOptions`.
+
+        Raises:
+            IncusInputError: ``to`` is not a pool, an instance uses the volume, or both the member and the project are
+                new.
+            IncusNotFoundError: There is no such volume or pool.
+            IncusAPIError: The server refused, or the name is taken.
+            IncusOperationError: The move failed.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``; to another server the calls of `copy` and
+            ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
         """
         if to is not None:
-            place = _checked_pool(to)._scope
+            place = _require_pool(to)._scope
             if not await same_server(self._scope, place):
                 if users := (await self.refresh()).used_by:
-                    raise IncusInputError(f"{self.name} is used by {', '.join(users)}: detach it first")
+                    raise IncusInputError(f"volume {self.name} is used by {', '.join(users)}: detach it first")
                 copy = await self.copy(new_name, to=to, **how)
                 await self.delete()
                 self._path, self._scope = copy._path, copy._scope
@@ -184,8 +273,8 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             pool, target = pool or to._path[-1], target or place.target
             project = project or other_project(self._scope, place)
         if target is not None and project is not None:
-            raise IncusInputError("servers cannot move a volume to another member and project at once: one by one")
-        # Servers take no move without a pool, not even to another project.
+            raise IncusInputError("a volume cannot move to another member and project at once: move it twice")
+        # Servers refuse a move without a pool, even to another project.
         body: Json = {"name": new_name or self._path[-1], "pool": pool or self._path[1]}
         path = (self._path[0], body["pool"], *self._path[2:-1], body["name"])
         wire.path(*path)
@@ -195,7 +284,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             body |= {"migration": True, "source": {"location": (await self._read_with_etag())[0]["location"]}}
         await self._perform("POST", query={"target": scope.target}, body=body)
         if target is not None:
-            # Done is only the beginning, of one operation on each member; the volume is not there yet.
+            # The answer only says that it began: an operation on each member goes on, and the volume is not there yet.
             moved = list(self._path), list(path)
             for operation in await OperationsAPI(self._scope).list():
                 if any(wire.names(url) in moved for url in operation.resources.get("storage_volumes") or ()):
@@ -204,18 +293,35 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         self._json |= {key: body[key] for key in ("name", "project") if key in body}
 
     async def rebuild(self) -> None:
-        """Empty a custom volume, which may have no snapshots; its configuration stays. Extension
-        ``storage_volumes_rebuild``. ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/rebuild``.
+        """Empty a custom volume, which must not have snapshots; its configuration is kept.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the extension.
+            IncusNotFoundError: There is no such volume.
+            IncusOperationError: The volume has snapshots, or could not be emptied.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/rebuild``. Extension ``storage_volumes_rebuild``.
         """
         await self._scope.require("storage_volumes_rebuild", "emptying a volume")
         await self._perform("POST", "rebuild", body={})
 
     @asynccontextmanager
     async def nbd(self, *, writable: bool = False) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
-        """A connection that speaks NBD, to read or write a block volume's content, for the time of ``async with``.
+        """Open a connection that speaks NBD, to read or write a block volume's content.
 
-        ``writable``: only for a volume that no running virtual machine uses. Extension ``storage_volume_nbd``.
-        ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/nbd``, upgraded.
+        Args:
+            writable: Allow writing, to a volume that no running virtual machine uses.
+
+        Yields:
+            The reader and the writer of the connection, closed when the block ends.
+
+        Raises:
+            IncusUnsupportedError: The server lacks the extension.
+            IncusAPIError: The server refused.
+
+        API:
+            ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/nbd``, upgraded. Extension ``storage_volume_nbd``.
         """
         await self._scope.require("storage_volume_nbd", "NBD")
         async with self._upgrade("GET", "nbd", protocol="nbd", query={"writable": writable or None}) as streams:
@@ -223,7 +329,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
 
 
 class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Deletes):
-    """``pool.volumes``; the key is type and name: ``"custom/data"``."""
+    """``pool.volumes``; the key is the type and the name, as ``"custom/data"``."""
 
     resource, segment = Volume, "volumes"
     get_extension = list_extension = "storage_volume_full"
@@ -242,14 +348,26 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         project: str | None = None,
         target: str | None = None,
     ) -> builtins.list[Volume]:
-        """All of them, or those of one type: see `Collection.list`.
+        """List the volumes of the pool, or those of one type, in one request.
 
-        ``recursion``: 2 fills `Volume.full` with state, snapshots and backups (extension ``storage_volume_full``).
-        ``type``: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+        Args:
+            recursion: 0 gives handles that know only their name, 1 the volumes, read, and 2 fills `Volume.full` with
+                state, snapshots and backups as well.
+            type: ``custom``, ``container``, ``virtual-machine`` or ``image``; None for all.
+            filter: Only those that match, as ``F("name") == "data"`` or as the server writes it, ``name eq data``.
+            all_projects: Those of every project.
+            project: Those of this project, instead of the client's.
+            target: Those on this cluster member.
 
-        ``GET /1.0/storage-pools/{pool}/volumes``, or below it of the type.
+        Raises:
+            IncusInputError: There is no such type.
+            IncusUnsupportedError: The server lacks the extension for an argument.
+
+        API:
+            ``GET /1.0/storage-pools/{pool}/volumes`` or ``GET /1.0/storage-pools/{pool}/volumes/{type}``. Extension
+            ``storage_volume_full`` for a recursion of 2.
         """
-        segments = () if type is None else (_checked_type(type),)
+        segments = () if type is None else (_require_type(type),)
         return await self._list(segments, recursion, filter, all_projects, project, target)
 
     async def create(
@@ -259,9 +377,26 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         source: models.StorageVolumeSource | None = None,
         **body: Unpack[models.StorageVolumePut],
     ) -> Volume:
-        """Create a volume, as ``"custom/data"``; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes``.
+        """Create a custom volume, empty or as a copy of another volume.
 
-        ``content_type``: ``filesystem`` or ``block``. With a ``source`` it is a copy of another volume.
+        Args:
+            name: The type and the name, as ``"custom/data"``.
+            content_type: ``filesystem`` or ``block``.
+            source: The volume to copy, as ``{"type": "copy", "pool": "default", "name": "data"}``; None for an empty
+                one. `Volume.copy` also copies between servers.
+            **body: ``config`` and ``description``.
+
+        Returns:
+            The volume, read.
+
+        Raises:
+            IncusConflictError: The name is taken.
+            IncusNotFoundError: There is no such pool.
+            IncusAPIError: The server refused the type or the configuration.
+            IncusOperationError: The copy of ``source`` failed.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes``
         """
         extra: Json = {"content_type": content_type} | ({} if source is None else {"source": source})
         return await self._create(name, {**body, **extra})
@@ -269,33 +404,56 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
     async def create_from_backup(
         self, source: Content | str, name: str | None = None, *, progress: OnProgress | None = None
     ) -> Volume:
-        """Create a custom volume from the file of a backup, with its snapshots; returns it, read.
+        """Create a custom volume from a backup file, with its snapshots.
 
-        ``source``: the path of the file, its bytes, or an async iterable of them; streamed. ``name``: as
-        ``"custom/data"``; None for the one it had. ``progress``: told how much was sent, in bytes, as stage ``upload``.
+        Args:
+            source: The path of the file, its bytes, or an async iterable of bytes. It is streamed.
+            name: The type and the name, as ``"custom/data"``; None for the name in the backup.
+            progress: Called with the bytes sent so far, as stage ``upload``.
 
-        Raises `IncusConflictError` or `IncusOperationError` where there is one already, `IncusAPIError` for what is no
-        backup. ``POST /1.0/storage-pools/{pool}/volumes/{type}``.
+        Returns:
+            The volume, read.
+
+        Raises:
+            IncusInputError: The file cannot be read, or ``name`` is not that of a custom volume.
+            IncusAPIError: The file is not a backup.
+            IncusOperationError: The name is taken, or the volume could not be made.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}``
         """
-        return await self._upload(source, name, progress)
+        return await self._create_from_file(source, name, progress)
 
     async def create_from_iso(self, source: Content | str, name: str, *, progress: OnProgress | None = None) -> Volume:
-        """Create a custom volume from an ISO image, to boot virtual machines from; returns it, read.
+        """Create a custom volume from an ISO image, from which virtual machines can boot.
 
-        Parameters as of `create_from_backup`. Extension ``custom_volume_iso``.
-        ``POST /1.0/storage-pools/{pool}/volumes/{type}``.
+        Args:
+            source: The path of the file, its bytes, or an async iterable of bytes. It is streamed.
+            name: The type and the name, as ``"custom/installer"``.
+            progress: Called with the bytes sent so far, as stage ``upload``.
+
+        Returns:
+            The volume, read.
+
+        Raises:
+            IncusInputError: The file cannot be read, or ``name`` is not that of a custom volume.
+            IncusUnsupportedError: The server lacks the extension.
+            IncusOperationError: The name is taken, or the volume could not be made.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}``. Extension ``custom_volume_iso``.
         """
         await self._scope.require("custom_volume_iso", "a volume from an ISO image")
-        return await self._upload(source, name, progress, type="iso")
+        return await self._create_from_file(source, name, progress, type="iso")
 
-    async def _upload(
+    async def _create_from_file(
         self, source: Content | str, name: str | None, progress: OnProgress | None, **headers: str
     ) -> Volume:
         type, *rest = ("custom",) if name is None else self._segments(name)
         if type != "custom" or len(rest) > 1:
-            raise IncusInputError(f"only custom volumes are made from files, not {name!r}")
+            raise IncusInputError(f"only a custom volume can be made from a file, as custom/data, not {name!r}")
         operation = await restore(self, type, source=source, progress=progress, name="".join(rest), **headers)
-        return await self.get(_key(type, created_name(operation, "storage_volumes")))
+        return await self.get(_volume_key(type, created_name(operation, "storage_volumes")))
 
     def _segments(self, key: str) -> tuple[str, ...]:
         type, _, name = key.partition("/")
@@ -315,7 +473,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
 
 
 class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable):
-    """A storage pool: where volumes lie."""
+    """A storage pool, which holds volumes and buckets."""
 
     @property
     def volumes(self) -> VolumesAPI:
@@ -327,19 +485,57 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         """Its buckets."""
         return BucketsAPI(self)
 
-    async def resources(self) -> models.ResourcesStoragePool:
-        """Its space in bytes, and its inodes. ``GET /1.0/storage-pools/{name}/resources``."""
+    async def get_resources(self) -> models.ResourcesStoragePool:
+        """The pool's space in bytes, and its inodes.
+
+        Raises:
+            IncusAPIError: There is no such pool, or it cannot be measured now.
+
+        API:
+            ``GET /1.0/storage-pools/{name}/resources``
+        """
         return models.ResourcesStoragePool((await self._request("GET", "resources")).metadata)
 
+    # Forwarders that exist only for 1.0.0.
+
     async def list_volumes(self, volume_type: str | None = None, recursion: int = 1) -> list[Volume]:
-        """Its volumes, or those of one type. ``GET /1.0/storage-pools/{pool}/volumes``."""
+        """List the volumes of the pool, or those of one type: see `VolumesAPI.list`.
+
+        Args:
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``; None for all.
+            recursion: 0 gives handles that know only their name, 1 the volumes, read, and 2 fills `Volume.full` as
+                well.
+
+        Raises:
+            IncusInputError: There is no such type.
+            IncusUnsupportedError: The server lacks the extension for a recursion of 2.
+
+        API:
+            ``GET /1.0/storage-pools/{pool}/volumes`` or ``GET /1.0/storage-pools/{pool}/volumes/{type}``
+        """
         return await self.volumes.list(recursion, type=volume_type)
 
     async def create_volume(
         self, name: str, volume_type: str = "custom", config: models.Config | None = None
     ) -> Volume:
-        """Create a volume; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
-        return await self.volumes.create(_key(volume_type, name), config=config or {})
+        """Create an empty volume in the pool: see `VolumesAPI.create`.
+
+        Args:
+            name: Its name.
+            volume_type: Its type; servers only let ``custom`` be created.
+            config: Its configuration.
+
+        Returns:
+            The volume, read.
+
+        Raises:
+            IncusConflictError: The name is taken.
+            IncusNotFoundError: There is no such pool.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes``
+        """
+        return await self.volumes.create(_volume_key(volume_type, name), config=config or {})
 
 
 class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Deletes):
@@ -351,58 +547,174 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
     async def create(
         self, name: str, driver: str, config: models.Config | None = None, description: str = ""
     ) -> StoragePool:
-        """Create a pool; returns it, read. ``POST /1.0/storage-pools``.
+        """Create a pool.
 
-        ``driver``: ``dir``, ``btrfs``, ``lvm``, ``zfs``, ... as the server has them.
+        In a cluster, it is first created on each member, with a client of `Client.use_target` and the member's own part
+        of ``config``, as ``source``; and then once without a target.
+
+        Args:
+            name: Its name.
+            driver: ``dir``, ``btrfs``, ``lvm``, ``zfs`` or another that the server supports.
+            config: Its configuration, as ``{"source": "/dev/sdb"}``.
+            description: A text for people.
+
+        Returns:
+            The pool, read.
+
+        Raises:
+            IncusConflictError: The name is taken.
+            IncusAPIError: The server lacks the driver, or could not create the pool.
+
+        API:
+            ``POST /1.0/storage-pools``
         """
         return await self._create(name, {"driver": driver, "config": config or {}, "description": description})
+
+    # Forwarders that exist only for 1.0.0.
 
     async def list_volumes(
         self, pool_name: str, volume_type: str | None = None, recursion: int = 1
     ) -> builtins.list[Volume]:
-        """The volumes of a pool, or those of one type. ``GET /1.0/storage-pools/{pool}/volumes``."""
+        """List the volumes of a pool, or those of one type: see `VolumesAPI.list`.
+
+        Args:
+            pool_name: The pool.
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``; None for all.
+            recursion: 0 gives handles that know only their name, 1 the volumes, read, and 2 fills `Volume.full` as
+                well.
+
+        Raises:
+            IncusInputError: There is no such type.
+            IncusUnsupportedError: The server lacks the extension for a recursion of 2.
+
+        API:
+            ``GET /1.0/storage-pools/{pool}/volumes`` or ``GET /1.0/storage-pools/{pool}/volumes/{type}``
+        """
         return await self[pool_name].list_volumes(volume_type, recursion)
 
     async def get_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> Volume:
-        """One volume, read. ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
-        return await self[pool_name].volumes.get(_key(volume_type, volume_name))
+        """One volume, read.
+
+        Args:
+            pool_name: The pool.
+            volume_name: The volume, without its type.
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+
+        Raises:
+            IncusNotFoundError: There is no such volume or pool.
+
+        API:
+            ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
+        """
+        return await self[pool_name].volumes.get(_volume_key(volume_type, volume_name))
 
     async def create_volume(
         self, pool_name: str, volume_name: str, volume_type: str = "custom", config: models.Config | None = None
     ) -> Volume:
-        """Create a volume; returns it, read. ``POST /1.0/storage-pools/{pool}/volumes/{type}``."""
+        """Create an empty volume: see `VolumesAPI.create`.
+
+        Args:
+            pool_name: The pool.
+            volume_name: Its name.
+            volume_type: Its type; servers only let ``custom`` be created.
+            config: Its configuration.
+
+        Returns:
+            The volume, read.
+
+        Raises:
+            IncusConflictError: The name is taken.
+            IncusNotFoundError: There is no such pool.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes``
+        """
         return await self[pool_name].create_volume(volume_name, volume_type, config)
 
     async def update_volume(
         self, pool_name: str, volume_name: str, volume_type: str, config: models.StorageVolumePut | Mapping[str, Any]
     ) -> None:
-        """Change some fields of a volume and keep all others: see `Editable.update`."""
-        await self[pool_name].volumes.update(_key(volume_type, volume_name), config)
+        """Change some fields of a volume and keep all others: see `Updatable.update`.
+
+        Args:
+            pool_name: The pool.
+            volume_name: The volume, without its type.
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+            config: The fields that change, as a JSON merge patch.
+
+        Raises:
+            IncusInputError: A volume has no such field; nothing was changed.
+            IncusNotFoundError: There is no such volume or pool.
+            IncusPreconditionError: Other writers were faster too many times.
+
+        API:
+            ``GET`` and ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
+        """
+        await self[pool_name].volumes.update(_volume_key(volume_type, volume_name), config)
 
     async def replace_volume(
         self, pool_name: str, volume_name: str, volume_type: str, config: models.StorageVolumePut | Mapping[str, Any]
     ) -> None:
-        """Replace all writable fields of a volume: see `Editable.replace`."""
-        await self[pool_name].volumes.replace(_key(volume_type, volume_name), config)
+        """Replace all writable fields of a volume: see `Writable.replace`.
+
+        Args:
+            pool_name: The pool.
+            volume_name: The volume, without its type.
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+            config: All writable fields; those it does not name are reset.
+
+        Raises:
+            IncusNotFoundError: There is no such volume or pool.
+
+        API:
+            ``PUT /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
+        """
+        await self[pool_name].volumes.replace(_volume_key(volume_type, volume_name), config)
 
     async def delete_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> None:
-        """Delete a volume. ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``."""
-        await self[pool_name].volumes.delete(_key(volume_type, volume_name))
+        """Delete a volume.
+
+        Args:
+            pool_name: The pool.
+            volume_name: The volume, without its type.
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+
+        Raises:
+            IncusNotFoundError: There is no such volume or pool.
+            IncusAPIError: The volume is in use, or not a custom one.
+
+        API:
+            ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
+        """
+        await self[pool_name].volumes.delete(_volume_key(volume_type, volume_name))
 
     async def rename_volume(self, pool_name: str, volume_name: str, volume_type: str, new_name: str) -> Volume:
-        """Give a volume another name; returns its handle. ``POST
-        /1.0/storage-pools/{pool}/volumes/{type}/{volume}``.
+        """Give a volume another name, and return its handle.
+
+        Args:
+            pool_name: The pool.
+            volume_name: The volume, without its type.
+            volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+            new_name: The new name.
+
+        Raises:
+            IncusNotFoundError: There is no such volume or pool.
+            IncusConflictError: The new name is taken.
+            IncusAPIError: The volume is in use, or not a custom one.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
         """
-        return await self[pool_name].volumes.rename(_key(volume_type, volume_name), new_name)
+        return await self[pool_name].volumes.rename(_volume_key(volume_type, volume_name), new_name)
 
 
-def _checked_pool(to: StoragePool) -> StoragePool:
+def _require_pool(to: StoragePool) -> StoragePool:
     if not isinstance(to, StoragePool):
         raise IncusInputError(f"to must be a storage pool, not {type(to).__name__}")
     return to
 
 
-async def _copy(
+async def _make_copy(
     source: Volume | VolumeSnapshot,
     name: str | None,
     to: StoragePool | None,
@@ -412,19 +724,19 @@ async def _copy(
     how: MigrationOptions,
 ) -> Volume:
     if name is None and to is None:
-        raise IncusInputError("give the copy a name, or say to which pool")
-    volumes = _checked_pool(to).volumes if to is not None else VolumesAPI(AtPath(source._scope, source._path[:2]))
-    target = volumes[_key("custom", source._path[4] if name is None else name)]
+        raise IncusInputError("give the copy a name, or another pool as to=")
+    volumes = _require_pool(to).volumes if to is not None else VolumesAPI(AtPath(source._scope, source._path[:2]))
+    target = volumes[_volume_key("custom", source._path[4] if name is None else name)]
     await copy_volume(source, target, volume_only, refresh, config, how)
     return target
 
 
-def _checked_type(type: str) -> str:
+def _require_type(type: str) -> str:
     if type not in VOLUME_TYPES:
         raise IncusInputError(f"the type of a volume is one of {', '.join(VOLUME_TYPES)}, not {type!r}")
     return type
 
 
-def _key(type: str, name: str) -> str:
+def _volume_key(type: str, name: str) -> str:
     wire.path(type, name)
     return f"{type}/{name}"

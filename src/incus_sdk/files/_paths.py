@@ -37,7 +37,7 @@ from ._trees import (
 
 Data = bytes | bytearray | memoryview
 
-_LIMIT = 32  # files of a tree under way at once
+_REMOVALS = 32  # requests to remove under way at once
 
 
 class RemotePath:
@@ -428,7 +428,7 @@ class RemotePath:
         Args:
             mode: Its permissions.
             parents: Make missing directories above it too, as root's, 0755.
-            exist_ok: Accept a directory that exists, and leave its attributes.
+            exist_ok: Accept a directory that exists; its attributes stay.
             uid: Its owner; None for root.
             gid: Its group; None for root's.
 
@@ -512,7 +512,7 @@ class RemotePath:
             await sftp.symlink(_encode(str(target)), bytes(self))
 
     async def readlink(self) -> str:
-        """Get the target of a link, as it is stored.
+        """Get the target of a link, unresolved.
 
         Raises:
             IncusNotFoundError: There is no such path.
@@ -595,14 +595,14 @@ class RemotePath:
                 path, query = wire.path(*self._owner, "files"), {"path": str(self)}
                 await self._scope.request("DELETE", path, query=query, headers={"X-Incus-force": "true"}, wait=True)
                 return
-            entries = [("", found), *await RemoteTree(sftp, bytes(self)).entries(_LIMIT)]
+            entries = [("", found), *await RemoteTree(sftp, bytes(self)).entries(_REMOVALS)]
 
             async def remove(entry: tuple[str, FileStat]) -> None:
                 await sftp.remove(bytes(self / entry[0]), directory=entry[1].type == "directory")
 
-            await for_each(remove, [entry for entry in entries if entry[1].type != "directory"], _LIMIT)
+            await for_each(remove, [entry for entry in entries if entry[1].type != "directory"], _REMOVALS)
             # The daemon removes in the order of the requests, so each directory is empty when its turn comes.
-            await for_each(remove, [entry for entry in reversed(entries) if entry[1].type == "directory"], _LIMIT)
+            await for_each(remove, [entry for entry in reversed(entries) if entry[1].type == "directory"], _REMOVALS)
 
     async def push(
         self,
@@ -612,16 +612,16 @@ class RemotePath:
         gid: int | None = None,
         skip_equal: bool | Literal["content"] = False,
         progress: Callable[[TransferProgress], None] | None = None,
-        limit: int = _LIMIT,
+        limit: int = 32,
     ) -> Transfer:
-        """Make this path the copy of a local file or tree, as ``cp -aT`` does; missing directories above it are made.
+        """Make this path the copy of a local file or tree, as ``cp -aT`` does.
 
         Modes, numeric owners, times, empty directories and links are copied; only a link named as ``local`` itself is
-        followed. Existing files and links are replaced, each at once when it is complete; existing directories keep
-        what else is in them. Fifos, sockets and devices are not copied, but listed in the result. Links always become
-        root's, hard links become separate files, and extended attributes are not copied.
+        followed. An existing file or link is replaced when its copy is complete; existing directories keep what else is
+        in them; missing directories above the path are made. Fifos, sockets and devices are not copied, but listed in
+        the result. Links always become root's, hard links become separate files, and extended attributes are lost.
 
-        After an error, what is complete stays.
+        After an error, the files that are complete stay.
 
         Args:
             local: The local file or directory.
@@ -658,9 +658,9 @@ class RemotePath:
         owners: bool | None = None,
         skip_equal: bool | Literal["content"] = False,
         progress: Callable[[TransferProgress], None] | None = None,
-        limit: int = _LIMIT,
+        limit: int = 32,
     ) -> Transfer:
-        """Make a local path the copy of this file or tree, as ``cp -aT`` does; missing directories above it are made.
+        """Make a local path the copy of this file or tree, as ``cp -aT`` does.
 
         This is `push` the other way. Whatever the instance does, nothing is written outside of ``local``: names are
         checked, and directories below it, old or new, are opened without following links.
@@ -813,7 +813,7 @@ class RemoteWriter:
         self._handle = handle
 
     async def write(self, data: Data) -> int:
-        """Write bytes; an error in the instance may show only at the end of the block.
+        """Write bytes; an error in the instance can show only at the end of the block.
 
         Args:
             data: The bytes.

@@ -31,7 +31,7 @@ _WRITE_SIZE = 128 * 1024  # bytes of a piece; the daemon takes packets of up to 
 _WINDOW = 2 * 1024 * 1024  # bytes requested or sent before the first answer, which hides the round trip
 _LISTINGS = 4  # requests for names sent ahead; each is answered by up to 128
 _MAX_ANSWER = 1024 * 1024  # bytes; no honest answer is longer
-_GRACE = 5.0  # seconds to remove what a failed transfer leaves behind
+_GRACE = 5.0  # seconds to remove what a failed transfer left
 _HEADER = struct.Struct(">IBI")  # length of all after it, kind, number
 
 FileType = Literal["file", "directory", "symlink", "fifo", "socket", "block", "char", "unknown"]
@@ -121,7 +121,7 @@ _ANSWERS = {
     _Kind.LSTAT: _Kind.ATTRS,
     _Kind.FSTAT: _Kind.ATTRS,
 }
-"""What a request is answered by where it succeeds; by a status where it is not listed."""
+"""The kinds of answers to requests that succeed; STATUS for those not listed."""
 
 _LOST = 0  # stands for the kind of an answer that will never come
 _OK, _EOF = 0, 1
@@ -196,7 +196,7 @@ class Sftp:
         mtime: int | None = None,
         handle: Handle | None = None,
     ) -> None:
-        """Set attributes of a file, of a link's target, or of an open file; None leaves one as it is."""
+        """Set attributes of a file, of a link's target, or of an open file; those that are None stay."""
         if (uid is None) != (gid is None):
             now = await (self.stat(path) if handle is None else handle.stat())
             uid, gid = (now.uid if uid is None else uid), (now.gid if gid is None else gid)
@@ -247,7 +247,7 @@ class Sftp:
         await self._request(_Kind.RMDIR if directory else _Kind.REMOVE, path, _string(path))
 
     async def discard(self, path: bytes) -> None:
-        """Remove the rest of what failed, if that is possible within a few seconds."""
+        """Remove what a failed transfer left, if that takes only a few seconds; never raises an Incus error."""
         with contextlib.suppress(IncusError, TimeoutError):
             async with asyncio.timeout(_GRACE):
                 await self.remove(path)
@@ -364,7 +364,7 @@ class Handle:
         return (await self._sftp._answer(self._send(_Kind.FSTAT))).attributes()
 
     async def set(self, *, mode: int | None = None, uid: int | None = None, gid: int | None = None) -> None:
-        """Set attributes; None leaves one as it is."""
+        """Set attributes; those that are None stay."""
         await self._sftp.set(self._path, mode=mode, uid=uid, gid=gid, handle=self)
 
     async def read(self, size: int, *, to_end: bool = False) -> AsyncGenerator[bytes]:
@@ -398,7 +398,7 @@ class Handle:
             yield data
 
     async def write(self, data: bytes) -> None:
-        """Send bytes to be written at ``offset``; errors may show only in a later `write` or in `flush`."""
+        """Send bytes to be written at ``offset``; an error shows in a later `write` or in `flush`."""
         view = memoryview(data)
         for start in range(0, len(view), _WRITE_SIZE):
             piece = view[start : start + _WRITE_SIZE]

@@ -28,7 +28,7 @@ MAX_PATH = 4095  # bytes of a path that Linux accepts
 
 _CHUNK = 1024 * 1024  # bytes read or written locally at once
 _SETTERS = 32  # requests for attributes under way at once
-_KINDS = ("file", "directory", "symlink")  # what is copied
+_KINDS = ("file", "directory", "symlink")  # types that are copied
 
 # Opening a fifo must not block, opening a link must fail.
 _FILE = os.O_NOFOLLOW | os.O_NONBLOCK
@@ -109,7 +109,7 @@ class Tree(Protocol):
         ...
 
     async def symlink(self, path: str, target: str, attributes: FileStat) -> None:
-        """Make a link, in place of what is there."""
+        """Make a link, in place of any file or link."""
         ...
 
     async def mkdir(self, path: str, attributes: FileStat) -> None:

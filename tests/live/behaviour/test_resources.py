@@ -360,7 +360,7 @@ async def test_the_volumes_of_a_pool_are_listed_with_their_snapshots(client: Cli
             assert [(each.type, each.name) for each in mine] == [("custom", name), ("custom", f"{name}/s0")]
             assert (await mine[1].refresh())["expires_at"] == "2099-01-01T00:00:00Z"
         assert snapshot.raw == (await volumes[f"custom/{name}/s0"].refresh()).raw
-        state = await volume.state()
+        state = await volume.get_state()
         assert state.raw.keys() >= {"usage"}
     finally:
         await volume.delete()

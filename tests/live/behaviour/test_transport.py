@@ -57,12 +57,12 @@ async def main():
 
         await up_and_down(4)  # loads what is loaded late
         before, peak = resident(), 0
-        await up_and_down(200)
+        await up_and_down(100)
         print(sent.hexdigest() == got.hexdigest(), peak - before)
 
 asyncio.run(main())
 """
-"""Uploads 200 MiB and downloads them again; prints whether they are the same, and by how much the memory grew."""
+"""Uploads 100 MiB and downloads them again; prints whether they are the same, and by how much the memory grew."""
 
 
 def endpoint(daemon: Daemon, kind: Kind) -> list[str]:
@@ -104,7 +104,7 @@ async def cold_box(daemon: Daemon, clean: None, name: str) -> AsyncIterator[Inst
 
 
 @pytest.mark.parametrize("kind", ["unix", "https"])
-async def test_200_mib_go_up_and_come_down_unchanged_in_flat_memory(
+async def test_100_mib_go_up_and_come_down_unchanged_in_flat_memory(
     daemon: Daemon, cold_box: Instance, kind: Kind
 ) -> None:
     where, *tls = endpoint(daemon, kind)

@@ -128,7 +128,7 @@ async def test_networks_are_created_found_changed_replaced_renamed_and_deleted(c
     assert name in [each.name for each in await client.networks.list()]
     state = await client.networks.state(name)
     assert ("198.51.100.1", "24") in [(address.address, address.netmask) for address in state.addresses]
-    assert "198.51.100.1" in [lease.address for lease in await client.networks.leases(name)]
+    assert "198.51.100.1" in [lease.address for lease in await client.networks.get_leases(name)]
 
     await client.networks.update(name, {"ipv4.nat": False, "description": "second"})
     changed = await client.networks.get(name)
@@ -178,7 +178,7 @@ async def test_storage_pools_are_created_found_changed_replaced_and_deleted(clie
     await client.storage_pools.replace(name, {"config": {"source": pool.config["source"]}, "description": "second"})
     replaced = await client.storage_pools.get(name)
     assert (replaced.config, replaced.description) == ({"source": pool.config["source"]}, "second")
-    assert (await replaced.resources()).space.total > 0
+    assert (await replaced.get_resources()).space.total > 0
     await client.storage_pools.delete(name)
     assert not await client.storage_pools.exists(name)
     with pytest.raises(IncusAPIError, match="Unknown driver"):

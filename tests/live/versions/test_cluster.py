@@ -146,12 +146,12 @@ async def test_a_member_is_changed_with_all_else_kept_and_renamed(cluster: Clust
 
 
 async def test_a_members_state_is_that_of_its_machine(cluster: Cluster) -> None:
-    state = await cluster.one.cluster.members.state("two")
+    state = await cluster.one.cluster.members.get_state("two")
     assert 0 < state.sysinfo.free_ram < state.sysinfo.total_ram
     assert (state.sysinfo.uptime > 0, len(state.sysinfo.load_averages)) == (True, 3)
     assert state.storage_pools["default"].space.total > state.storage_pools["default"].space.used > 0
     with pytest.raises(IncusNotFoundError):
-        await cluster.one.cluster.members["nobody"].state()
+        await cluster.one.cluster.members["nobody"].get_state()
 
 
 async def test_members_are_filtered_where_the_server_can(cluster: Cluster) -> None:
@@ -264,7 +264,7 @@ async def test_what_has_a_part_on_each_member_is_made_in_two_steps(cluster: Clus
     sources = {(await each.storage_pools.get(name)).config["source"] for each in placed}
     assert len(sources) == 3, "each member has its own"
     assert {(await each.networks.get(name)).config["parent"] for each in placed} == {"lo"}
-    assert [(await each.storage_pools[name].resources()).space.total > 0 for each in placed] == [True] * 3
+    assert [(await each.storage_pools[name].get_resources()).space.total > 0 for each in placed] == [True] * 3
 
     for each in placed[1:]:
         await each.storage_pools[name].volumes.create("custom/data", description=each._scope.target or "")

@@ -22,9 +22,9 @@ from incus_sdk import (
     IncusNotFoundError,
     IncusOperationError,
     Progress,
-    operations,
+    _background,
 )
-from incus_sdk.api import images
+from incus_sdk.api import _image_copies
 from incus_sdk.api.images import ImageUploadOptions
 from incus_sdk.testing import Daemon
 from tests.live.inside import reaching
@@ -186,12 +186,12 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
 
     @contextlib.asynccontextmanager
     async def slowly(*arguments: Any) -> AsyncGenerator[Any]:
-        async with operations.pending_operation(*arguments) as operation:
+        async with _background.pending_operation(*arguments) as operation:
             yield operation
             made.set()
             await asyncio.sleep(60)
 
-    monkeypatch.setattr(images, "pending_operation", slowly)
+    monkeypatch.setattr(_image_copies, "pending_operation", slowly)
     here, there = (side.client for side in way)
     image = await here.images.create(unified(name), wait=True)
     copying = asyncio.create_task(image.copy(there, mode=mode, addresses=reachable(mode, way)))
@@ -204,9 +204,9 @@ async def test_a_copy_that_is_cancelled_as_its_secret_is_taken_back_leaves_nothi
     await image.delete(wait=True)
 
 
-async def test_a_relay_of_250_mib_takes_flat_memory(way: tuple[Side, Side], name: str) -> None:
+async def test_a_relay_of_100_mib_takes_flat_memory(way: tuple[Side, Side], name: str) -> None:
     here, there = (side.client for side in way)
-    size = 250 * MB
+    size = 100 * MB
 
     async def content() -> AsyncIterator[bytes]:
         yield unified(name)

@@ -308,7 +308,7 @@ async def test_an_instance_moves_between_pools_and_projects_and_its_handle_with_
         else:
             with pytest.raises(IncusUnsupportedError, match="instance_refresh_migration"):
                 await box.move(pool=pool.name, refresh=True)
-        with pytest.raises(IncusInputError, match="where to"):
+        with pytest.raises(IncusInputError, match="destination"):
             await box.move("other")
 
 

@@ -269,14 +269,14 @@ async def test_a_network_tells_its_state_its_leases_and_whose_addresses_are_in_u
     nic = {"type": "nic", "network": name, "ipv4.address": "198.51.100.9", "hwaddr": "10:66:6a:00:00:09"}
     box = await client.instances.create(name, {"type": "none"}, devices={"eth0": nic}, wait=True)
     try:
-        state = await network.state()
-        assert (await client.networks.state(name)).hwaddr == state.hwaddr != ""
+        state = await network.get_state()
+        assert (await client.networks.get_state(name)).hwaddr == state.hwaddr != ""
         assert [(each.address, each.netmask) for each in state.addresses if each.family == "inet"] == [
             ("198.51.100.1", "24")
         ]
         assert (state.mtu, state.type, state.bridge.stp, state.ovn.chassis) == (1500, "broadcast", False, "")
-        leases = await network.leases()
-        assert [each.raw for each in await client.networks.leases(name)] == [each.raw for each in leases]
+        leases = await network.get_leases()
+        assert [each.raw for each in await client.networks.get_leases(name)] == [each.raw for each in leases]
         assert [(each.type, each.hostname, each.address, each.hwaddr) for each in leases] == [
             ("gateway", f"{name}.gw", "198.51.100.1", ""),
             ("static", name, "198.51.100.9", "10:66:6a:00:00:09"),
@@ -287,7 +287,7 @@ async def test_a_network_tells_its_state_its_leases_and_whose_addresses_are_in_u
             ("network-forward", "203.0.113.9/32", f"/1.0/networks/{name}/forwards/203.0.113.9", False),
         ]
         for all_projects in (False, True):
-            found = await client.networks.allocations(all_projects=all_projects)
+            found = await client.networks.get_allocations(all_projects=all_projects)
             assert sorted((each.type, each.addresses, each.used_by, each.nat) for each in found) == expected
         assert (await network.refresh()).used_by == [f"/1.0/instances/{name}"]
         for refused in (network.delete(), network.rename("net1")):
@@ -297,8 +297,8 @@ async def test_a_network_tells_its_state_its_leases_and_whose_addresses_are_in_u
         await box.delete(wait=True)
         await forward.delete()
         await network.delete()
-    assert await client.networks.allocations() == []
-    for gone in (network.state(), network.leases(), network.forwards.list(), client.networks.leases(name)):
+    assert await client.networks.get_allocations() == []
+    for gone in (network.get_state(), network.get_leases(), network.forwards.list(), client.networks.get_leases(name)):
         with pytest.raises(IncusNotFoundError):
             await gone
 
@@ -334,7 +334,7 @@ async def test_acls_address_sets_and_zones_know_who_uses_them(client: Client, na
             await acl.update({"ingress": []})
             await addresses.delete()
         # Only networks of OVN write a log.
-        for log in (acl.log(), client.network_acls.log("web")):
+        for log in (acl.get_log(), client.network_acls.get_log("web")):
             with pytest.raises(IncusAPIError, match="Only OVN"):
                 await log
     finally:
@@ -346,7 +346,7 @@ async def test_acls_address_sets_and_zones_know_who_uses_them(client: Client, na
 async def test_what_incus_only_found_cannot_be_changed_and_what_it_refuses_is_not_made(client: Client) -> None:
     (loopback,) = [each for each in await client.networks.list() if each.name == "lo"]
     assert (loopback.managed, loopback.type, loopback.config) == (False, "loopback", {})
-    assert (await loopback.state()).type == "loopback"
+    assert (await loopback.get_state()).type == "loopback"
     for refused in (loopback.delete(), loopback.patch({"description": "mine"}), loopback.rename("lo1")):
         with pytest.raises(IncusNotFoundError):
             await refused

@@ -109,9 +109,9 @@ async def test_what_a_list_of_all_projects_finds_can_be_acted_on_as_it_is(
             if attribute == "networks":
                 used_by = f"/1.0/networks/inner?project={name}"
                 for allocations, there in (
-                    (ovn.networks.allocations(), False),
-                    (ovn.networks.allocations(all_projects=True), True),
-                    (ovn.use_project(name).networks.allocations(), True),
+                    (ovn.networks.get_allocations(), False),
+                    (ovn.networks.get_allocations(all_projects=True), True),
+                    (ovn.use_project(name).networks.get_allocations(), True),
                 ):
                     assert (used_by in [each.used_by for each in await allocations]) is there
         finally:
@@ -157,29 +157,29 @@ async def test_a_box_behind_ovn_is_logged_and_checked(ovn: Client, name: str) ->
             name, {"type": "image", "alias": "busybox"}, devices={"eth0": nic}, start=True, wait=True
         )
         try:
-            assert await acl.log() == ""
+            assert await acl.get_log() == ""
             await box.run(
                 ["sh", "-c", f"ip addr add {BOX}/26 dev eth0; ip link set eth0 up; ping -c 1 -W 1 203.0.113.1"]
             )
             if version.startswith("6.0."):
                 async with asyncio.timeout(60):
-                    while not (log := await ovn.network_acls.log("pings")):
+                    while not (log := await ovn.network_acls.get_log("pings")):
                         await asyncio.sleep(0.1)
                 entry = json.loads(log.splitlines()[0])
                 assert (entry["src"], entry["dst"], entry["action"]) == (BOX, "203.0.113.1", "drop")
             else:
                 # It looks for entries of another name than it gives its rules in OVN.
-                assert await ovn.network_acls.log("pings") == ""
+                assert await ovn.network_acls.get_log("pings") == ""
 
             balancer = await near.load_balancers.create(LISTEN, backends=BACKENDS, ports=PORTS)
-            assert (await balancer.state()).backend_health == {}
+            assert (await balancer.get_state()).backend_health == {}
             await balancer.update({"config": {"healthcheck": True}})
-            (health,) = (await near.load_balancers.state(LISTEN)).backend_health.items()
+            (health,) = (await near.load_balancers.get_state(LISTEN)).backend_health.items()
             assert (health[0], health[1].address) == ("b1", BOX)
             assert [(port.port, port.protocol) for port in health[1].ports] == [(80, "tcp")]
             assert health[1].ports[0].status in ("online", "offline", "unknown")
 
-            found = await ovn.networks.allocations()
+            found = await ovn.networks.get_allocations()
             assert {(each.type, each.addresses) for each in found if near.name in each.used_by} == {
                 ("network", "203.0.113.1/26"),
                 ("instance", f"{BOX}/32"),
@@ -187,7 +187,7 @@ async def test_a_box_behind_ovn_is_logged_and_checked(ovn: Client, name: str) ->
             }
             if await ovn.has_extension("network_allocations_network"):
                 assert {each.network for each in found} >= {name, "uplink"}
-            state = await near.state()
+            state = await near.get_state()
             assert (state.ovn.uplink_ipv4, [each.address for each in state.addresses]) == (
                 near.config["volatile.network.ipv4.address"],
                 ["203.0.113.1"],
@@ -195,7 +195,7 @@ async def test_a_box_behind_ovn_is_logged_and_checked(ovn: Client, name: str) ->
             assert all((state.ovn.chassis, state.ovn.logical_router, state.ovn.logical_switch))
             await balancer.delete()
             with pytest.raises(IncusAPIError):
-                await balancer.state()
+                await balancer.get_state()
         finally:
             await box.delete(force=True, wait=True)
     await acl.delete()

@@ -216,7 +216,7 @@ async def test_a_project_is_created_changed_renamed_and_emptied(client: Client, 
     await client.projects.replace(
         name, {"config": {**project.config, "limits.instances": "3"}, "description": "theirs"}
     )
-    state = await client.projects.state(name)
+    state = await client.projects.get_state(name)
     assert (state.resources["instances"].Limit, state.resources["instances"].Usage) == (3, 0)
     assert all(entry.role and entry.provider for entry in await client.projects.get_access(name))
 

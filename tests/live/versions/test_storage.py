@@ -83,7 +83,7 @@ async def test_a_pool_is_made_listed_changed_measured_and_deleted(client: Client
         assert (await pool.refresh()).description == "third"
         assert "user.a" not in pool.config
 
-        resources = await pool.resources()
+        resources = await pool.get_resources()
         assert 0 < resources.space.used < resources.space.total
         assert resources.inodes.total > 0
     finally:
@@ -92,7 +92,7 @@ async def test_a_pool_is_made_listed_changed_measured_and_deleted(client: Client
     with pytest.raises(IncusNotFoundError):
         await pool.refresh()
     with pytest.raises(IncusAPIError, match=r"(?i)not found"):  # under HTTP 500
-        await pool.resources()
+        await pool.get_resources()
 
 
 async def test_volumes_are_listed_by_type_filter_and_project(client: Client, pool: StoragePool, name: str) -> None:
@@ -163,7 +163,7 @@ async def test_a_volume_is_made_changed_renamed_and_deleted(client: Client, name
     await made.replace({"description": "third", "config": kept}, etag=made.etag)
     assert (await made.refresh()).description == "third"
     assert "user.a" not in made.config
-    assert (await made.state()).usage.used >= 0
+    assert (await made.get_state()).usage.used >= 0
     new = await volumes.rename(f"custom/{name}", ODD)
     assert not await made.exists()
     assert (await new.refresh()).name == ODD
