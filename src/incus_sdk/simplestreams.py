@@ -20,7 +20,8 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from . import models
 from ._atomic import atomic_file
-from ._connection.transport import Endpoint, Stream, Transport
+from ._connection.endpoint import Endpoint
+from ._connection.transport import Stream, Transport
 from ._content import with_progress
 from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .models.base import Json

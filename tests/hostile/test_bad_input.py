@@ -18,8 +18,9 @@ from incus_sdk import (
     IncusInputError,
 )
 from incus_sdk._connection import wire
+from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
-from incus_sdk._connection.transport import Body, Endpoint, Headers, Response, Stream, Transport, WebSocket
+from incus_sdk._connection.transport import Body, Headers, Response, Stream, Transport, WebSocket
 
 Call = Callable[[Client, Any], Any]
 

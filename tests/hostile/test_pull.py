@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from incus_sdk import IncusConnectionError, IncusError
+from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
-from incus_sdk._connection.transport import Endpoint, Transport
+from incus_sdk._connection.transport import Transport
 from incus_sdk.files import RemotePath
 from incus_sdk.files._sftp import Flags, Sftp
 from incus_sdk.files._trees import TransferProgress

@@ -12,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from incus_sdk import IncusInputError
+from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
-from incus_sdk._connection.transport import Endpoint, Transport
+from incus_sdk._connection.transport import Transport
 from incus_sdk.files import RemotePath
 from incus_sdk.files._sftp import FileStat
 from incus_sdk.files._trees import LocalTree, Options, Transfer, TransferProgress, copy, file_stat

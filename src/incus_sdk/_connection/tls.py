@@ -200,14 +200,14 @@ def check_fingerprint(certificate: bytes, expected: str) -> str:
 
 
 def der(certificate: str) -> bytes:
-    """A certificate, in PEM or its base64 alone, in the form that its fingerprint is of."""
+    """The DER of a certificate, which is given in PEM or as the base64 in it."""
     if not isinstance(certificate, str) or not certificate.strip():
-        raise IncusInputError(f"certificate must be one in PEM, as text, not {certificate!r}")
+        raise IncusInputError(f"certificate must be PEM text, not {certificate!r}")
     body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except ValueError as error:
-        raise IncusInputError(f"certificate is neither one PEM certificate nor base64: {error}") from None
+        raise IncusInputError(f"certificate is neither a PEM certificate nor base64: {error}") from None
 
 
 def fingerprint(certificate: str) -> str:

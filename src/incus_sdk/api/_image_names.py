@@ -7,8 +7,8 @@ from contextlib import suppress
 from .. import models
 from .._connection.config import ClientConfig, Remote
 from .._connection.connecting import make_transport
+from .._connection.endpoint import Endpoint
 from .._connection.scope import Scope
-from .._connection.transport import Endpoint
 from .._migration import addresses_of
 from ..exceptions import IncusNotFoundError
 from ._bodies import created_secret

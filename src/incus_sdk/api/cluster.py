@@ -11,8 +11,9 @@ from typing import Any, ClassVar, Unpack
 
 from .. import models
 from .._connection import wire
+from .._connection.endpoint import Endpoint
 from .._connection.tls import fingerprint
-from .._connection.transport import Endpoint, Transport
+from .._connection.transport import Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from ..operations import Operation
 from ._bodies import to_body

@@ -198,7 +198,7 @@ async def test_who_is_trusted(empty: Daemon, sent: list[str]) -> None:
         ({"cluster": {"cluster_token": "x"}, "config": {"user.a": "b"}}, r"remove \['config', 'projects'\]"),
         ({"cluster": {"enabled": True, "cluster_certificate_path": "/nowhere"}}, "cannot be read"),
         ({"certificates": [{"token": True}]}, "token"),
-        ({"certificates": [{"name": "x"}]}, "must be one in PEM"),
+        ({"certificates": [{"name": "x"}]}, "must be PEM text"),
     ],
 )
 async def test_what_is_wrong_is_said_before_anything_is_sent(
