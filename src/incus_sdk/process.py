@@ -410,7 +410,7 @@ class Process(_LiveOperation):
         """Wait until the command has ended; a command that writes much ends only if its output is read.
 
         Returns:
-            The exit code: see `ProcessResult.returncode`.
+            The exit code; see `ProcessResult.returncode`.
 
         Raises:
             IncusInputError: The block was not entered.

@@ -345,7 +345,7 @@ class ClusterAPI(Group):
             name: The name that it will have as a member.
 
         Returns:
-            The cluster's certificate, in PEM. The server shows it from now on: a client that pinned the server's own
+            The cluster's certificate, in PEM. The server shows it from now on; a client that pinned the server's own
             must connect again with this one.
 
         Raises:
@@ -389,7 +389,7 @@ class ClusterAPI(Group):
                 with the token; give it where the server reaches the members and this program does not.
 
         Returns:
-            The cluster's certificate, in PEM. The server shows it from now on: a client that pinned the server's own
+            The cluster's certificate, in PEM. The server shows it from now on; a client that pinned the server's own
             must connect again with this one.
 
         Raises:
