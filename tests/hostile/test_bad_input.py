@@ -272,6 +272,11 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
         [{"interactive": True}, {"wait_for_websocket": True}],
         "record_output",
     ),
+    "waited for and live": (
+        lambda c, bad: c.instances.execute("c1", ["ls"], wait=True, **bad),
+        [{"wait_for_websocket": True}],
+        "wait_for_websocket",
+    ),
 }
 """What takes more than a name, with what it cannot take, and the word that says what was wrong."""
 

@@ -262,7 +262,7 @@ async def test_an_answer_that_is_none_is_an_error_of_the_sdk(way: Callable[[Scop
         st.binary(max_size=20),
     )
 )
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @pytest.mark.parametrize("way", WAYS)
 async def test_whatever_a_server_says_is_a_value_or_an_error_of_the_sdk(
     way: Callable[[Scope], Any], said: bytes
@@ -518,7 +518,7 @@ async def test_what_is_sent_arrives_byte_for_byte() -> None:
 
 
 @given(st.text(st.characters(exclude_categories=()), min_size=1), st.text(min_size=1))
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 async def test_any_name_goes_out_as_it_was_quoted_however_it_is_sent(name: str, project: str) -> None:
     targets: list[str] = []
 

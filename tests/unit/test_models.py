@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from incus_sdk import models
@@ -242,7 +242,7 @@ RECORDS_AND_JSON = st.sampled_from(RECORDS).flatmap(
 )
 
 
-@settings(max_examples=500, deadline=None, database=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200)
 @given(RECORDS_AND_JSON)
 def test_reading_any_json_through_any_record_neither_raises_nor_changes_it(
     example: tuple[type[Record], dict[str, Any]],

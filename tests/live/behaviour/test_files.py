@@ -371,11 +371,7 @@ def make(path: bytes, tree: dict[bytes, Any]) -> None:
         os.utime(child, (mtime, mtime))
 
 
-@settings(
-    max_examples=40,
-    deadline=None,
-    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
-)
+@settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(TREES)
 async def test_a_tree_comes_back_as_it_was(box: Instance, tmp_path: Path, tree: dict[bytes, Any]) -> None:
     shutil.rmtree(tmp_path)
