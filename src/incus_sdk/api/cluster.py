@@ -75,7 +75,7 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
             The operation; with ``wait`` as it ended.
 
         Raises:
-            IncusUnsupportedError: The server does not know a mode.
+            IncusUnsupportedError: The server lacks the extension for ``mode``.
             IncusAPIError: There is no such member or mode.
             IncusOperationError: With ``wait``: it failed.
 
@@ -185,7 +185,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
             The operation; with ``wait`` as it ended.
 
         Raises:
-            IncusUnsupportedError: The server does not know a mode.
+            IncusUnsupportedError: The server lacks the extension for ``mode``.
             IncusAPIError: There is no such member or mode.
             IncusOperationError: With ``wait``: it failed.
 

@@ -33,8 +33,8 @@ class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForward
 
         Args:
             listen_address: The address on which the network takes connections.
-            **body: ``config``, where ``target_address`` gets what no port says otherwise; ``description``; and
-                ``ports``: see `NetworkForwardPut`.
+            **body: ``config``, with the default target as ``target_address``; ``ports``; and ``description``: see
+                `NetworkForwardPut`.
 
         Returns:
             The forward, read.
@@ -193,7 +193,7 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
         return models.NetworkState((await self._request("GET", "state")).metadata)
 
     async def get_leases(self) -> list[models.NetworkLease]:
-        """The addresses of the network that are in use, with the host of each.
+        """The addresses of the network that are in use, with the host name and the MAC address of each.
 
         Raises:
             IncusNotFoundError: There is no such network, or Incus does not manage it.
@@ -226,8 +226,8 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Delete
 
         Args:
             name: Its name.
-            config: Its configuration. For a bridge without ``ipv4.address`` the server picks a private subnet, after it
-                has tried to reach addresses in several: name one, or ``none``.
+            config: Its configuration. For a bridge without ``ipv4.address`` the server picks a private subnet, after
+                trying to reach addresses in several: name one, or ``none``.
             description: A text for people.
             type: ``bridge``, ``ovn``, ``macvlan``, ``sriov`` or ``physical``.
             target: A cluster member, for the first step in a cluster.
@@ -261,7 +261,7 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Delete
         return await self[name].get_state()
 
     async def get_leases(self, name: str) -> builtins.list[models.NetworkLease]:
-        """The addresses of a network that are in use, with the host of each.
+        """The addresses of a network that are in use, with the host name and the MAC address of each.
 
         Args:
             name: The network.

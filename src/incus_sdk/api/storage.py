@@ -118,7 +118,7 @@ class VolumeBitmapsAPI(Collection[VolumeBitmap], Deletes):
     async def create(
         self, name: str, *, granularity: int | None = None, persistent: bool = False, disabled: bool = False
     ) -> VolumeBitmap:
-        """Create a bitmap, which records from now on what is written.
+        """Create a bitmap, which records all writes from now on.
 
         Args:
             name: Its name.
