@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+import incus_sdk._background
 import incus_sdk.operations
 from incus_sdk import (
     Client,
