@@ -207,7 +207,7 @@ class LifecycleVerbs(models.Instance, Resource):
             await self.refresh()
         except IncusError:
             return
-        # The name can belong to another instance: an older one, or the one because of which this creation failed.
+        # The name can belong to another instance: an older one, or one that made this creation fail by having the name.
         created, begun = self.created_at, operation.created_at
         if created and begun and created >= begun and _NAME_TAKEN not in operation.err:
             await self._remove()

@@ -75,7 +75,7 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
         """
         body = {"restore": self.name, "stateful": stateful}
         if disk_only:
-            await self._scope.require("instance_snapshot_disk_only_restore", "restoring the disk alone")
+            await self._scope.require("instance_snapshot_disk_only_restore", "restoring only the disk")
             body["disk_only"] = True
         await self._parent._perform("PUT", body=body)
 
@@ -96,7 +96,7 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
             IncusInputError: ``to`` is not a client, or an option is invalid.
             IncusNotFoundError: There is no such snapshot.
             IncusAPIError: It could not be created; its name is taken, for example.
-            IncusOperationError: The same, where the server's version finds it out later; or copying failed.
+            IncusOperationError: Copying failed; older servers report a taken name this way too.
 
         API:
             ``POST /1.0/instances``; to another server also ``POST /1.0/instances/{name}/snapshots/{snapshot}``
@@ -186,7 +186,7 @@ class Instance(
         """What it was doing and using when it was read with ``list(recursion=2)`` or ``get(recursion=1)``.
 
         Raises:
-            IncusNotLoadedError: It was not read so deep.
+            IncusNotLoadedError: It was not read that deeply.
         """
         if "state" not in self.raw:
             raise IncusNotLoadedError(
@@ -254,8 +254,8 @@ class Instance(
             await client.instances["c1"].copy("c2")
             await client.instances["c1"].copy(to=other_client)
 
-        If it fails or is cancelled, nothing remains of the copy: if the server cannot be stopped, the copy is waited
-        for and deleted.
+        If this fails or is cancelled, nothing remains of a new copy. A server that cannot be stopped is waited for, and
+        its copy deleted.
 
         Args:
             name: The name of the copy; None for the same name, at another place.
@@ -267,8 +267,8 @@ class Instance(
         Raises:
             IncusInputError: Neither ``name`` nor ``to`` is given, ``to`` is not a client, or an option is invalid.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It could not be copied; the name of the copy is taken, for example.
-            IncusOperationError: The same, where the server's version finds it out later; or copying failed.
+            IncusAPIError: The copy could not be created; its name is taken, for example.
+            IncusOperationError: Copying failed; older servers report a taken name this way too.
 
         API:
             ``POST /1.0/instances``; to another server also ``POST /1.0/instances/{name}``
@@ -490,8 +490,8 @@ class InstancesAPI(
             IncusInputError: An argument is invalid.
             IncusNotFoundError: There is no image of that name.
             IncusAPIError: It cannot be created; its name is taken, for example.
-            IncusOperationError: With ``wait``: it could not be created, which older servers say of a taken name as
-                well; or not be started, then ``log`` has the end of its log.
+            IncusOperationError: With ``wait``: it could not be created (older servers report a taken name this way too)
+                or started; ``log`` has the end of its log, if there is one.
 
         API:
             ``POST /1.0/instances``
@@ -585,8 +585,8 @@ class InstancesAPI(
             IncusInputError: An argument is invalid.
             IncusNotFoundError: There is no such image.
             IncusAPIError: It cannot be created; its name is taken, for example.
-            IncusOperationError: It could not be created, which older servers say of a taken name as well; or not be
-                started, then ``log`` has the end of its log.
+            IncusOperationError: It could not be created (older servers report a taken name this way too) or started;
+                ``log`` has the end of its log, if there is one.
 
         API:
             ``POST /1.0/instances``
