@@ -236,3 +236,8 @@ def test_naming_things_makes_no_request_and_needs_no_loop() -> None:
     ]
     with pytest.raises(RuntimeError):
         asyncio.get_running_loop()
+
+
+def test_no_two_modules_beside_the_data_types_share_a_name() -> None:
+    names = [module.stem.strip("_") for module in MODULES if room(module) != "models" and module.stem != "__init__"]
+    assert sorted(names) == sorted(set(names))

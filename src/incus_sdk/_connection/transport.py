@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 from . import wire
-from .bodies import BytesBody, StreamedBody
 from .endpoint import Endpoint
 from .errors import combine, translate_errors
 from .http1 import exchange
 from .proxies import open_tunnel, proxy_for
+from .uploads import BytesBody, StreamedBody
 
 if TYPE_CHECKING:
     import ssl
