@@ -128,6 +128,8 @@ class ProcessInput:
             raise IncusInputError(f"stdin takes bytes, not {type(data).__name__}")
         if self._eof:
             raise IncusInputError("stdin was ended by write_eof()")
+        if self._broken:
+            return
         view = memoryview(data).cast("B")
         self._buffer.extend(bytes(view[at : at + _PIECE]) for at in range(0, len(view), _PIECE))
         self._pending += len(view)
@@ -544,8 +546,8 @@ class Console(_LiveOperation):
 
     async def detach(self) -> None:
         """Leave the console; whatever runs on it goes on."""
-        await self._sockets["control"].close()
-        await self._sockets["0"].close()
+        for socket in reversed(self._sockets.values()):  # the control websocket first
+            await socket.close()
         if self._operation is not None:
             with contextlib.suppress(IncusError):
                 await self._operation.wait(_GRACE)
