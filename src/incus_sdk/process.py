@@ -546,7 +546,7 @@ class Console(_LiveOperation):
 
     async def detach(self) -> None:
         """Leave the console; whatever runs on it goes on."""
-        for socket in reversed(self._sockets.values()):  # the control websocket first
+        for socket in self._sockets.values():  # the control websocket is the first
             await socket.close()
         if self._operation is not None:
             with contextlib.suppress(IncusError):
