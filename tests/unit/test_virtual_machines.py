@@ -138,7 +138,7 @@ class Exchange(NamedTuple):
 
 EXCHANGES: dict[str, Exchange] = {
     "whose variables there are": Exchange(
-        lambda box: box.nvram.guids(), "GET /1.0/instances/v%201/nvram?recursion=0", sync([URL]), [GUID]
+        lambda box: box.nvram.get_guids(), "GET /1.0/instances/v%201/nvram?recursion=0", sync([URL]), [GUID]
     ),
     "handles on all variables": Exchange(
         lambda box: listed(box, 0),

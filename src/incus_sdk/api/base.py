@@ -429,6 +429,7 @@ class Renamable(Resource):
 
         Raises:
             IncusAPIError: It cannot be renamed now, or the name is taken.
+            IncusOperationError: The same, of an object that is renamed in the background.
 
         API:
             ``POST`` of its path
@@ -724,6 +725,7 @@ class Renames:
 
         Raises:
             IncusAPIError: It cannot be renamed now, or the new name is taken.
+            IncusOperationError: The same, of an object that is renamed in the background.
 
         API:
             ``POST`` of its path

@@ -162,7 +162,7 @@ class NVRAMAPI(_NVRAMGroup):
         """The variables of one GUID; makes no request."""
         return NVRAMVariablesAPI(self, guid)
 
-    async def guids(self) -> builtins.list[str]:
+    async def get_guids(self) -> builtins.list[str]:
         """List the GUIDs that variables belong to.
 
         Raises:

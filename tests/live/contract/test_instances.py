@@ -719,7 +719,7 @@ async def test_an_untrusted_client_is_told_so_and_a_missing_socket_is_named(daem
 async def test_a_group_can_be_constructed_from_a_client(client: Client, name: str) -> None:
     instances = InstancesAPI(client)
     created = await instances.create(name, {"type": "none"}, wait=True)
-    assert [each.name for each in await instances.list()] == [name]
+    assert name in [each.name for each in await instances.list()]
     elsewhere = InstancesAPI(client.use_project("default"))
     assert await elsewhere.exists(name)
     await created.delete(wait=True)

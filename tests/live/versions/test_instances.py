@@ -353,7 +353,7 @@ VIRTUAL: dict[str, Machine] = {
     "bitmaps": Machine("storage_volume_nbd", lambda box: box.create_bitmap("b0"), "VMs"),
     "nbd": Machine("instance_nbd", lambda box: _opened(box.nbd()), "virtual machines"),
     "repair": Machine("instances_debug_repair", lambda box: box.repair("rebuild-config-volume"), "VMs"),
-    "guids": Machine("instance_nvram", lambda box: box.nvram.guids(), "virtual machines"),
+    "guids": Machine("instance_nvram", lambda box: box.nvram.get_guids(), "virtual machines"),
     "variables": Machine("instance_nvram", lambda box: box.nvram.list(), "virtual machines"),
     "of a guid": Machine("instance_nvram", lambda box: box.nvram["guid"].list(), "virtual machines"),
     "variable": Machine("instance_nvram", lambda box: box.nvram["guid"].get("Name"), "virtual machines"),

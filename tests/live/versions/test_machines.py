@@ -104,7 +104,7 @@ async def test_disks_by_nbd_and_what_was_written_to_them(client: Client, running
 
 async def test_uefi_variables(machine: Instance) -> None:
     variables = machine.nvram[GUID]
-    assert GUID in await machine.nvram.guids()
+    assert GUID in await machine.nvram.get_guids()
     handles, records = await machine.nvram.list(recursion=0), await machine.nvram.list()
     assert [(each.guid, each.name) for each in handles] == [(each.guid, each.name) for each in records]
     below = [each.name for each in await variables.list(recursion=0)]
@@ -142,7 +142,7 @@ async def test_uefi_variables(machine: Instance) -> None:
 
 
 async def test_variables_of_a_running_machine_are_only_read(running: Instance) -> None:
-    assert await running.nvram.guids() is not None
+    assert await running.nvram.get_guids() is not None
     with pytest.raises(IncusAPIError, match="running"):
         await running.nvram[GUID]["BootOrder"].write_bytes(b"")
     with pytest.raises(IncusAPIError, match="running"):
