@@ -126,8 +126,9 @@ async def daemon() -> AsyncIterator[Daemon]:
 
 @pytest.fixture
 def temporary(monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """A directory for temporary files of the test's own, and with a short path."""
+    """A directory for temporary files of the test's own, with a short path, which containers can pass."""
     with tempfile.TemporaryDirectory() as directory:
+        os.chmod(directory, 0o755)
         monkeypatch.setattr(tempfile, "tempdir", directory)
         yield Path(directory)
 

@@ -278,7 +278,7 @@ async def test_a_box_is_launched_by_the_name_of_a_remotes_image(
         image = await client.images.create_from("mine:busybox", type="virtual-machine", public=True)
         assert (image.type, image.public, image.properties["serial"]) == (VIRTUAL, True, "20260202_00:00")
         await image.delete(wait=True)
-        with pytest.raises(IncusInputError, match="already"):
+        with pytest.raises(IncusInputError, match="must name another server"):
             await client.images.create_from("busybox")
 
 
