@@ -474,6 +474,10 @@ async def test_a_shell_takes_over_the_terminal_and_gives_it_back(daemon: Daemon,
         await terminal.until(b"\n50 111\r\n")
         terminal.type(b"echo a$((1+1))b; cat\n")
         await terminal.until(b"a2b")
+        terminal.type(b"meow\n")
+        await terminal.until(
+            b"meow\r\nmeow\r\n"
+        )  # as the terminal and then cat say it: cat runs, and gets what follows
         terminal.type(b"\x03")  # Ctrl-C is for what runs in there
         await terminal.until(b"^C")
         terminal.type(b"exit 8\n")

@@ -437,7 +437,7 @@ async def test_a_failed_start_carries_the_log_and_names_the_cause(client: Client
         failing = client.instances.start(name, wait=True)
     with pytest.raises(IncusOperationError, match='Failed to exec "/no/such/init"') as raised:
         await failing
-    assert "Failed to spawn" in raised.value.log
+    assert "Failed to exec" in raised.value.log
     assert len(str(raised.value).splitlines()) == 1
     await client.instances[name].delete(wait=True, force=True)
 
