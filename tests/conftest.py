@@ -40,14 +40,7 @@ def _refuse_a_part(config: pytest.Config) -> None:
         raise pytest.UsageError("--whole is a run of all tests: without names, -k, -m or --lf")
 
 
-SLOW = (
-    "tests/live/behaviour/test_lossless.py",
-    "tests/live/versions/test_copies.py",
-    "tests/live/behaviour/test_process.py",
-    "tests/live/behaviour/test_connect.py",
-    "tests/live/versions/test_machines.py",
-    "tests/docs/test_docs.py::test_the_blocks_of_a_page_run[docs/guide/testing.md]",
-)
+SLOW: tuple[str, ...] = ()
 """What takes longest, in this order."""
 
 _VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))
