@@ -40,9 +40,6 @@ def _refuse_a_part(config: pytest.Config) -> None:
         raise pytest.UsageError("--whole is a run of all tests: without names, -k, -m or --lf")
 
 
-SLOW: tuple[str, ...] = ()
-"""What takes longest, in this order."""
-
 _VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))
 
 
@@ -67,7 +64,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """What takes long comes first, so that no worker is alone with it at the end."""
+    """A quick run leaves out the second transport."""
     if config.option.quick:
         near: list[pytest.Item] = []
         far: list[pytest.Item] = []
@@ -75,11 +72,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             (far if "https" in _parameters(item).values() else near).append(item)
         config.hook.pytest_deselected(items=far)
         items[:] = near
-
-    def place(item: pytest.Item) -> int:
-        return next((number for number, start in enumerate(SLOW) if item.nodeid.startswith(start)), len(SLOW))
-
-    items.sort(key=place)
 
 
 def _parameters(item: pytest.Item) -> dict[str, object]:
