@@ -480,6 +480,7 @@ async def test_a_shell_takes_over_the_terminal_and_gives_it_back(daemon: Daemon,
         )  # as the terminal and then cat say it: cat runs, and gets what follows
         terminal.type(b"\x03")  # Ctrl-C is for what runs in there
         await terminal.until(b"^C")
+        await terminal.until(b"box> ")  # the shell reads again
         terminal.type(b"exit 8\n")
         await terminal.until(b"code 8")
         assert await program.wait() == 0
