@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import builtins
 import copy
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
 
@@ -209,10 +209,14 @@ class Resource(Record, AtPath):
         self._require_loaded("its JSON")
         return super().raw
 
-    def _field(self, name: str) -> Any:
-        if name in self._field_table():
-            self._require_loaded(name)
-        return super()._field(name)
+    @classmethod
+    def _make_getter(cls, name: str, key: str, read: Callable[[Json, str], Any]) -> Callable[[Any], Any]:
+        def get(resource: Resource) -> Any:
+            if not resource._loaded:
+                resource._require_loaded(name)
+            return read(resource._json, key)
+
+        return get
 
     def __getitem__(self, key: str) -> Any:
         self._require_loaded(key)
@@ -345,7 +349,7 @@ class Writable(Resource, Generic[Body]):
     async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
         """GET, merge, PUT with If-Match; again if somebody else was faster."""
         patch = self._merge_patch(change)
-        async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True):
+        async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
             current, etag = await self._read_with_etag()
             if unknown := set(patch) - set(current) - set(self.fields().values()):
                 raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")

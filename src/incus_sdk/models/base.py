@@ -7,9 +7,10 @@ A record holds the JSON object itself, not a copy. Its fields are annotations, l
         cpu: InstanceStateCPU
         network: RecordMap[InstanceStateNetwork]
 
-Fields that this SDK does not know stay in the JSON, at any depth, and can be read as ``record["new_field"]``. Reading
-never changes the JSON. A value of an unexpected type does not raise: it is returned unchanged. Absent and null read as
-the type's zero (``""``, ``0``, ``False``, empty), which is what the server means by them.
+The first record of a class turns its annotations into properties. Fields that this SDK does not know stay in the JSON,
+at any depth, and can be read as ``record["new_field"]``. Reading never changes the JSON. A value of an unexpected type
+does not raise: it is returned unchanged. Absent and null read as the type's zero (``""``, ``0``, ``False``, empty),
+which is what the server means by them.
 
 Knows nothing of the network; imports nothing else of this package.
 """
@@ -41,6 +42,10 @@ class Key:
     name: str
 
 
+class _Field(property):
+    """A field of a record."""
+
+
 class Record(Mapping[str, Any]):
     """A typed view over one JSON object: fields by attribute, the JSON itself by ``[...]`` and ``raw``.
 
@@ -49,10 +54,17 @@ class Record(Mapping[str, Any]):
     """
 
     _json: Json
-    _fields: ClassVar[dict[str, tuple[str, _Reader]]]
+    _fields: ClassVar[dict[str, tuple[str, Callable[[Any], Any]]]]
 
     def __init__(self, json: Json | None = None) -> None:
+        # The fields are made with the first record of a class, so that importing all of them costs next to nothing.
+        if "_fields" not in type(self).__dict__:
+            self._make_fields()
         object.__setattr__(self, "_json", {} if json is None else json)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self._field_table()
+        self.__dict__.update(state)
 
     @property
     def raw(self) -> Json:
@@ -69,21 +81,30 @@ class Record(Mapping[str, Any]):
         return {name: key for name, (key, _) in cls._field_table().items()}
 
     @classmethod
-    def _field_table(cls) -> dict[str, tuple[str, _Reader]]:
-        # Built at the first use of each class, so that importing all of them costs next to nothing.
-        table = cls.__dict__.get("_fields")
-        if table is None:
-            table = {}
-            for name, hint in typing.get_type_hints(cls, include_extras=True).items():
-                if name.startswith("_") or typing.get_origin(hint) is ClassVar:
-                    continue
-                key = name
-                if typing.get_origin(hint) is Annotated:
-                    hint, extra = typing.get_args(hint)
-                    key = extra.name
-                table[name] = (key, _make_reader(hint))
-            cls._fields = table
+    def _field_table(cls) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+        return cls.__dict__.get("_fields") or cls._make_fields()
+
+    @classmethod
+    def _make_fields(cls) -> dict[str, tuple[str, Callable[[Any], Any]]]:
+        """Make a property of each annotation, and the table of them: key and getter, by name."""
+        table: dict[str, tuple[str, Callable[[Any], Any]]] = {}
+        for name, hint in typing.get_type_hints(cls, include_extras=True).items():
+            if name.startswith("_") or typing.get_origin(hint) is ClassVar:
+                continue
+            key = name
+            if typing.get_origin(hint) is Annotated:
+                hint, extra = typing.get_args(hint)
+                key = extra.name
+            get = cls._make_getter(name, key, _make_reader(hint))
+            table[name] = (key, get)
+            if isinstance(getattr(cls, name, None), _Field | None):  # a method of the same name stays
+                setattr(cls, name, _Field(get, doc=f"The value of ``{key}`` in the JSON."))
+        cls._fields = table
         return table
+
+    @classmethod
+    def _make_getter(cls, name: str, key: str, read: _Reader) -> Callable[[Any], Any]:
+        return lambda record: read(record._json, key)
 
     if not typing.TYPE_CHECKING:
         # Hidden from type checkers, which could not find misspelt fields otherwise.
@@ -107,8 +128,7 @@ class Record(Mapping[str, Any]):
         if entry is None:
             remedy = f"; the server sent it: read it as [{name!r}]" if name in self._json else ""
             raise AttributeError(f"{type(self).__name__} has no field {name!r}{remedy}")
-        key, read = entry
-        return read(self._json, key)
+        return entry[1](self)
 
     def __dir__(self) -> Iterable[str]:
         return [*super().__dir__(), *self._field_table()]
