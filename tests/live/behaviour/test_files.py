@@ -28,10 +28,11 @@ from incus_sdk import (
     IncusUnsupportedError,
     Instance,
 )
-from incus_sdk.files import RemotePath
+from incus_sdk.files import RemotePath, _trees
 from incus_sdk.files._sftp import FileStat, Sftp
 from incus_sdk.files._trees import RemoteTree, Transfer, TransferProgress
 from incus_sdk.testing import Daemon
+from tests.live.boxes import gnu_tar
 from tests.live.latency import delayed
 
 MB = 1024 * 1024
@@ -336,6 +337,18 @@ async def test_a_connection_that_breaks_is_an_error_for_all_who_wait(box: Instan
 
 # Trees
 
+
+@pytest.fixture(params=["sftp", "busybox", "gnu"])
+async def way(box: Instance, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """How the small files of a tree go: over SFTP, or in small batches by busybox' tar or by GNU's."""
+    way: str = request.param
+    monkeypatch.setattr(_trees, "_FEW", 2**63 if way == "sftp" else 1)
+    monkeypatch.setattr(_trees, "_BATCH_FILES", 3)
+    if way == "gnu":
+        await gnu_tar(box)
+    return way
+
+
 NAMES = st.binary(min_size=1, max_size=30).filter(lambda name: not {0, 47} & set(name) and name not in (b".", b".."))
 MODES = st.integers(0, 0o7777)
 TIMES = st.integers(0, 2**31)
@@ -373,7 +386,7 @@ def make(path: bytes, tree: dict[bytes, Any]) -> None:
 
 @settings(max_examples=20, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
 @given(TREES)
-async def test_a_tree_comes_back_as_it_was(box: Instance, tmp_path: Path, tree: dict[bytes, Any]) -> None:
+async def test_a_tree_comes_back_as_it_was(box: Instance, way: str, tmp_path: Path, tree: dict[bytes, Any]) -> None:
     shutil.rmtree(tmp_path)
     (tmp_path / "there").mkdir(parents=True)
     make(bytes(tmp_path / "there"), tree)
@@ -390,7 +403,7 @@ async def test_a_tree_comes_back_as_it_was(box: Instance, tmp_path: Path, tree: 
     assert not await at(box, "/var/t").exists(follow_symlinks=False)
 
 
-async def test_the_instance_sees_what_was_pushed(box: Instance, tmp_path: Path) -> None:
+async def test_the_instance_sees_what_was_pushed(box: Instance, way: str, tmp_path: Path) -> None:
     app = tmp_path / "app"
     (app / "sub" / "empty").mkdir(parents=True)
     (app / "run.sh").write_text("#!/bin/sh\necho ran\n")
@@ -413,7 +426,7 @@ async def test_the_instance_sees_what_was_pushed(box: Instance, tmp_path: Path) 
     assert await shell(box, "cd /srv/deep/app; stat -c '%a %u %g' run.sh sub") == "6755 5 6\n755 5 6\n"
 
 
-async def test_the_target_becomes_the_copy_whatever_was_there(box: Instance, tmp_path: Path) -> None:
+async def test_the_target_becomes_the_copy_whatever_was_there(box: Instance, way: str, tmp_path: Path) -> None:
     source = tmp_path / "source"
     source.mkdir()
     (source / "f").write_text("new")
@@ -464,7 +477,7 @@ async def test_local_errors_are_those_of_the_system_and_name_the_file(box: Insta
         await at(box, "/etc").pull(tmp_path / "file" / "etc")
 
 
-async def test_a_live_tree_is_pulled(box: Instance, tmp_path: Path) -> None:
+async def test_a_live_tree_is_pulled(box: Instance, way: str, tmp_path: Path) -> None:
     await shell(box, "mkfifo /etc/fifo")
     result = await at(box, "/etc").pull(tmp_path / "etc")
     assert result.special == ("fifo",)
