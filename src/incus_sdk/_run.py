@@ -6,11 +6,12 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable
 
-from .exceptions import IncusInputError, IncusTimeoutError, ProcessError
-from .process import Input, Process, ProcessResult
+from .exceptions import IncusError, IncusInputError, IncusTimeoutError, ProcessError
+from .process import Input, Process, ProcessResult, Take
 
-_LIMIT = 2**20  # bytes read at a time
-_PIECE = 2**16  # bytes read from a file of input at a time
+_PIECE = 2**18  # bytes of a message to stdin, and of a read from a file
+_ANSWER = 0.8  # seconds for a server to answer a ping, or else the link is silent
+_KILL = 0.5  # seconds for a killed command to end
 
 
 async def run(
@@ -24,65 +25,84 @@ async def run(
     """Run a process to its end: send its input, collect its output, and stop it at its limits.
 
     It may run for ``timeout`` seconds; then it gets SIGTERM, and after ``grace`` more seconds SIGKILL. It is killed
-    when stdout or stderr has more than ``max_output`` bytes. `IncusTimeoutError` and `ProcessError` have what it
-    wrote until then.
+    when stdout or stderr has more than ``max_output`` bytes. Every `IncusError` has what it wrote until then.
     """
+    deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     stdout, stderr = bytearray(), bytearray()
-    async with process:
-        pieces = _iter_input(input, encoding)
-        work = asyncio.ensure_future(_communicate(process, pieces, stdout, stderr, max_output))
-        try:
-            await asyncio.wait([work], timeout=timeout)
-            if work.done():
-                return ProcessResult(process.args, work.result(), bytes(stdout), bytes(stderr))
-            for stop in (process.terminate, process.kill):
-                if not work.done():
-                    await stop()
-                    await asyncio.wait([work], timeout=grace)
-            raise IncusTimeoutError(
-                f"{list(process.args)} was stopped: it ran for more than {timeout} s",
-                stdout=bytes(stdout),
-                stderr=bytes(stderr),
-            )
-        except _OutputLimitError:
-            raise ProcessError(
-                f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
-                command=process.args,
-                stdout=bytes(stdout),
-                stderr=bytes(stderr),
-            ) from None
-        finally:
-            work.cancel()
-            await asyncio.gather(work, return_exceptions=True)
+    process._takes = _collect(stdout, max_output), _collect(stderr, max_output)
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            await _start(process, stack, timeout, deadline)
+            work = asyncio.ensure_future(_communicate(process, _iter_input(input, encoding)))
+            try:
+                async with asyncio.timeout_at(deadline):
+                    await asyncio.wait([work])
+            except TimeoutError:
+                await _stop(process, work, grace)
+                raise IncusTimeoutError(f"{list(process.args)} was stopped: it ran for more than {timeout} s") from None
+            finally:
+                work.cancel()
+                await asyncio.gather(work, return_exceptions=True)
+            return ProcessResult(process.args, work.result(), bytes(stdout), bytes(stderr))
+    except _OutputLimitError:
+        raise ProcessError(
+            f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
+            command=process.args,
+            stdout=bytes(stdout),
+            stderr=bytes(stderr),
+        ) from None
+    except IncusError as error:
+        error.stdout, error.stderr = bytes(stdout), bytes(stderr)
+        raise
 
 
 class _OutputLimitError(Exception):
     """A command wrote more than it may."""
 
 
-async def _communicate(
-    process: Process, input: AsyncIterable[bytes], stdout: bytearray, stderr: bytearray, max_output: int | None
-) -> int:
-    """Send all input, collect all output, and return the exit code."""
+def _collect(output: bytearray, limit: int | None) -> Take:
+    """What puts the pieces of an output together."""
 
-    async def feed() -> None:
-        with contextlib.suppress(BrokenPipeError):
-            async for piece in input:
-                process.stdin.write(piece)
-                await process.stdin.drain()
-        process.stdin.write_eof()
+    def take(piece: bytes) -> None:
+        output.extend(piece)
+        if limit is not None and len(output) > limit:
+            del output[limit:]
+            raise _OutputLimitError
 
-    async def collect(reader: asyncio.StreamReader, output: bytearray) -> None:
-        while piece := await reader.read(_LIMIT):
-            output += piece
-            if max_output is not None and len(output) > max_output:
-                del output[max_output:]
-                raise _OutputLimitError
+    return take
 
-    assert process.stderr is not None
-    outputs = ((process.stdout, stdout), (process.stderr, stderr))
-    readers = {asyncio.ensure_future(collect(reader, output)) for reader, output in outputs}
-    tasks = {asyncio.ensure_future(feed()), *readers}
+
+async def _start(
+    process: Process, stack: contextlib.AsyncExitStack, timeout: float | None, deadline: float | None
+) -> None:
+    try:
+        async with asyncio.timeout_at(deadline):
+            await stack.enter_async_context(process)
+    except TimeoutError as error:
+        if isinstance(error, IncusError):
+            raise
+        raise IncusTimeoutError(f"{list(process.args)} did not start within {timeout} s") from None
+
+
+async def _stop(process: Process, work: asyncio.Future[int], grace: float) -> None:
+    """Send SIGTERM, and later SIGKILL; on a silent link there is nothing to wait for."""
+    await process.terminate()
+    if await process._is_answering("control", _ANSWER):
+        await asyncio.wait([work], timeout=grace)
+        if not work.done():
+            await process.kill()
+            await asyncio.wait([work], timeout=_KILL)
+    process._reap = 0.1
+
+
+async def _communicate(process: Process, input: AsyncIterable[bytes]) -> int:
+    """Send all input, hand on all output, and return the exit code."""
+    assert process._takes is not None
+    readers = {
+        asyncio.ensure_future(process._receive(channel, take))
+        for channel, take in zip(("1", "2"), process._takes, strict=True)
+    }
+    tasks = {asyncio.ensure_future(_feed(process, input)), *readers}
     try:
         # A command that has ended needs no more input; but the caller must see an error of the input at once.
         while not all(task.done() for task in readers):
@@ -95,6 +115,16 @@ async def _communicate(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def _feed(process: Process, input: AsyncIterable[bytes]) -> None:
+    """Send all input, as long as the command takes it."""
+    async for piece in input:
+        view = memoryview(piece)
+        for start in range(0, len(view), _PIECE):
+            if not await process._send_input(view[start : start + _PIECE]):
+                return
+    await process._send_input("")
 
 
 def checked_input(input: Input) -> Input:

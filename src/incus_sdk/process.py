@@ -1,7 +1,8 @@
 """Live commands and consoles of an instance over websockets, in the shape of ``asyncio.subprocess``.
 
-Nothing is lost and nothing is left running: output is read to its end even after the command has ended, and the command
-is dead when the ``async with`` block has been left, also by an exception or a cancellation.
+Nothing is lost and nothing is left running: output is read to its end even after the command has ended, a connection
+that breaks is an error and never an end, and the command is dead when the ``async with`` block has been left, also by
+an exception or a cancellation.
 """
 
 from __future__ import annotations
@@ -11,18 +12,22 @@ import contextlib
 import json
 import signal as signals
 from collections import deque
-from collections.abc import AsyncIterable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
 from ._background import operate
+from ._concurrency import Attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
 from .exceptions import (
+    IncusAPIError,
+    IncusConnectionError,
     IncusError,
     IncusInputError,
     IncusNotFoundError,
+    IncusOperationError,
     ProcessError,
 )
 from .operations import Operation
@@ -37,7 +42,10 @@ _CTRL_D = b"\x04"  # ends the input of a terminal
 _LIMIT = 2**20  # bytes buffered for a slow reader before the command has to wait; also the longest line
 _PENDING = 2**16  # bytes buffered for stdin before drain() waits
 _PIECE = 2**16  # bytes of a message to stdin
-_GRACE = 5.0  # seconds for a killed command, or a console that was left, to end
+_GRACE = 5.0  # seconds for a killed command, a console that was left, or the rest of an output, to come to an end
+_ATTACHES = 3  # attempts to open the websockets of a command
+_ATTACH_SECONDS = 4.0  # a refusal of a websocket after that means that the server has given up; it waits for 5 or 10
+_SIGKILLED = 137
 
 # Runs a command with a user's supplementary groups, which the API cannot set. The shell is replaced by the command, so
 # signals reach it. $1 uid, $2 gid, $3 groups, $4 user name.
@@ -93,6 +101,51 @@ class _Gate(asyncio.ReadTransport):
 
     def resume_reading(self) -> None:
         self.open.set()
+
+
+class _Output(asyncio.StreamReader):
+    """A stream that raises an error after its last byte, if the connection broke before the end came."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(limit=_LIMIT)
+        self._name = name
+        self._failure: IncusError | None = None
+
+    def fail(self, failure: IncusError) -> None:
+        """Give out what came, then the error."""
+        self._failure = failure
+        self.feed_eof()
+
+    async def read(self, n: int = -1) -> bytes:
+        if n < 0:
+            pieces: list[bytes] = []
+            while piece := await super().read(_LIMIT):
+                pieces.append(piece)
+            return self._checked(b"".join(pieces))
+        data = await super().read(n)
+        return data if data or n == 0 else self._checked(b"")
+
+    async def readexactly(self, n: int) -> bytes:
+        try:
+            return await super().readexactly(n)
+        except asyncio.IncompleteReadError as error:
+            self._checked(error.partial)
+            raise
+
+    async def readuntil(self, separator: Any = b"\n") -> bytes:
+        try:
+            return await super().readuntil(separator)
+        except asyncio.IncompleteReadError as error:
+            self._checked(error.partial)
+            raise
+
+    def _checked(self, data: bytes) -> bytes:
+        """What was read up to the end; raises if that came too early."""
+        if self._failure is not None:
+            if data:
+                setattr(self._failure, self._name, data)
+            raise self._failure
+        return data
 
 
 class ProcessInput:
@@ -205,8 +258,22 @@ class ProcessInput:
             self._closed.set()
 
 
+async def _ignore(socket: WebSocket) -> None:
+    """Read a websocket on which only pings come, to its end."""
+    while await socket.receive() is not None:
+        pass
+
+
+Take = Callable[[bytes], Awaitable[object] | None]
+"""What gets the pieces of an output; the next one is not read before it is done."""
+
+
 class _LiveOperation:
-    """An operation with its websockets: streams in and out, and a control channel."""
+    """An operation with its websockets: streams in and out, and a control channel.
+
+    A server says by an empty text where an output ends, then closes all of them. What ends before that broke. TLS tells
+    whether the server closed stdin or the control channel; on a unix socket, what came before it does.
+    """
 
     stdin: ProcessInput
     stdout: asyncio.StreamReader
@@ -217,6 +284,11 @@ class _LiveOperation:
         self._sockets: dict[str, WebSocket] = {}
         self._tasks: list[asyncio.Task[Any]] = []
         self._operation: Operation | None = None
+        self._unfinished: set[str] = set()  # outputs that go on
+        self._received = 0
+        self._gates: list[_Gate] = []
+        self._lost: IncusConnectionError | None = None
+        self._control_lost = False
 
     async def __aenter__(self) -> Self:
         try:
@@ -230,12 +302,37 @@ class _LiveOperation:
         raise NotImplementedError
 
     async def _attach(self, verb: str, body: Mapping[str, Any], *, terminal: bool) -> Operation:
-        """Begin the operation and open its websockets, for which the server gives five seconds.
+        """Begin the operation and open its websockets.
 
-        They are opened all at once, except that the last one waits for the control channel: it starts the command, and
-        if that ends before the control channel is open, servers can wait for the end of that channel forever.
+        A busy server can take longer than it gives itself for that. It then has not started the command, so it is asked
+        again.
         """
         names = ("control", "0") if terminal else ("control", "0", "1", "2")
+        loop = asyncio.get_running_loop()
+        async with self._scope.transport.attaching:
+            async for last in Attempts(_ATTACHES, 0.1, sleep=self._scope.transport.pause):
+                path = wire.path(*self._path, verb)
+                operation = self._operation = await operate(self._scope, "POST", path, body=body, wait=False)
+                begun = loop.time()
+                try:
+                    await self._open_sockets(operation, names)
+                    if loop.time() - begun < _ATTACH_SECONDS or (await operation.refresh()).status == "Running":
+                        break
+                except IncusAPIError:
+                    if last or loop.time() - begun < _ATTACH_SECONDS:
+                        raise
+                self._abort()
+                self._sockets = {}
+        self._unfinished = {"0"} if terminal else {"1", "2"}
+        self._start("control", self._watch_control())
+        return operation
+
+    async def _open_sockets(self, operation: Operation, names: Sequence[str]) -> None:
+        """Open all websockets at once, except that the last one waits for the control channel.
+
+        The last one starts the command, and if that ends before the control channel is open, servers can wait for the
+        end of that channel forever.
+        """
         control = asyncio.Event()
 
         async def attach(name: str) -> None:
@@ -247,52 +344,113 @@ class _LiveOperation:
                 if name == "control":
                     control.set()
 
-        async with self._scope.transport.attaching:
-            path = wire.path(*self._path, verb)
-            operation = self._operation = await operate(self._scope, "POST", path, body=body, wait=False)
-            # The control channel comes first: it gets the connection that the request has just left.
-            for failure in await asyncio.gather(*map(attach, names), return_exceptions=True):
-                if failure is not None:
-                    raise failure
-        self.stdin = ProcessInput(self._sockets["0"], _CTRL_D if terminal else _END)
+        # The control channel comes first: it gets the connection that the request has just left.
+        for failure in await asyncio.gather(*map(attach, names), return_exceptions=True):
+            if failure is not None:
+                raise failure
+
+    def _start_input(self, end: bytes | str) -> None:
+        self.stdin = ProcessInput(self._sockets["0"], end)
         self._start("input", self.stdin._send_queue())
-        self._start("control", self._ignore(self._sockets["control"]))
-        if terminal:
-            self.stdout = self._start_reader("0")
-        return operation
 
     def _start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=f"incus-sdk {name}")
         self._tasks.append(task)
         return task
 
-    def _start_reader(self, name: str) -> asyncio.StreamReader:
-        """A stream that gets all messages of a websocket."""
-        reader, gate = asyncio.StreamReader(limit=_LIMIT), _Gate()
+    def _start_reader(self, channel: str, name: str) -> asyncio.StreamReader:
+        """A stream that gets all of an output."""
+        reader, gate = _Output(name), _Gate()
         reader.set_transport(gate)
-        self._start(f"output {name}", self._feed(name, reader, gate))
+        self._gates.append(gate)
+
+        async def take(piece: bytes) -> None:
+            reader.feed_data(piece)
+            await gate.open.wait()
+
+        async def feed() -> None:
+            try:
+                await self._receive(channel, take)
+            except IncusError as error:
+                reader.fail(error)
+            finally:
+                reader.feed_eof()
+
+        self._start(name, feed())
         return reader
 
-    async def _feed(self, name: str, reader: asyncio.StreamReader, gate: _Gate) -> None:
-        socket = self._sockets[name]
-        try:
-            while True:
-                await gate.open.wait()
-                message = await socket.receive()
-                # An empty text marks the end; some servers only drop the connection. The operation says whether that
-                # was the end.
-                if not isinstance(message, bytes):
-                    break
-                reader.feed_data(message)
-            if name == "0":
-                await socket.close()  # a terminal's session ends only when both sides have ended it
-        finally:
-            reader.feed_eof()
+    async def _receive(self, channel: str, take: Take) -> None:
+        """Hand on all of an output; raises if the connection breaks before its end."""
+        socket = self._sockets[channel]
+        while isinstance(message := await socket.receive(), bytes):
+            self._received += 1
+            waiting = take(message)
+            if waiting is not None:
+                await waiting
+        if message is None and not await self._is_over():
+            raise self._lose("the output is not whole")
+        self._unfinished.discard(channel)
+        if channel == "0":
+            await socket.close()  # a terminal's session ends only when both sides have ended it
 
-    async def _ignore(self, socket: WebSocket) -> None:
-        """Read a websocket on which only pings come."""
-        while await socket.receive() is not None:
-            pass
+    async def _is_over(self) -> bool:
+        """Whether an output may end without a word: the server has ended the operation."""
+        return False
+
+    def _lose(self, consequence: str) -> IncusConnectionError:
+        """The error for a connection that broke; the first one counts."""
+        if self._lost is None:
+            self._lost = IncusConnectionError(f"{self._describe()}: a connection to the server broke: {consequence}")
+        return self._lost
+
+    async def _watch_control(self) -> None:
+        """Find out that the control channel broke, for which the server kills the command."""
+        socket = self._sockets["control"]
+        await _ignore(socket)
+        self._control_lost = socket.ended_by_peer is False
+
+    async def _watch_input(self) -> None:
+        """Find out that stdin broke, which to the command looks like its end."""
+        socket = self._sockets["0"]
+        await _ignore(socket)
+        if socket.ended_by_peer:
+            return
+        if socket.ended_by_peer is None or socket.reset:
+            # What the server sent before it closes stdin is here already, if only somebody takes it.
+            received = -1
+            while self._unfinished and received != self._received:
+                received = self._received
+                for _ in range(3):
+                    await asyncio.sleep(0)
+            if not self._unfinished or not all(gate.open.is_set() for gate in self._gates):
+                return
+        self._lose("the input may not have come whole")
+
+    async def _is_answering(self, channel: str, seconds: float) -> bool:
+        """Whether the server is heard within that time."""
+        socket = self._sockets[channel]
+        socket.heard.clear()
+        socket.ping()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(socket.heard.wait(), seconds)
+        return socket.heard.is_set()
+
+    async def _end_outputs(self) -> None:
+        """Give outputs up that go on after the command, while nothing comes: the server has sent everything."""
+        received = -1
+        while self._unfinished and received != self._received:
+            received = self._received
+            await asyncio.sleep(_GRACE)
+        if self._unfinished and all(gate.open.is_set() for gate in self._gates):
+            self._abort()
+
+    def _abort(self) -> None:
+        """Close all websockets at once; the server kills a command that still runs."""
+        for socket in self._sockets.values():
+            socket.abort()
+
+    def _describe(self) -> str:
+        raise NotImplementedError
 
     async def _send_control(self, command: str, **fields: Any) -> None:
         if "control" not in self._sockets:
@@ -314,14 +472,11 @@ class _LiveOperation:
             raise IncusInputError(f"a terminal has 1 to 65535 columns and rows, not {width} and {height}")
         await self._send_control("window-resize", args={"width": str(width), "height": str(height)})
 
-    async def _close_sockets(self) -> None:
-        await asyncio.gather(*(socket.close() for socket in self._sockets.values()), return_exceptions=True)
-
     async def _release(self) -> None:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._close_sockets()
+        self._abort()
 
 
 class Process(_LiveOperation):
@@ -380,25 +535,31 @@ class Process(_LiveOperation):
         self._body |= {"cwd": cwd} if cwd is not None else {}
         self._body |= {"width": width, "height": height} if pty else {}
         self._exit: asyncio.Task[int] | None = None
+        self._takes: tuple[Take, Take] | None = None  # what get stdout and stderr in place of streams
+        self._killed = False  # by the caller
+        self._reap = _GRACE  # seconds for it to end, once it was killed
 
     async def _open(self) -> None:
         command, ids, env = await self._resolve_user()
         body = {**self._body, **ids, "command": list(command), "environment": env}
         operation = await self._attach("exec", body, terminal=self._pty)
         self._exit = self._start("command", self._wait_exit(operation))
-        # Servers do not always close stdin when the command has ended.
-        self._exit.add_done_callback(lambda _: self.stdin._mark_broken())
         self.stderr = None
+        if self._takes is None:
+            self._start_input(_CTRL_D if self._pty else _END)
+            # Servers do not always close stdin when the command has ended.
+            self._exit.add_done_callback(lambda _: self.stdin._mark_broken())
+            self.stdout = self._start_reader("0" if self._pty else "1", "stdout")
+            self.stderr = None if self._pty else self._start_reader("2", "stderr")
         if not self._pty:
-            self._start("input", self._ignore(self._sockets["0"]))
-            self.stdout, self.stderr = self._start_reader("1"), self._start_reader("2")
+            self._start("input", self._watch_input())
 
     async def __aexit__(self, *_: object) -> None:
         try:
             if self._exit is not None and not self._exit.done():
                 await self.kill()
-                await self._close_sockets()  # so that the server does not wait until the rest of the output is read
-                await asyncio.wait([self._exit], timeout=_GRACE)
+                self._abort()  # so that the server does not wait until the rest of the output is read
+                await asyncio.wait([self._exit], timeout=self._reap)
         finally:
             await self._release()
 
@@ -416,13 +577,19 @@ class Process(_LiveOperation):
 
         Raises:
             IncusInputError: The block was not entered.
-            IncusConnectionError: The server was lost, so the exit code is not known.
+            IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
+                not be whole.
             IncusOperationError: The server could not run the command.
             IncusOperationLostError: The server forgot the command, so the exit code is not known.
         """
         if self._exit is None:
             raise IncusInputError("a process is opened by `async with`")
-        return await asyncio.shield(self._exit)
+        code = await asyncio.shield(self._exit)
+        if code == _SIGKILLED and self._control_lost and not self._killed:
+            self._lose("the server killed the command")
+        if self._lost is not None:
+            raise self._lost
+        return code
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes, bytes]:
         """Send input, end stdin, read all output, and wait until the command has ended.
@@ -442,9 +609,19 @@ class Process(_LiveOperation):
             self.stdin.write(input)
         self.stdin.write_eof()
         readers = [self.stdout] if self.stderr is None else [self.stdout, self.stderr]
-        outputs = [*await asyncio.gather(*(reader.read() for reader in readers)), b""]
-        await self.wait()
-        return outputs[0], outputs[1]
+        outputs = await asyncio.gather(*(reader.read() for reader in readers), return_exceptions=True)
+        whole = [output for output in outputs if isinstance(output, bytes)]
+        try:
+            for output in outputs:
+                if isinstance(output, BaseException):
+                    raise output
+            await self.wait()
+        except IncusError as error:
+            for name, output in zip(("stdout", "stderr"), outputs, strict=False):
+                if isinstance(output, bytes):
+                    setattr(error, name, output)
+            raise
+        return whole[0], whole[1] if len(whole) > 1 else b""
 
     async def send_signal(self, signal: int) -> None:
         """Send the command a signal; does nothing once it has ended.
@@ -455,6 +632,7 @@ class Process(_LiveOperation):
         Raises:
             IncusInputError: The block was not entered.
         """
+        self._killed = self._killed or int(signal) == signals.SIGKILL
         await self._send_control("signal", signal=int(signal))
 
     async def terminate(self) -> None:
@@ -474,8 +652,24 @@ class Process(_LiveOperation):
         await self.send_signal(signals.SIGKILL)
 
     async def _wait_exit(self, operation: Operation) -> int:
-        await operation._wait_for_command()
-        return int(operation.metadata["return"])
+        await operation._wait_for_command(cancel=False)
+        code = operation.metadata.get("return")
+        if not isinstance(code, int):
+            raise IncusConnectionError(f"{self._describe()}: the server does not say how it ended")
+        if self._unfinished:
+            self._start("rest of the output", self._end_outputs())
+        return code
+
+    def _describe(self) -> str:
+        return str(list(self.args))
+
+    async def _send_input(self, piece: bytes | memoryview | str) -> bool:
+        """Send some of the input, or its end; False if the command takes no more."""
+        try:
+            await self._sockets["0"].send(piece)
+        except IncusConnectionError:  # the end of its outputs, which comes, says whether that was an accident
+            return False
+        return True
 
     async def _resolve_user(self) -> tuple[Sequence[str], dict[str, int], dict[str, Any]]:
         """Command, ids and environment, with the names of user and group looked up in the instance."""
@@ -537,6 +731,21 @@ class Console(_LiveOperation):
 
     async def _open(self) -> None:
         await self._attach("console", self._body, terminal=True)
+        self._start_input(_CTRL_D)
+        self.stdout = self._start_reader("0", "stdout")
+
+    async def _is_over(self) -> bool:
+        assert self._operation is not None
+        try:
+            await self._operation.wait(_GRACE)  # somebody has taken it over, or the instance has stopped
+        except IncusOperationError:
+            return True
+        except IncusError:
+            return False
+        return True
+
+    def _describe(self) -> str:
+        return f"the console of {self._path[-1]}"
 
     async def __aexit__(self, *_: object) -> None:
         try:

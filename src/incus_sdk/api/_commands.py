@@ -10,7 +10,7 @@ from typing import Literal, overload
 
 from .._connection import wire
 from .._run import checked_input, run
-from ..exceptions import IncusInputError, IncusTimeoutError, ProcessError
+from ..exceptions import IncusError, IncusInputError
 from ..models.base import Json
 from ..operations import Operation
 from ..process import Console, Input, Process, ProcessResult
@@ -142,7 +142,8 @@ class CommandVerbs(Resource):
     ) -> ProcessResult[bytes] | ProcessResult[str]:
         """Run a command to its end, and return its exit code and all it wrote.
 
-        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started.
+        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started. Every
+        error has the output until then, as ``stdout`` and ``stderr``.
 
         Args:
             command: Program and arguments; no shell reads them.
@@ -155,8 +156,8 @@ class CommandVerbs(Resource):
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
-            timeout: Seconds after which the command gets SIGTERM; None for no limit.
-            grace: Seconds that it then has to end, before it gets SIGKILL.
+            timeout: Seconds after which the command gets SIGTERM, its start included; None for no limit.
+            grace: Seconds that it then has to end, before it gets SIGKILL. A link that has fallen silent gets none.
             check: Raise `ProcessError` for an exit code other than 0.
             max_output: Bytes that stdout and stderr may hold each; a command that writes more is killed. None for no
                 limit.
@@ -165,9 +166,10 @@ class CommandVerbs(Resource):
             IncusInputError: ``command`` or ``input`` is invalid, or the instance does not know ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: It is not running, or frozen.
-            IncusTimeoutError: The command ran for more than ``timeout`` seconds; the error has the output so far.
-            ProcessError: The command wrote more than ``max_output`` or, with ``check``, failed; the error has the
-                output.
+            IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
+                not be whole.
+            IncusTimeoutError: The command ran for more than ``timeout`` seconds.
+            ProcessError: The command wrote more than ``max_output`` or, with ``check``, failed.
 
         API:
             ``POST /1.0/instances/{name}/exec``
@@ -189,7 +191,7 @@ class CommandVerbs(Resource):
             if check:
                 decoded.check_returncode()
             return decoded
-        except (IncusTimeoutError, ProcessError) as error:
+        except IncusError as error:
             if text and isinstance(error.stdout, bytes):
                 error.stdout, error.stderr = (out.decode(encoding, "replace") for out in (error.stdout, error.stderr))
             raise
