@@ -47,6 +47,7 @@ from .events import OperationEvent as OperationEvent
 from .exceptions import IncusAPIError as IncusAPIError
 from .exceptions import IncusAuthenticationError as IncusAuthenticationError
 from .exceptions import IncusCertificateError as IncusCertificateError
+from .exceptions import IncusClosedError as IncusClosedError
 from .exceptions import IncusConflictError as IncusConflictError
 from .exceptions import IncusConnectionError as IncusConnectionError
 from .exceptions import IncusError as IncusError

@@ -12,7 +12,7 @@ from ._concurrency import shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
-from .exceptions import IncusConnectionError, IncusError, IncusOperationError
+from .exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusOperationError
 from .operations import OnProgress, Operation
 
 _CANCELLED = 401  # the status code of a cancelled operation
@@ -96,6 +96,8 @@ async def create_or_undo(
     try:
         operation = await asyncio.shield(begun)
         return None if operation is None else await operation._wait_reporting(progress)
+    except IncusClosedError:  # a clean-up does not open the client again
+        raise
     except BaseException:
         await shielded(end())  # undoes nothing where the operation failed: the server did that itself
         raise

@@ -19,15 +19,25 @@ class Attempts:
     """The attempts of a retry: ``async for last in Attempts(5, 0.1)`` sleeps before each attempt but the first.
 
     The pauses begin with ``pause`` seconds and double up to ``longest``. With ``jitter`` each is a random part of that,
-    so that several writers who retry at once do not keep meeting each other. ``count`` None is without end.
+    so that several writers who retry at once do not keep meeting each other. ``count`` None is without end. ``sleep``
+    takes the place of ``asyncio.sleep``.
     """
 
-    def __init__(self, count: int | None, pause: float, *, longest: float = 30.0, jitter: bool = False) -> None:
+    def __init__(
+        self,
+        count: int | None,
+        pause: float,
+        *,
+        longest: float = 30.0,
+        jitter: bool = False,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+    ) -> None:
         self._left = math.inf if count is None else count
         self._first = True
         self._pause = pause
         self._longest = longest
         self._jitter = jitter
+        self._sleep = sleep
 
     def __aiter__(self) -> Attempts:
         return self
@@ -36,7 +46,7 @@ class Attempts:
         if self._left == 0:
             raise StopAsyncIteration
         if not self._first:
-            await asyncio.sleep(random.uniform(0, self._pause) if self._jitter else self._pause)
+            await self._sleep(random.uniform(0, self._pause) if self._jitter else self._pause)
             self._pause = min(2 * self._pause, self._longest)
         self._first = False
         self._left -= 1

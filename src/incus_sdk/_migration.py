@@ -21,7 +21,7 @@ from ._concurrency import shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
-from .exceptions import IncusAPIError, IncusError, IncusInputError, IncusOperationError
+from .exceptions import IncusAPIError, IncusClosedError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
 from .operations import OnProgress, Operation
 
@@ -129,7 +129,7 @@ class _Migration:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        if kind is not None:
+        if kind is not None and not issubclass(kind, IncusClosedError):
             await shielded(self._end())
 
     async def connect(self, mode: Mode, address: str, certificate: str) -> None:

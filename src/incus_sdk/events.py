@@ -15,7 +15,7 @@ from ._concurrency import Attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
-from .exceptions import IncusAPIError, IncusConnectionError, IncusInputError
+from .exceptions import IncusAPIError, IncusClosedError, IncusConnectionError, IncusInputError
 from .models.base import Json, Record
 
 _TYPES = ("lifecycle", "logging", "network-acl", "operation")
@@ -186,9 +186,11 @@ class EventStream:
         return "the connection was lost"
 
     async def _reconnect(self) -> WebSocket:
-        async for _ in Attempts(None, 0.1, longest=5.0):
+        async for _ in Attempts(None, 0.1, longest=5.0, sleep=self._scope.transport.pause):
             try:
                 return await self._connect()
+            except IncusClosedError:
+                raise
             except (IncusConnectionError, TimeoutError):
                 pass
             except IncusAPIError as error:

@@ -13,6 +13,11 @@ from typing import Any
 class IncusError(Exception):
     """The base of all errors of the SDK."""
 
+    stdout: Any = b""
+    """What a command had written to its standard output when the error ended `Instance.run`."""
+    stderr: Any = b""
+    """What a command had written to its standard error when the error ended `Instance.run`."""
+
     def __str__(self) -> str:
         return " ".join(super().__str__().split())
 
@@ -60,6 +65,13 @@ class IncusCertificateError(IncusConnectionError):
     """The server's certificate is not the expected one, or no trusted authority vouches for it; nothing was sent.
 
     Give the certificate, or its fingerprint, as ``server_cert=`` if it is the right one.
+    """
+
+
+class IncusClosedError(IncusConnectionError):
+    """The client was closed, by `Client.disconnect` or the end of its ``async with``, while this was under way.
+
+    Nothing is tried again. The server may still carry it out.
     """
 
 

@@ -17,6 +17,7 @@ from ._connection.transport import WebSocket
 from .events import EventStream, Gap, OperationEvent
 from .exceptions import (
     IncusAPIError,
+    IncusClosedError,
     IncusConnectionError,
     IncusError,
     IncusInputError,
@@ -203,7 +204,7 @@ class Operation(models.Operation):
 
     async def _try_cancel(self) -> None:
         """Cancel it where the server can, whatever ``may_cancel`` was: that changes as the operation goes on."""
-        if self.status_code < _FINAL:
+        if self.status_code < _FINAL and self._scope.transport.is_open:
             with contextlib.suppress(IncusError, TimeoutError):
                 async with asyncio.timeout(_GRACE):
                     await self.cancel()
@@ -225,19 +226,24 @@ class Operation(models.Operation):
             try:
                 answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
                 self._json = answer.metadata
+            except IncusClosedError:
+                raise
             except _WAIT_ERRORS as error:
                 await self._recheck(error)
                 if self.status_code < _FINAL:
-                    await asyncio.sleep(_PAUSE)
+                    await self._scope.transport.pause(_PAUSE)
         if self.status_code != _FINAL:
             reason = self.err or self.status
             raise IncusOperationError(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
         return self
 
-    async def _wait_for_command(self) -> None:
-        """`wait` for a command: that it could not be executed, or was not found, is an exit code like any other."""
+    async def _wait_for_command(self, *, cancel: bool = True) -> None:
+        """`wait` for a command: that it could not be executed, or was not found, is an exit code like any other.
+
+        Cancelled, it cancels the operation, unless ``cancel`` is False.
+        """
         try:
-            await self.wait()
+            await (self.wait() if cancel else self._wait_final())
         except IncusOperationError as error:
             if (error.response.get("metadata") or {}).get("return") not in _NOT_RUN:
                 raise
@@ -248,7 +254,7 @@ class Operation(models.Operation):
         Servers up to 6.0.4 answer the wait for a failed operation with an error, and a proxy may have cut the wait
         short: the operation itself knows more.
         """
-        async for last in Attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE):
+        async for last in Attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE, sleep=self._scope.transport.pause):
             try:
                 await self.refresh()
             except IncusNotFoundError:
@@ -258,6 +264,8 @@ class Operation(models.Operation):
                     operation_id=self.id,
                     response=self.raw,
                 ) from error
+            except IncusClosedError:
+                raise
             except _WAIT_ERRORS as again:
                 if last or (isinstance(again, IncusAPIError) and again.status_code < 500):
                     raise

@@ -15,6 +15,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from tests.hostile.scripted import stop_listening
+
 INCUS = b'{"type": "sync", "metadata": {"api_version": "1.0", "auth": "trusted"}}'
 
 Pair = tuple[Path, Path]
@@ -101,5 +103,7 @@ async def plain_server(
     serve: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncGenerator[str]:
     server = await asyncio.start_server(serve, "127.0.0.1")
-    async with server:
+    try:
         yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        await stop_listening(server)

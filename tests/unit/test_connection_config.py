@@ -333,7 +333,8 @@ def test_the_proxy_is_the_one_of_the_environment(
         monkeypatch.delenv(name.upper(), raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
-    assert proxy_for(Endpoint.parse(endpoint)) == proxy
+    found = proxy_for(Endpoint.parse(endpoint))
+    assert (found and f"{'https' if found.secure else 'http'}://{found.host}:{found.port}") == proxy
 
 
 @pytest.mark.parametrize("proxy", ["socks5://p:1080", "http://:3128", "https://"])

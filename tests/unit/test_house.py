@@ -19,8 +19,8 @@ import incus_sdk
 
 ROOT = Path(incus_sdk.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
-HTTP_LIBRARIES = {"aiohttp", "yarl", "multidict"}
-USERS_OF_HTTP_LIBRARIES = {"_connection/transport.py", "_connection/errors.py"}
+PARSERS = {"httptools": "_connection/connection.py", "websockets": "_connection/frames.py"}
+"""What parses bytes, and the one module that knows it."""
 
 # Each room may import those further down, and its own; `models` and `exceptions` nothing but themselves.
 FLOORS = (
@@ -28,11 +28,12 @@ FLOORS = (
     {""},
     {"client"},
     {"api"},
+    {"files"},
     {"_terminal", "_run", "simplestreams"},
     {"process", "_migration", "_content"},
     {"_background"},
     {"operations"},
-    {"events", "files"},
+    {"events"},
     {"_connection"},
     {"filters", "_atomic"},
     {"exceptions", "_concurrency", "_deprecation", "models"},
@@ -82,9 +83,9 @@ def test_every_module_has_its_floor() -> None:
 
 
 @pytest.mark.parametrize("module", MODULES, ids=named)
-def test_only_the_transport_knows_the_http_library(module: Path) -> None:
-    found = {name.partition(".")[0] for name in imported(module)} & HTTP_LIBRARIES
-    assert not found or named(module) in USERS_OF_HTTP_LIBRARIES
+def test_what_parses_bytes_is_known_to_one_module(module: Path) -> None:
+    found = {name.partition(".")[0] for name in imported(module)}
+    assert not [parser for parser, user in PARSERS.items() if parser in found and named(module) != user]
 
 
 @pytest.mark.parametrize("made", ["rooms", "operations", "surface"])
@@ -167,7 +168,17 @@ def test_no_module_keeps_state(module: Path) -> None:
             assert not (isinstance(value, ast.Call) and last(value) in MAKERS), f"{ast.unparse(target)} is state"
 
 
-OWNERS = {"_background", "_concurrency", "_migration", "_run", "_terminal", "events", "files", "process"}
+OWNERS = {
+    "_background",
+    "_concurrency",
+    "_connection",
+    "_migration",
+    "_run",
+    "_terminal",
+    "events",
+    "files",
+    "process",
+}
 """Rooms that begin tasks, and end them before they are left."""
 
 
@@ -183,7 +194,7 @@ def test_tasks_are_begun_only_where_they_have_an_owner(module: Path) -> None:
 
 
 def test_importing_the_sdk_loads_nothing_heavy() -> None:
-    heavy = {"aiohttp", "yarl", "cryptography", "yaml", "tarfile", "termios", "prometheus_client"}
+    heavy = {"httptools", "websockets", "cryptography", "yaml", "tarfile", "termios", "prometheus_client"}
     code = f"import sys, incus_sdk; print(sorted({heavy!r} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from typing import Any
 
@@ -16,6 +17,7 @@ class Server:
     """In the place of a transport: answers by path, and notes what else than reading is asked."""
 
     endpoint = "nowhere"
+    pause = staticmethod(asyncio.sleep)
 
     def __init__(self, answers: dict[str, Any]) -> None:
         self.answers = answers

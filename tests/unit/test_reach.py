@@ -32,6 +32,8 @@ class Asked:
     def __init__(self) -> None:
         self.endpoint = "nowhere"
         self.attaching = asyncio.Semaphore()
+        self.is_open = True
+        self.pause = asyncio.sleep
         self.operations: set[str] = set()
 
     def note(self, method: str, target: str) -> None:

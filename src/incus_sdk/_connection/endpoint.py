@@ -44,6 +44,11 @@ class Endpoint:
         return "http://unix.socket" if self.socket is not None else f"https://{self.address}"
 
     @property
+    def authority(self) -> str:
+        """What requests name as their host."""
+        return "unix.socket" if self.socket is not None else self.address
+
+    @property
     def address(self) -> str:
         """``host:port`` of an HTTPS server."""
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"

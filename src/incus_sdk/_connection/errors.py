@@ -1,71 +1,133 @@
-"""Errors of the HTTP library and of the system, turned into the SDK's own: what went wrong, and what to do."""
+"""What can go wrong with a connection, turned into the SDK's own errors: what went wrong, and what to do.
+
+None of these errors holds what was sent: a query can have a secret in it.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import errno
 import os
 import stat
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
+from types import TracebackType
 
-from ..exceptions import IncusCertificateError, IncusConnectionError, IncusError, IncusTimeoutError
+from ..exceptions import (
+    IncusCertificateError,
+    IncusClosedError,
+    IncusConnectionError,
+    IncusError,
+    IncusTimeoutError,
+)
 from . import wire
 from .endpoint import Endpoint
 from .proxies import ProxyError
 
-
-@contextlib.contextmanager
-def translate_errors(request: str, endpoint: Endpoint, seconds: float | None) -> Generator[None]:
-    """Raise `IncusConnectionError` and `IncusTimeoutError` for the errors that come from below."""
-    import http.client
-
-    import aiohttp
-
-    try:
-        yield
-    except IncusError:
-        raise
-    except TimeoutError as error:
-        raise IncusTimeoutError(
-            f"{redacted(request)}: no answer from {endpoint} within {seconds} s; the server may still carry it out"
-        ) from root_cause(error)
-    except (
-        *(aiohttp.ClientError, http.client.HTTPException, asyncio.LimitOverrunError, EOFError, OSError, ValueError),
-    ) as error:
-        explained = explain(error, request, endpoint)
-        raise explained from explained.cause
+CLOSED = "the client was closed while this was under way"
 
 
-def explain(error: Exception, request: str, endpoint: Endpoint) -> IncusConnectionError:
+class Lost(Exception):
+    """The connection is gone; ``cause`` is why, where the system says so."""
+
+    def __init__(self, cause: Exception | None) -> None:
+        super().__init__("the connection is gone")
+        self.cause = cause
+
+
+class Stalled(Exception):
+    """Nothing came for too long: ``begun`` says whether the answer had begun."""
+
+    def __init__(self, begun: bool) -> None:
+        super().__init__("nothing came")
+        self.begun = begun
+
+
+class Foreign(Exception):
+    """What came is not HTTP, or no answer to what was asked."""
+
+
+class Oversized(Exception):
+    """What came is larger than the client takes."""
+
+
+class Closed(Exception):
+    """The client was closed."""
+
+
+class SourceFailed(Exception):
+    """What was to be sent could not be read; ``failure`` is the caller's own error."""
+
+    def __init__(self, failure: Exception) -> None:
+        super().__init__("the source of an upload failed")
+        self.failure = failure
+
+
+class Explaining:
+    """A context manager that raises the SDK's own errors in place of those from below.
+
+    Args:
+        request: What is under way, for messages; without what follows a question mark.
+        endpoint: With whom.
+        seconds: For which it may stall.
+    """
+
+    def __init__(self, request: str, endpoint: Endpoint, seconds: float | None) -> None:
+        self._request = request
+        self._endpoint = endpoint
+        self._seconds = seconds
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        match error:
+            case None | IncusError():
+                return
+            case Closed():
+                raise IncusClosedError(f"{redacted(self._request)}: {CLOSED}") from None
+            case SourceFailed():
+                raise error.failure from error.failure.__cause__
+            case Lost() | Stalled() | Foreign() | Oversized() | EOFError() | OSError() | ValueError():
+                explained = explain(error, self._request, self._endpoint, self._seconds)
+                raise explained from getattr(explained, "cause", None)
+            case _:
+                return
+
+
+def explain(error: Exception, request: str, endpoint: Endpoint, seconds: float | None) -> IncusError:
     """The error for a caller: what an error from below means for a request, and what to do about it."""
     import ssl
 
-    import aiohttp
-
-    kind, cause = IncusConnectionError, root_cause(error)
+    kind: type[IncusConnectionError] = IncusConnectionError
+    cause: Exception | None = error
     match error:
-        case aiohttp.ClientConnectorCertificateError() | ssl.SSLCertVerificationError():
+        case Stalled() | TimeoutError(errno=None):
+            begun = isinstance(error, Stalled) and error.begun
+            reason = f"the answer of {endpoint} stalled for" if begun else f"no answer from {endpoint} within"
+            return IncusTimeoutError(f"{redacted(request)}: {reason} {seconds} s; the server may still carry it out")
+        case Lost():
+            reason, cause = f"{endpoint} closed the connection before its answer was complete", error.cause
+        case Oversized():
+            reason, cause = f"{endpoint} sends more than is taken: {error}", None
+        case Foreign():
+            reason, cause = f"{endpoint} is not an Incus server: {error}", None
+        case ssl.SSLCertVerificationError():
             kind = IncusCertificateError
             reason = (
-                f"{endpoint} did not prove who it is, so nothing was sent: {cause}. Give its certificate as "
+                f"{endpoint} did not prove who it is, so nothing was sent: {error}. Give its certificate as "
                 "server_cert=, or the fingerprint that its owner tells you"
             )
-        case aiohttp.ClientProxyConnectionError() | aiohttp.ClientHttpProxyError() | ProxyError():
-            answer = f"HTTP {error.status}" if isinstance(error, aiohttp.ClientHttpProxyError) else cause
-            reason = f"the proxy in https_proxy does not lead to {endpoint}: {answer}"
-        case aiohttp.ClientSSLError() | ssl.SSLError():
-            reason = f"{endpoint} does not speak TLS 1.3: {cause}"
-        case aiohttp.ClientConnectorError():
-            reason = unreachable(endpoint, error.os_error)
+        case ProxyError():
+            reason = f"the proxy in https_proxy does not lead to {endpoint}: {error}"
+        case ssl.SSLError():
+            reason = f"{endpoint} does not speak TLS 1.3: {error}"
         case ConnectionRefusedError():
             reason = unreachable(endpoint, error)
-        case aiohttp.ClientConnectionError() | aiohttp.ClientPayloadError() | ConnectionError() | EOFError():
+        case ConnectionError() | EOFError():
             reason = f"{endpoint} closed the connection before its answer was complete"
         case OSError():
             reason = unreachable(endpoint, error)
-        case aiohttp.ClientResponseError():
-            reason = f"{endpoint} is not an Incus server: {error.message}"
         case _:
             reason = f"{endpoint} is not an Incus server: {error}"
     return kind(f"{redacted(request)}: {reason}", cause=cause)
@@ -98,13 +160,6 @@ def unreachable(endpoint: Endpoint, error: OSError) -> str:
             return f"no permission to use {endpoint.socket}: become root or join the group {group}"
         case _:
             return f"{endpoint.socket} cannot be used: {reason}"
-
-
-def root_cause(error: BaseException | None) -> BaseException | None:
-    """The system's error below one of the HTTP library, whose text can hold the URL with a secret in its query."""
-    while error is not None and type(error).__module__.partition(".")[0] == "aiohttp":
-        error = error.__cause__
-    return error
 
 
 def redacted(request: str) -> str:

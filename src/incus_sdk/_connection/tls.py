@@ -6,6 +6,7 @@ import base64
 import hashlib
 import json
 import os
+import re
 import secrets
 import ssl
 import tempfile
@@ -15,9 +16,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
+from .handshake import Secured, Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
+
+_CERTIFICATE = re.compile("-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 CertificatePair = tuple[str | os.PathLike[str], str | os.PathLike[str]]
 """Paths of a PEM certificate and of its private key."""
@@ -36,17 +40,20 @@ def context(
     servers make it for themselves. Without it the system's authorities decide, or ``ca`` (PEM, text or path) alone;
     ``verify=False`` accepts any server where neither is given. Raises `IncusInputError` for unusable files.
     """
-    settings = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    settings = Settings(ssl.PROTOCOL_TLS_CLIENT)
+    settings.sslobject_class = Secured
     insecure = os.environ.get("INCUS_INSECURE_TLS", "").lower() in ("true", "1", "yes", "on")
     settings.minimum_version = ssl.TLSVersion.TLSv1_2 if insecure else ssl.TLSVersion.TLSv1_3
     if server_cert is not None:
         settings.check_hostname = False
-        # Only this certificate is trusted; as it is not an authority, it cannot vouch for others. For any other, the
-        # handshake fails before anything is sent, the client's certificate included.
         settings.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
-        _trust(settings, server_cert, "server_cert")
+        # The first of several: what follows are its authorities. It is trusted, so that its dates count, and compared.
+        if (first := _CERTIFICATE.search(_read_pem(server_cert, "server_cert"))) is None:
+            raise IncusInputError("server_cert is not a PEM certificate")
+        _trust(settings, first[0], "server_cert")
+        settings.pinned = ssl.PEM_cert_to_DER_cert(first[0])
     elif ca is not None:
-        _trust(settings, ca, "ca")
+        _trust(settings, _read_pem(ca, "ca"), "ca")
     elif verify:
         settings.load_default_certs(ssl.Purpose.SERVER_AUTH)
     else:
@@ -70,10 +77,11 @@ def context(
     return settings
 
 
-def _trust(settings: ssl.SSLContext, given: str | os.PathLike[str], parameter: str) -> None:
-    pem = str(given)
-    if "-----BEGIN" not in pem:
-        pem = _read(given, parameter)
+def _read_pem(given: str | os.PathLike[str], parameter: str) -> str:
+    return str(given) if "-----BEGIN" in str(given) else _read(given, parameter)
+
+
+def _trust(settings: ssl.SSLContext, pem: str, parameter: str) -> None:
     try:
         settings.load_verify_locations(cadata=pem)
     except (ssl.SSLError, ValueError) as error:

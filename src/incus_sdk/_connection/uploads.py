@@ -1,44 +1,56 @@
-"""Bodies of requests, in the forms that the HTTP library sends piece by piece."""
+"""Bodies that are sent piece by piece, while the answer is awaited."""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import io
-from collections.abc import AsyncIterable, AsyncIterator
+from collections.abc import AsyncIterable
 
 from ..exceptions import IncusInputError
+from . import limits
+from .connection import Connection
+from .errors import Lost, SourceFailed
 
 
-class BytesBody(io.BytesIO):
-    """A body of bytes as a file; each piece that is sent extends the time limit."""
+class Upload:
+    """A body on its way, sent by a task of its own, so that a server that refuses it early is heard.
 
-    def __init__(self, content: bytes, limit: asyncio.Timeout, seconds: float | None) -> None:
-        super().__init__(content)
-        self._limit = limit
-        self._seconds = seconds
+    Args:
+        connection: Where the head has been sent.
+        body: Bytes, whose length the head says, or pieces, which are sent as chunks.
+    """
 
-    def read(self, size: int | None = -1, /) -> bytes:
-        """The next piece."""
-        if self._seconds is not None:
-            with contextlib.suppress(RuntimeError):  # the answer is there before all was sent
-                self._limit.reschedule(asyncio.get_running_loop().time() + self._seconds)
-        return super().read(size)
+    def __init__(self, connection: Connection, body: bytes | AsyncIterable[bytes]) -> None:
+        self._connection = connection
+        self._task = asyncio.create_task(self._send(body), name="incus-sdk upload")
 
+    async def stop(self) -> None:
+        """End it; a connection on which not all was sent is closed."""
+        if not self._task.done():
+            self._connection.end(Lost(None))
+            self._task.cancel()
+            await asyncio.wait([self._task])
 
-class StreamedBody:
-    """A body from an async iterable; ``failure`` is what that raised, which the library would report as its own."""
-
-    def __init__(self, pieces: AsyncIterable[bytes]) -> None:
-        self._pieces = pieces
-        self.failure: Exception | None = None
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
+    async def _send(self, body: bytes | AsyncIterable[bytes]) -> None:
         try:
-            async for piece in self._pieces:
-                if not isinstance(piece, bytes | bytearray | memoryview):
-                    raise IncusInputError(f"an upload must yield bytes, not {type(piece).__name__}")
-                yield piece
+            await (self._send_bytes(body) if isinstance(body, bytes) else self._send_pieces(body))
         except Exception as error:
-            self.failure = error
+            self._connection.end(SourceFailed(error))
+        except BaseException:
+            self._connection.end(Lost(None))
             raise
+
+    async def _send_bytes(self, body: bytes) -> None:
+        view = memoryview(body)
+        for start in range(0, len(view), limits.CHUNK):
+            self._connection.transport.write(view[start : start + limits.CHUNK])
+            await self._connection.drain()
+            self._connection.put_off()
+
+    async def _send_pieces(self, pieces: AsyncIterable[bytes]) -> None:
+        async for piece in pieces:
+            if not isinstance(piece, bytes | bytearray | memoryview):
+                raise IncusInputError(f"an upload must yield bytes, not {type(piece).__name__}")
+            if data := bytes(piece):  # an empty chunk would be the end
+                self._connection.transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+                await self._connection.drain()
+        self._connection.transport.write(b"0\r\n\r\n")

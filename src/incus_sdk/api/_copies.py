@@ -171,7 +171,7 @@ async def _copy_or_undo(
 async def _remove(target: Resource, created: bool) -> None:
     """Delete a copy that was cut off; unless it was ``created``, give the server time to remove it itself."""
     if not created:
-        async for _ in Attempts(_REMOVAL_CHECKS, 0.1, longest=10.0):
+        async for _ in Attempts(_REMOVAL_CHECKS, 0.1, longest=10.0, sleep=target._scope.transport.pause):
             if not await target.exists():
                 return
     await target._perform("DELETE")

@@ -128,7 +128,7 @@ class _ImageCopy(Generic[ImageItem]):
     async def _undo(self, created: bool) -> None:
         target = self.images[self.original.fingerprint]
         if not created:
-            async for _ in Attempts(_LOOKS, 0.05):
+            async for _ in Attempts(_LOOKS, 0.05, sleep=self.images._scope.transport.pause):
                 if await target.exists():
                     break
         await discard(target)

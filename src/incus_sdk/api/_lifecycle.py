@@ -48,7 +48,7 @@ class LifecycleVerbs(models.Instance, Resource):
         if not force:
             return await self._operate("DELETE", wait=wait)
         await self._wait_until_idle()
-        async for last in Attempts(_DELETE_ATTEMPTS, 0.1):
+        async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause):
             stopped = None
             if (await self.refresh()).status != "Stopped":
                 stopped = await self.stop(force=True, wait=True)

@@ -38,8 +38,8 @@ def directory() -> Iterator[Path]:
 
 AS_NOBODY = """
 import asyncio, os, sys
-import aiohttp, http.client, ssl, yarl
 from incus_sdk import Client, IncusError
+import incus_sdk._connection.frames, incus_sdk._connection.switching  # what is loaded late, and nobody may read
 
 os.setgroups([])
 os.setgid(65534)

@@ -417,7 +417,7 @@ async def test_operations_of_every_project_are_listed(client: Client, name: str)
 async def test_a_handle_on_an_operation_asks_nothing_and_takes_no_hostile_id(client: Client) -> None:
     await client.disconnect()
     assert client.operations["0-0"].id == "0-0"
-    assert client._scope.transport._session is None, "nothing was opened for it"
+    assert not client._scope.transport.is_open, "nothing was opened for it"
     for hostile in ("", "..", "."):
         with pytest.raises(IncusInputError):
             client.operations[hostile]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -131,13 +130,16 @@ async def group(daemon: Daemon, clean: None, name: str, kind: Kind) -> AsyncIter
 def requests(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The methods of all requests from now on."""
     seen: list[str] = []
-    stream = Transport.stream
 
-    def spied(self: Transport, method: str, target: str, **how: Any) -> AbstractAsyncContextManager[Any]:
-        seen.append(method)
-        return stream(self, method, target, **how)
+    def spied(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Transport, method: str, target: str, **how: Any) -> Any:
+            seen.append(method)
+            return original(self, method, target, **how)
 
-    monkeypatch.setattr(Transport, "stream", spied)
+        return call
+
+    for name in ("request", "stream"):
+        monkeypatch.setattr(Transport, name, spied(getattr(Transport, name)))
     return seen
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import pytest
@@ -36,14 +35,17 @@ class Sent(NamedTuple):
 def sent(monkeypatch: pytest.MonkeyPatch) -> list[Sent]:
     """All requests from now on."""
     requests: list[Sent] = []
-    stream = Transport.stream
 
-    def spied(self: Transport, method: str, target: str, **how: Any) -> AbstractAsyncContextManager[Any]:
-        body = json.loads(how.get("body") or b"null")
-        requests.append(Sent(method, target.partition("?")[0], body, dict(how.get("headers") or {})))
-        return stream(self, method, target, **how)
+    def spied(original: Callable[..., Any]) -> Callable[..., Any]:
+        def call(self: Transport, method: str, target: str, **how: Any) -> Any:
+            body = json.loads(how.get("body") or b"null")
+            requests.append(Sent(method, target.partition("?")[0], body, dict(how.get("headers") or {})))
+            return original(self, method, target, **how)
 
-    monkeypatch.setattr(Transport, "stream", spied)
+        return call
+
+    for name in ("request", "stream"):
+        monkeypatch.setattr(Transport, name, spied(getattr(Transport, name)))
     return requests
 
 
