@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import io
 from collections.abc import AsyncGenerator, AsyncIterable
 
 from .exceptions import IncusError, IncusInputError, IncusTimeoutError, ProcessError
@@ -28,7 +29,7 @@ async def run(
     when stdout or stderr has more than ``max_output`` bytes. Every `IncusError` has what it wrote until then.
     """
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-    stdout, stderr = bytearray(), bytearray()
+    stdout, stderr = io.BytesIO(), io.BytesIO()
     process._takes = _collect(stdout, max_output), _collect(stderr, max_output)
     try:
         async with contextlib.AsyncExitStack() as stack:
@@ -43,16 +44,16 @@ async def run(
             finally:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
-            return ProcessResult(process.args, work.result(), bytes(stdout), bytes(stderr))
+            return ProcessResult(process.args, work.result(), stdout.getvalue(), stderr.getvalue())
     except _OutputLimitError:
         raise ProcessError(
             f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
             command=process.args,
-            stdout=bytes(stdout),
-            stderr=bytes(stderr),
+            stdout=stdout.getvalue(),
+            stderr=stderr.getvalue(),
         ) from None
     except IncusError as error:
-        error.stdout, error.stderr = bytes(stdout), bytes(stderr)
+        error.stdout, error.stderr = stdout.getvalue(), stderr.getvalue()
         raise
 
 
@@ -60,13 +61,13 @@ class _OutputLimitError(Exception):
     """A command wrote more than it may."""
 
 
-def _collect(output: bytearray, limit: int | None) -> Take:
+def _collect(output: io.BytesIO, limit: int | None) -> Take:
     """What puts the pieces of an output together."""
 
     def take(piece: bytes) -> None:
-        output.extend(piece)
-        if limit is not None and len(output) > limit:
-            del output[limit:]
+        output.write(piece)
+        if limit is not None and output.tell() > limit:
+            output.truncate(limit)
             raise _OutputLimitError
 
     return take

@@ -258,6 +258,12 @@ class ProcessInput:
             self._closed.set()
 
 
+async def _never_started(operation: Operation) -> bool:
+    """Whether the server has given up a command for which websockets were opened too late."""
+    await operation.refresh()
+    return operation.status == "Failure" and "return" not in operation.metadata
+
+
 async def _ignore(socket: WebSocket) -> None:
     """Read a websocket on which only pings come, to its end."""
     while await socket.receive() is not None:
@@ -316,16 +322,18 @@ class _LiveOperation:
                 begun = loop.time()
                 try:
                     await self._open_sockets(operation, names)
-                    if loop.time() - begun < _ATTACH_SECONDS or (await operation.refresh()).status == "Running":
-                        break
                 except IncusAPIError:
                     if last or loop.time() - begun < _ATTACH_SECONDS:
                         raise
+                else:
+                    if last or loop.time() - begun < _ATTACH_SECONDS or not await _never_started(operation):
+                        break
                 self._abort()
                 self._sockets = {}
         self._unfinished = {"0"} if terminal else {"1", "2"}
         self._start("control", self._watch_control())
-        return operation
+        assert self._operation is not None
+        return self._operation
 
     async def _open_sockets(self, operation: Operation, names: Sequence[str]) -> None:
         """Open all websockets at once, except that the last one waits for the control channel.
@@ -338,6 +346,8 @@ class _LiveOperation:
         async def attach(name: str) -> None:
             if name == names[-1]:
                 await control.wait()
+                if "control" not in self._sockets:
+                    return
             try:
                 self._sockets[name] = await operation.websocket(name, pong=False)
             finally:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
-from incus_sdk import Client, IncusConnectionError, IncusTimeoutError, Instance
+from incus_sdk import Client, IncusConnectionError, IncusTimeoutError, Instance, Operation
 from incus_sdk.testing import Daemon
 from tests.live.faults import Link, breakable
 
@@ -113,3 +113,20 @@ async def test_a_silent_link_keeps_nobody_beyond_the_deadline(linked: tuple[Inst
         assert loop.time() - begun < 2 + 1 + 2, "a second, and two for a busy machine"
         assert caught.value.stdout == (b"early\n" if ready else b"")
         link.open.set()
+
+
+async def test_a_command_whose_websockets_open_too_late_is_begun_again_and_runs_once(
+    client: Client, box: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opened: list[str] = []
+    original = Operation.websocket
+
+    async def slow(operation: Operation, name: str, **how: Any) -> Any:
+        opened.append(name)
+        if opened.count("1") == 1 and name == "1":
+            await asyncio.sleep(6)  # the server waits for five seconds
+        return await original(operation, name, **how)
+
+    monkeypatch.setattr(Operation, "websocket", slow)
+    assert (await box.run(["sh", "-c", "echo ran >> /root/runs; cat /root/runs"])).stdout == b"ran\n"
+    assert opened.count("1") == 2
