@@ -6,6 +6,7 @@ import json
 import os
 import re
 from collections import defaultdict
+from pathlib import Path
 from typing import Any
 
 import hypothesis
@@ -43,6 +44,10 @@ def _refuse_a_part(config: pytest.Config) -> None:
 _VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))
 
 
+_ROOT = Path(__file__).parents[1]
+_BRIDGE = "198.51.100.1/24"  # tests that have a bridge serve addresses here are not run side by side
+
+
 class Groups(LoadScopeScheduling):  # type: ignore[misc]
     """Gives workers one group of tests after the other: a file, or what it has for one version of Incus or one
     transport; in the order of the tests.
@@ -52,7 +57,10 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
         file, _, test = nodeid.partition("::")
         case = test.partition("[")[2]
         if file.startswith("tests/docs/"):  # each page has its own daemon
-            return nodeid
+            page = _ROOT / case.rstrip("]")
+            return _BRIDGE if page.is_file() and _BRIDGE in page.read_text() else nodeid
+        if file == "tests/live/versions/test_ovn.py":
+            return _BRIDGE
         version = _VERSION.search(case)
         transport = case.partition("-")[0].rstrip("]")
         return f"{file} {version[0] if version else transport if transport in ('unix', 'https') else ''}"

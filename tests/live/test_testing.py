@@ -163,7 +163,7 @@ async def test_two_run_side_by_side_and_end_alone(daemon: Daemon) -> None:
 
 async def test_containers_get_limits_addresses_and_figures() -> None:
     async with Daemon() as daemon, daemon.client() as client:
-        config = {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}
+        config = {"ipv4.address": "192.0.2.129/25", "ipv6.address": "none"}
         await do(client, "POST", "/1.0/networks", {"name": "br0", "config": config})
         devices = {"eth0": {"type": "nic", "network": "br0"}}
         limits = {"limits.cpu": "1", "limits.memory": "64MiB", "limits.processes": "100"}
@@ -172,7 +172,7 @@ async def test_containers_get_limits_addresses_and_figures() -> None:
             while True:
                 state = await client.query("GET", "/1.0/instances/c1/state")
                 addresses = [each["address"] for each in state["network"]["eth0"]["addresses"]]
-                if any(address.startswith("198.51.100.") for address in addresses):
+                if any(address.startswith("192.0.2.") for address in addresses):
                     break
                 await asyncio.sleep(0.1)
         assert state["processes"] >= 1
@@ -197,7 +197,7 @@ async def test_in_a_root_of_its_own_it_does_the_same_and_leaves_the_root_as_it_i
                 server = await client.query("GET", "/1.0")
                 assert (server["environment"]["server_version"][:4], server["auth"]) == ("7.0.", "trusted")
         async with daemon.client() as client:
-            config = {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}
+            config = {"ipv4.address": "192.0.2.129/25", "ipv6.address": "none"}
             await do(client, "POST", "/1.0/networks", {"name": "br0", "config": config})
             pool = {"name": "b", "driver": "btrfs", "config": {"size": "200MiB"}}
             await do(client, "POST", "/1.0/storage-pools", pool)
@@ -288,7 +288,7 @@ async def test_close_leaves_nothing() -> None:
     async with Daemon() as daemon:
         traces = Traces(daemon.directory)
         async with daemon.client() as client:
-            network = {"name": "br0", "config": {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}}
+            network = {"name": "br0", "config": {"ipv4.address": "192.0.2.129/25", "ipv6.address": "none"}}
             await do(client, "POST", "/1.0/networks", network)
             await do(
                 client, "POST", "/1.0/storage-pools", {"name": "b", "driver": "btrfs", "config": {"size": "200MiB"}}

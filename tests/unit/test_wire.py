@@ -404,3 +404,36 @@ def test_a_token_is_what_the_command_prints_and_takes() -> None:
     }
     del made["expiresAt"]
     assert json.loads(base64.b64decode(wire.token(made)))["expires_at"] == "0001-01-01T00:00:00Z"
+
+
+@pytest.mark.parametrize("fast", [True, False])
+@pytest.mark.parametrize(
+    "text",
+    [
+        b"18446744073709551616",
+        b"-9223372036854775809",
+        b'{"n": 123456789012345678901234567890}',
+        b"[NaN, Infinity, -Infinity, 1e400]",
+        b"[-0, -0.0, 5e-324, 2.2250738585072011e-308, 1E5]",
+        b'"\\ud800"',
+        b"\xef\xbb\xbf{}",
+        b'{"a": 1, "a": 2}',
+    ],
+)
+def test_odd_json_is_read_the_same_with_orjson_and_without(
+    text: bytes, fast: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not fast:
+        monkeypatch.setattr(wire, "orjson", None)
+    assert repr(wire.read_json(text)) == repr(json.loads(text))
+
+
+@given(
+    st.recursive(
+        st.none() | st.booleans() | st.integers() | st.floats() | anything,
+        lambda inner: st.lists(inner, max_size=5) | st.dictionaries(anything, inner, max_size=5),
+    )
+)
+def test_any_json_is_read_as_json_reads_it(value: Any) -> None:
+    text = json.dumps(value).encode()
+    assert repr(wire.read_json(text)) == repr(json.loads(text))

@@ -168,12 +168,13 @@ class Resource(Record, AtPath):
     FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
     """Writable fields that servers without these API extensions would drop silently."""
 
+    _loaded: bool
+    _etag: str | None
+
     def __init__(self, scope: Scope, path: tuple[str, ...], json: Json, loaded: bool = True) -> None:
         super().__init__(json)
-        self._scope = scope
-        self._path = path
-        self._loaded = loaded
-        self._etag: str | None = None
+        # Not one by one: each would go through `__setattr__`, and a list makes many of these.
+        self.__dict__.update(_scope=scope, _path=path, _loaded=loaded, _etag=None)
 
     @property
     def etag(self) -> str | None:
@@ -587,8 +588,10 @@ class Collection(Group, Generic[Item]):
                 item[self.resource.KEY] = item[self.resource.KEY].rpartition("/")[2]
             key, project = self._key(item), item.get("project")
             segments = self._segments(key)
-        known = self._known(key) | {"project": project or scope.project or "default"}
-        json: Json = item if loaded and isinstance(item, dict) else known
+        if loaded and isinstance(item, dict):
+            json: Json = item
+        else:
+            json = self._known(key) | {"project": project or scope.project or "default"}
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
         return self._make(segments, json, loaded, scope.view(project=project) if all_projects else scope)

@@ -27,7 +27,7 @@ PRESEED: dict[str, Any] = {
         {"name": "pre1", "project": "team", "config": {"ipv4.address": "none", "ipv6.address": "none"}},
         {
             "name": "pre0",
-            "config": {"ipv4.address": "198.51.100.1/24", "ipv4.nat": True, "ipv6.address": "none"},
+            "config": {"ipv4.address": "192.0.2.1/25", "ipv4.nat": True, "ipv6.address": "none"},
             "project": None,
         },
     ],
@@ -153,7 +153,7 @@ async def test_it_keeps_what_it_does_not_name(empty: Daemon, sent: list[str]) ->
         config = (await client.server.get()).config
         assert (config.get("user.owner"), config["user.new"], config["core.shutdown_timeout"]) == (None, "true", "7")
         network, profile = await client.networks.get("pre0"), await client.profiles.get("small")
-        assert (network.config["ipv4.address"], network.config["user.mine"]) == ("198.51.100.1/24", "kept")
+        assert (network.config["ipv4.address"], network.config["user.mine"]) == ("192.0.2.1/25", "kept")
         assert "ipv4.nat" not in network.config
         assert profile.config == {"limits.cpu": "2", "user.x": "y", "user.mine": "kept"}
         assert await client.server.preseed(change) == []
