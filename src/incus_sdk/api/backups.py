@@ -17,6 +17,7 @@ from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import created_name, to_body
+from ._options import known_options
 from .base import AtPath, Collection, Deletable, Deletes, Renamable, Renames
 
 
@@ -129,6 +130,7 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
 
     resource, urls_quoted = InstanceBackup, False
 
+    @known_options(models.InstanceBackupsPost)
     async def create(
         self, backup_name: str | None = None, /, **options: Unpack[models.InstanceBackupsPost]
     ) -> InstanceBackup:
@@ -152,6 +154,7 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
         """
         return await self._create_backup(backup_name, options)
 
+    @known_options(models.InstanceBackupsPost)
     def direct(self, **options: Unpack[models.InstanceBackupsPost]) -> DirectBackup:
         """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
@@ -169,6 +172,7 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
         """
         return DirectBackup(self, options)
 
+    @known_options(models.InstanceBackupsPost)
     async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.InstanceBackupsPost]) -> None:
         """Have the server send a backup of the instance to an S3 bucket, without keeping it.
 
@@ -198,6 +202,7 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
 
     resource = VolumeBackup
 
+    @known_options(models.StorageVolumeBackupsPost)
     async def create(
         self, backup_name: str | None = None, /, **options: Unpack[models.StorageVolumeBackupsPost]
     ) -> VolumeBackup:
@@ -221,6 +226,7 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
         """
         return await self._create_backup(backup_name, options)
 
+    @known_options(models.StorageVolumeBackupsPost)
     def direct(self, **options: Unpack[models.StorageVolumeBackupsPost]) -> DirectBackup:
         """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
@@ -238,6 +244,7 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
         """
         return DirectBackup(self, options)
 
+    @known_options(models.StorageVolumeBackupsPost)
     async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.StorageVolumeBackupsPost]) -> None:
         """Have the server send a backup of the volume to an S3 bucket, without keeping it.
 
@@ -267,6 +274,7 @@ class BucketBackupsAPI(Backups[BucketBackup]):
 
     resource, urls_quoted = BucketBackup, False  # servers break when asked for the URLs
 
+    @known_options(models.StorageBucketBackupsPost)
     async def create(
         self, backup_name: str | None = None, /, **options: Unpack[models.StorageBucketBackupsPost]
     ) -> BucketBackup:
@@ -289,6 +297,7 @@ class BucketBackupsAPI(Backups[BucketBackup]):
         """
         return await self._create_backup(backup_name, options)
 
+    @known_options(models.StorageBucketBackupsPost)
     def direct(self, **options: Unpack[models.StorageBucketBackupsPost]) -> DirectBackup:
         """A backup that is made while it is read and not kept on the server; makes no request by itself.
 

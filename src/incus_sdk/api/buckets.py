@@ -9,6 +9,7 @@ from .._connection import wire
 from .._content import Content
 from ..operations import OnProgress
 from ._bodies import created_name
+from ._options import known_options
 from ._restore import restore
 from .backups import BucketBackupsAPI
 from .base import Collection, Deletable, Deletes, Editable, Edits, Nested, Replaces, Updatable, Updates
@@ -28,6 +29,7 @@ class BucketKeysAPI(
 
     resource, segment = BucketKey, "keys"
 
+    @known_options(models.StorageBucketKeyPut)
     async def create(self, name: str, **body: Unpack[models.StorageBucketKeyPut]) -> BucketKey:
         """Create a key.
 
@@ -84,6 +86,7 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
     get_extension = list_extension = "storage_bucket_full"
     options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "storage_buckets_all_projects"}
 
+    @known_options(models.StorageBucketPut)
     async def create(self, name: str, **body: Unpack[models.StorageBucketPut]) -> Bucket:
         """Create a bucket; ``bucket.bucket_keys.get("admin")`` then has the credentials.
 

@@ -17,6 +17,7 @@ from .._connection.transport import Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from ..operations import Operation
 from ._bodies import to_body
+from ._options import known_options
 from .base import Collection, Deletable, Deletes, Editable, Edits, Group, Renamable, Renames, Resource
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
@@ -227,6 +228,7 @@ class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], 
 
     resource, segment = ClusterGroup, "groups"
 
+    @known_options(models.ClusterGroupPut)
     async def create(self, name: str, **body: Unpack[models.ClusterGroupPut]) -> ClusterGroup:
         """Create a group.
 

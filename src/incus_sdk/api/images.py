@@ -25,6 +25,7 @@ from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
 from ._image_copies import copy_image, discard, push_request
 from ._image_names import is_remote_of, known_remotes, remote_source
+from ._options import known_options
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
@@ -65,6 +66,7 @@ class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut]
 
     resource, segment = ImageAlias, "aliases"
 
+    @known_options(models.ImageAliasesEntryPut)
     async def create(self, name: str, **body: Unpack[models.ImageAliasesEntryPut]) -> ImageAlias:
         """Give an image an alias.
 
@@ -351,6 +353,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         wait: bool = False,
         **more: Unpack[ImageUploadOptions],
     ) -> Image | Operation: ...
+    @known_options(ImageUploadOptions)
     async def create(
         self,
         image_data: Content,
@@ -423,6 +426,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             await image.update({"auto_update": True})
         return image
 
+    @known_options(models.ImagesPost)
     async def create_from(
         self,
         name: str | None = None,
@@ -478,6 +482,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         operation = await self._operate("POST", body=to_body(body), progress=progress)
         return await self.get(operation.metadata["fingerprint"])
 
+    @known_options(ImagePushOptions)
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:
         """Issue a secret with which another server can push an image here, once: see `Image.push`.
 

@@ -31,6 +31,7 @@ from ._copies import copy_instance, other_project
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
+from ._options import known_options
 from ._readiness import ReadinessVerbs
 from ._restore import restore
 from ._virtual_machine import VirtualMachineVerbs
@@ -84,6 +85,7 @@ class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Re
         # Servers unquote the name of a snapshot once more than other names, and read a plus as a space.
         return name.replace("%", "%25").replace("+", "%2B")
 
+    @known_options(InstanceCopy)
     async def copy(self, name: str, *, to: Scoped | None = None, **options: Unpack[InstanceCopy]) -> Instance:
         """Create an instance from the snapshot, and return it, read.
 
@@ -240,6 +242,7 @@ class Instance(
                 logs[name] = await self.logs.get(name)
         return logs
 
+    @known_options(InstanceCopy)
     async def copy(
         self,
         name: str | None = None,
@@ -275,6 +278,7 @@ class Instance(
         """
         return await _copy(self, name, to, instance_only, refresh, options)
 
+    @known_options(MigrationOptions)
     async def move(
         self,
         name: str | None = None,

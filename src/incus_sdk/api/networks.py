@@ -6,6 +6,7 @@ import builtins
 from typing import ClassVar, Unpack
 
 from .. import models
+from ._options import known_options
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _FILTER = {"filter": "api_filtering_extended"}
@@ -28,6 +29,7 @@ class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForward
 
     resource, segment, options = NetworkForward, "forwards", _FILTER
 
+    @known_options(models.NetworkForwardPut)
     async def create(self, listen_address: str, **body: Unpack[models.NetworkForwardPut]) -> NetworkForward:
         """Create a forward.
 
@@ -77,6 +79,7 @@ class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.Netw
 
     resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER
 
+    @known_options(models.NetworkLoadBalancerPut)
     async def create(self, listen_address: str, **body: Unpack[models.NetworkLoadBalancerPut]) -> NetworkLoadBalancer:
         """Create a load balancer.
 
@@ -125,6 +128,7 @@ class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Del
 
     resource, segment, options = NetworkPeer, "peers", _FILTER
 
+    @known_options(models.NetworkPeerPut)
     async def create(
         self,
         name: str,
@@ -332,6 +336,7 @@ class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Rename
     resource, segment, urls_quoted = NetworkACL, "network-acls", False
     options: ClassVar = {**_FILTER, "all-projects": "network_acls_all_projects"}
 
+    @known_options(models.NetworkACLPut)
     async def create(self, name: str, **body: Unpack[models.NetworkACLPut]) -> NetworkACL:
         """Create an ACL.
 
@@ -382,6 +387,7 @@ class NetworkAddressSetsAPI(Collection[NetworkAddressSet], Edits[models.NetworkA
     resource, segment, urls_quoted = NetworkAddressSet, "network-address-sets", False
     options: ClassVar = {**_FILTER, "all-projects": "network_address_set"}
 
+    @known_options(models.NetworkAddressSetPut)
     async def create(self, name: str, **body: Unpack[models.NetworkAddressSetPut]) -> NetworkAddressSet:
         """Create an address set.
 
@@ -416,6 +422,7 @@ class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZ
 
     resource, segment, options = NetworkZoneRecord, "records", _FILTER
 
+    @known_options(models.NetworkZoneRecordPut)
     async def create(self, name: str, **body: Unpack[models.NetworkZoneRecordPut]) -> NetworkZoneRecord:
         """Create a record.
 
@@ -452,6 +459,7 @@ class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Del
     resource, segment, urls_quoted = NetworkZone, "network-zones", False
     options: ClassVar = {**_FILTER, "all-projects": "network_zones_all_projects"}
 
+    @known_options(models.NetworkZonePut)
     async def create(self, name: str, **body: Unpack[models.NetworkZonePut]) -> NetworkZone:
         """Create a zone.
 
@@ -482,6 +490,7 @@ class NetworkIntegrationsAPI(Collection[NetworkIntegration], Edits[models.Networ
 
     resource, segment, options = NetworkIntegration, "network-integrations", _FILTER
 
+    @known_options(models.NetworkIntegrationPut)
     async def create(
         self, name: str, type: str = "ovn", **body: Unpack[models.NetworkIntegrationPut]
     ) -> NetworkIntegration:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 from .. import models
+from ._options import known_options
 from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 
@@ -18,6 +19,7 @@ class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Delete
     resource, segment = Profile, "profiles"
     options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "profiles_all_projects"}
 
+    @known_options(models.ProfilePut)
     async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile:
         """Create a profile.
 

@@ -20,6 +20,7 @@ from ..operations import OnProgress
 from ._bodies import created_name
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._file_verbs import FileVerbs
+from ._options import known_options
 from ._restore import restore
 from .activity import OperationsAPI
 from .backups import VolumeBackupsAPI
@@ -43,6 +44,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
         """
         await self._parent._perform("PUT", body={"restore": self._path[-1]})
 
+    @known_options(MigrationOptions)
     async def copy(
         self,
         name: str,
@@ -183,6 +185,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         """
         return models.StorageVolumeState((await self._request("GET", "state")).metadata)
 
+    @known_options(MigrationOptions)
     async def copy(
         self,
         name: str | None = None,
@@ -225,6 +228,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         """
         return await _make_copy(self, name, to, volume_only, refresh, config, how)
 
+    @known_options(MigrationOptions)
     async def move(
         self,
         pool: str | None = None,
@@ -370,6 +374,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         segments = () if type is None else (_require_type(type),)
         return await self._list(segments, recursion, filter, all_projects, project, target)
 
+    @known_options(models.StorageVolumePut)
     async def create(
         self,
         name: str,
