@@ -1,4 +1,4 @@
-"""What the house costs: lines of each resource, own frames from a method to the HTTP library, and the time to import.
+"""What the house costs: lines of each resource, own frames from a method to the connection, and the time to import.
 
     python benchmarks/cost.py
 
@@ -19,10 +19,9 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-import aiohttp
-
 import incus_sdk
 from incus_sdk import Client
+from incus_sdk._connection.connection import Connection
 
 PACKAGE = Path(incus_sdk.__file__).parent
 VERBS = ("list", "get", "exists", "create", "update", "replace", "patch", "editing", "rename", "delete")
@@ -53,23 +52,22 @@ def code(node: ast.ClassDef) -> int:
 
 
 async def frames() -> list[str]:
-    """The SDK's own functions on the stack when `client.profiles.get` enters the HTTP library."""
+    """The SDK's own functions on the stack when `client.profiles.get` hands its request to a connection."""
     seen: list[str] = []
 
-    async def spy(*_: Any, **__: Any) -> None:
+    def spy(*_: Any) -> None:
         own = [frame for frame in traceback.extract_stack() if Path(frame.filename).is_relative_to(PACKAGE)]
         seen.extend(f"{Path(frame.filename).stem}.{frame.name}" for frame in own)
-        raise aiohttp.ClientError
+        raise ConnectionError
 
-    with patch.object(aiohttp.ClientSession, "_request", spy):
-        client = Client("/nowhere/unix.socket")
+    with tempfile.TemporaryDirectory() as directory, patch.object(Connection, "begin", spy):
+        server = await asyncio.start_unix_server(lambda _, writer: writer.close(), f"{directory}/socket")
         try:
-            await client.profiles.get("x")
+            async with server:
+                await Client(f"{directory}/socket").profiles.get("x")
         except incus_sdk.IncusConnectionError:
             return seen
-        finally:
-            await client.disconnect()
-    raise AssertionError("the HTTP library was not reached")
+    raise AssertionError("no request was sent")
 
 
 def imports() -> dict[str, float]:
@@ -94,7 +92,7 @@ def main() -> None:
     for module, classes in lines().items():
         print(f"{sum(classes.values()):4} {module}: {', '.join(f'{name} {count}' for name, count in classes.items())}")
     path = asyncio.run(frames())
-    print(f"Own frames from client.profiles.get to the HTTP library: {len(path)}: {' > '.join(path)}")
+    print(f"Own frames from client.profiles.get to the connection: {len(path)}: {' > '.join(path)}")
     measured = imports()
     times = [f"{name} {seconds / measured['python']:.1f}" for name, seconds in measured.items()]
     print(f"Time to import, in times of Python's own start: {', '.join(times)}")

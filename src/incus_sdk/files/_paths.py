@@ -3,7 +3,7 @@
 Everything goes over SFTP, but for many small files at once (`_tar`). The files endpoint of the REST API is not enough:
 it lists names as JSON, which not all names fit in, does not distinguish a fifo or device from a file and hangs on
 reading one, resolves a link instead of showing its target, and cannot change a mode, owner, time or name. Nor is it
-faster (``benchmarks/files.py``).
+faster (``scripts/benchmark``).
 
 Knows no packets, which are up to `_sftp`, and no local files, which are up to `_trees`.
 """

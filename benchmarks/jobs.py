@@ -1,0 +1,164 @@
+"""What is measured, and who is measured."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+CACHE = Path(__file__).parents[1] / ".benchmarks"
+WORKERS = Path(__file__).parent / "workers"
+
+Metric = Literal["cpu", "wall"]
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """Who does the jobs.
+
+    Args:
+        name: Short, for the command line.
+        title: For people.
+        worker: The program in ``workers``.
+        package: What its environment needs from PyPI; empty for this one's Python.
+    """
+
+    name: str
+    title: str
+    worker: str
+    package: str = ""
+
+    @property
+    def python(self) -> str:
+        return str(CACHE / self.name / "bin" / "python") if self.package else sys.executable
+
+
+COMPETITORS = {
+    each.name: each
+    for each in (
+        Competitor("sdk", "this SDK", "sdk.py"),
+        Competitor("floor", "bare sockets", "floor.py"),
+        Competitor("aiohttp", "bare aiohttp", "aiohttp_.py"),
+        Competitor("published", "incus-sdk 1.0.0", "published.py", "incus-sdk==1.0.0"),
+        Competitor("pylxd", "pylxd 2.4.2", "pylxd_.py", "pylxd==2.4.2"),
+        Competitor("pyincusd", "pyincusd 7.5.1", "pyincusd_.py", "pyincusd==7.5.1"),
+        Competitor("incus", "`incus`", "processes.py"),
+        Competitor("tar", "`tar` by `incus exec`", "processes.py"),
+        Competitor("curl", "curl", "processes.py"),
+    )
+}
+
+
+@dataclass(frozen=True)
+class Group:
+    """Jobs that stand in one table and one picture; ``metric``: what the picture shows."""
+
+    name: str
+    title: str
+    metric: Metric = "cpu"
+
+
+GROUPS = (
+    Group("start", "Start", "wall"),
+    Group("requests", "Requests"),
+    Group("lists", "Lists"),
+    Group("commands", "Commands"),
+    Group("streams", "Streams through a command"),
+    Group("files", "Files and images", "wall"),
+    Group("waiting", "Operations and events"),
+    Group("https", "Over HTTPS"),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """Something that all competitors do, as far as they can.
+
+    Args:
+        name: Short, for the command line.
+        title: For people.
+        group: The name of its group.
+        work: The method of the workers.
+        count: How often a worker does it in each round.
+        against: The competitor whose figures are 1.
+        metric: What the aim is about.
+        aim: The most that this SDK is to take, in times of ``against``; None where nothing was set.
+        options: Fields of the worker's `Task` for this job.
+        replayed: The instances in the list that `replay` serves in the place of the daemon; 0 for the daemon.
+        https: Whether it goes over HTTPS.
+        fresh: Whether each time is a new process.
+    """
+
+    name: str
+    title: str
+    group: str
+    work: str
+    count: int = 1
+    against: str = "aiohttp"
+    metric: Metric = "cpu"
+    aim: float | None = None
+    options: tuple[tuple[str, Any], ...] = ()
+    replayed: int = 0
+    https: bool = False
+    fresh: bool = False
+
+
+def _lists(instances: int, count: int, replayed: int) -> Iterable[Job]:
+    aims = {(1, False): 1.1, (1, True): 1.1}
+    for recursion in (1, 2):
+        for fields in (False, True):
+            name = f"list-{instances}-r{recursion}{'-fields' if fields else ''}"
+            title = f"{instances:,} instances, recursion {recursion}{', every field read' if fields else ''}"
+            options = (("recursion", recursion), ("fields", fields))
+            aim = aims.get((recursion, fields)) if instances == 200 else None
+            yield Job(name, title, "lists", "list_instances", count, aim=aim, options=options, replayed=replayed)
+
+
+_START = (
+    Job("import", "import, over Python's own start", "start", "import_", 5, metric="wall", aim=0.5, fresh=True),
+    Job(
+        "first-answer", "a process with one `GET /1.0`", "start", "first_answer", 5, metric="wall", aim=0.67, fresh=True
+    ),
+    Job("first-exec", "a process with one command", "start", "first_exec", 5, "incus", "wall", aim=2, fresh=True),
+)
+_WIRE = (
+    Job("get", "`GET /1.0`", "requests", "get", 500, aim=0.75),
+    Job("get-100", "100 `GET /1.0` at once", "requests", "get_at_once", 5, aim=0.8),
+    Job("exec", "`true` in an instance", "commands", "exec", 30, aim=1.0),
+    Job("exec-50", "50 of them at once", "commands", "exec_at_once", aim=1.0),
+    Job("out", "100 MB out, kept", "streams", "out_kept", aim=1.1),
+    Job("out-streamed", "100 MB out, piece by piece", "streams", "out_streamed", aim=1.2),
+    Job("in", "100 MB in, from memory", "streams", "into", aim=1.2),
+    Job("in-file", "100 MB in, from a file", "streams", "into_from_file", aim=1.2),
+)
+_REST = (
+    Job("push", "push of 100 MB", "files", "push", against="curl", metric="wall", aim=0.5),
+    Job("pull", "pull of 100 MB", "files", "pull", against="curl", metric="wall", aim=0.5),
+    Job("push-tree", "push of 2,000 files", "files", "push_tree", against="incus", metric="wall", aim=0.2),
+    Job("pull-tree", "pull of 2,000 files", "files", "pull_tree", against="incus", metric="wall", aim=0.2),
+    Job("image-upload", "upload of an image of 50 MB", "files", "upload_image"),
+    Job("image-export", "export of an image of 50 MB", "files", "export_image"),
+    Job("wait", "freeze and unfreeze, each waited for", "waiting", "wait_for_operation", 20),
+    Job("events", "20,000 events", "waiting", "events", replayed=200),
+)
+_HTTPS = ("get", "get-100", "list-200-r1", "exec", "exec-50", "out", "in")
+
+
+def _over_https(jobs: Iterable[Job]) -> Iterable[Job]:
+    for job in jobs:
+        if job.name in _HTTPS:
+            title = f"list of {job.title}" if job.group == "lists" else job.title
+            yield replace(job, name=f"https-{job.name}", title=title, group="https", https=True, aim=None)
+
+
+_LISTS = (*_lists(200, 20, 0), *_lists(1000, 4, 1000))
+JOBS = (*_START, *_WIRE[:2], *_LISTS, *_WIRE[2:], *_REST, *_over_https((*_WIRE[:2], *_LISTS, *_WIRE[2:])))
+
+QUICK = (
+    *(replace(job, count=count) for job, count in zip(_WIRE[:4], (300, 4, 15, 1), strict=True)),
+    replace(next(iter(_lists(200, 10, 200)))),
+    *(replace(job, title=job.title.replace("100", "10"), count=4) for job in _WIRE[4:7]),
+)
+"""For CI: in much less than a minute, this SDK and aiohttp."""

@@ -1,0 +1,46 @@
+"""What requests cost, beside bare aiohttp in the same run: ``scripts/benchmark --quick`` as a test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from benchmarks.jobs import COMPETITORS, QUICK, Job
+from benchmarks.measuring import measure
+from benchmarks.stage import QUICK as SCALE
+from benchmarks.stage import Stage, open_stage
+
+PAIR = [COMPETITORS["sdk"], COMPETITORS["aiohttp"]]
+ROUNDS, ATTEMPTS = 2, 6
+
+MOST = {
+    "get": 1.2,
+    "get-100": 1.2,
+    "exec": 1.5,
+    "exec-50": 1.5,
+    "list-200-r1": 1.6,
+    "out": 2.0,
+    "out-streamed": 3.0,
+    "in": 1.8,
+}
+"""Client CPU in times of aiohttp's. The aims are lower: these are wide, so that they hold on a busy machine."""
+
+
+@pytest.fixture(scope="module")
+async def stage() -> AsyncIterator[Stage]:
+    async with open_stage(SCALE) as stage:
+        yield stage
+
+
+@pytest.mark.parametrize("job", QUICK, ids=lambda job: job.name)
+async def test_it_costs_about_what_bare_aiohttp_does(stage: Stage, job: Job) -> None:
+    """The least of some rounds each; of more where that is too much, as a busy machine makes them differ."""
+    least: dict[str, float] = {}
+    for _ in range(ATTEMPTS):
+        for name, outcome in (await measure(stage, job, PAIR, ROUNDS)).items():
+            assert outcome.figures, outcome.failure
+            least[name] = min(outcome.figures.cpu, least.get(name, outcome.figures.cpu))
+        if least["sdk"] < MOST[job.name] * least["aiohttp"]:
+            return
+    assert least["sdk"] < MOST[job.name] * least["aiohttp"]
