@@ -210,14 +210,9 @@ class Resource(Record, AtPath):
         self._require_loaded("its JSON")
         return super().raw
 
-    @classmethod
-    def _make_getter(cls, name: str, key: str, read: Callable[[Json, str], Any]) -> Callable[[Any], Any]:
-        def get(resource: Resource) -> Any:
-            if not resource._loaded:
-                resource._require_loaded(name)
-            return read(resource._json, key)
-
-        return get
+    def _read_absent(self, name: str, key: str, read: Callable[[Json, str], Any]) -> Any:
+        self._require_loaded(name)
+        return super()._read_absent(name, key, read)
 
     def __getitem__(self, key: str) -> Any:
         self._require_loaded(key)

@@ -95,16 +95,16 @@ class Record(Mapping[str, Any]):
             if typing.get_origin(hint) is Annotated:
                 hint, extra = typing.get_args(hint)
                 key = extra.name
-            get = cls._make_getter(name, key, _make_reader(hint))
+            get = _make_getter(name, key, hint)
             table[name] = (key, get)
             if isinstance(getattr(cls, name, None), _Field | None):  # a method of the same name stays
                 setattr(cls, name, _Field(get, doc=f"The value of ``{key}`` in the JSON."))
         cls._fields = table
         return table
 
-    @classmethod
-    def _make_getter(cls, name: str, key: str, read: _Reader) -> Callable[[Any], Any]:
-        return lambda record: read(record._json, key)
+    def _read_absent(self, name: str, key: str, read: _Reader) -> Any:
+        """What a field reads as that is null or not there."""
+        return read(self._json, key)
 
     if not typing.TYPE_CHECKING:
         # Hidden from type checkers, which could not find misspelt fields otherwise.
@@ -394,6 +394,24 @@ def _read_dict(json: Json, key: str) -> Any:
 
 def _read_list(json: Json, key: str) -> Any:
     return _UnsetList(json, key) if (raw := json.get(key)) is None else raw
+
+
+def _make_getter(name: str, key: str, hint: Any) -> Callable[[Any], Any]:
+    """Make the function that reads a field of a record."""
+    read = _make_reader(hint)
+    if hint in (str, int, float, bool, Any) or typing.get_origin(hint) in (list, dict):
+
+        def get(record: Record) -> Any:
+            raw = record._json.get(key)
+            return record._read_absent(name, key, read) if raw is None else raw
+
+    else:
+
+        def get(record: Record) -> Any:
+            absent = record._json.get(key) is None
+            return record._read_absent(name, key, read) if absent else read(record._json, key)
+
+    return get
 
 
 def _make_reader(hint: Any) -> _Reader:
