@@ -10,7 +10,8 @@ from collections.abc import AsyncGenerator, AsyncIterable
 from .exceptions import IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult, Take
 
-_PIECE = 2**18  # bytes of a message to stdin, and of a read from a file
+_PIECE = 2**16  # bytes of a message to stdin
+_READ = 2**20  # bytes of a read from a file
 _ANSWER = 0.8  # seconds for a server to answer a ping, or else the link is silent
 _KILL = 0.5  # seconds for a killed command to end
 
@@ -148,5 +149,5 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
                 yield piece
         case _:
             # Not `in_thread`: a read from a pipe or terminal may never end, and the command must not wait for it.
-            while piece := await asyncio.to_thread(input.read, _PIECE):
+            while piece := await asyncio.to_thread(input.read, _READ):
                 yield piece if isinstance(piece, bytes) else piece.encode(encoding)

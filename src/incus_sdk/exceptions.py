@@ -1,13 +1,16 @@
 """The errors of the SDK: one tree, whose leaves say what to do next.
 
-Everything raised on purpose is an `IncusError`; no error of the HTTP library, ``json`` or ``ssl`` comes through. All of
-them print on one line and can be pickled. The arguments of an error, apart from its message, are also its attributes.
+Everything raised on purpose is an `IncusError`; no error of ``json`` or ``ssl`` comes through. All of them print on one
+short line without control characters, and can be pickled. The arguments of an error, apart from its message, are also
+its attributes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
+
+_LONGEST = 2000  # characters of a message that are shown
 
 
 class IncusError(Exception):
@@ -19,7 +22,12 @@ class IncusError(Exception):
     """What a command had written to its standard error when the error ended `Instance.run`."""
 
     def __str__(self) -> str:
-        return " ".join(super().__str__().split())
+        # What a server or an instance says can be endless, and hold what a terminal would obey.
+        message = super().__str__()
+        line = " ".join(message[:_LONGEST].split())
+        if not line.isprintable():
+            line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+        return line if len(message) <= _LONGEST else f"{line}... ({len(message) - _LONGEST} more characters)"
 
 
 class IncusInputError(IncusError, ValueError):

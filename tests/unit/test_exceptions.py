@@ -173,3 +173,20 @@ def test_what_an_error_carries_is_not_in_what_it_prints(kind: type[IncusError]) 
     error = made(kind)
     printed = [str(error), repr(error), *traceback.format_exception(error)]
     assert not [text for text in printed if SECRET in text]
+
+
+@pytest.mark.parametrize(
+    ("message", "shown"),
+    [
+        ("two\n lines", "two lines"),
+        ("\x1b[31mred\x07 \x9b2J", r"\x1b[31mred\x07 \x9b2J"),
+        ("a\u202eb\ud800", r"a\u202eb\ud800"),
+        ("Zürich 東京", "Zürich 東京"),
+        ("x" * 100_000_000, "x" * 2000 + "... (99998000 more characters)"),
+    ],
+    ids=["lines", "control", "odd", "letters", "endless"],
+)
+def test_a_message_is_one_short_line_that_no_terminal_obeys(message: str, shown: str) -> None:
+    error = IncusAPIError(message)
+    assert str(error) == shown
+    assert error.args == (message,), "nothing is lost"
