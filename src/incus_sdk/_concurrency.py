@@ -6,9 +6,10 @@ Knows nothing of Incus; imports nothing else of this package.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import math
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
@@ -86,9 +87,23 @@ async def for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], lim
         for item in queue:
             await work(item)
 
+    workers = [asyncio.ensure_future(worker()) for _ in range(limit)]
+    async with ended(workers):
+        done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
+        for each in done:
+            each.result()
+
+
+@contextlib.asynccontextmanager
+async def ended(tasks: Iterable[asyncio.Future[Any]]) -> AsyncGenerator[None]:
+    """Cancel tasks at the end of the block, and wait for them.
+
+    Unlike a ``TaskGroup``, which before Python 3.13 leaves the caller counted as cancelled when a task has failed, so
+    that timeouts around it no longer work.
+    """
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(limit):
-                group.create_task(worker())
-    except BaseExceptionGroup as errors:
-        raise errors.exceptions[0] from errors.exceptions[0].__cause__
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

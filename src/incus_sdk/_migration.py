@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from ._background import operate
-from ._concurrency import shielded
+from ._concurrency import ended, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -168,29 +168,38 @@ class _Migration:
         The receiver's result counts. Before 6.0.5 a receiver that takes a volume for longer than half a minute cannot
         confirm it to the sender, which then fails, or waits for ever.
         """
-        try:
-            async with asyncio.TaskGroup() as group:
-                helpers = [group.create_task(_relay(name, sending, receiving)) for name in relayed]
-                if self.progress is not None:
-                    helpers.append(group.create_task(_report(receiving, self.progress)))
-                sent, received = (group.create_task(_wait_for_error(operation)) for operation in (sending, receiving))
-                await asyncio.wait([sent, received], return_when=asyncio.FIRST_COMPLETED)
-                error = sent.result() if sent.done() else None
-                if error is None:
-                    error = await received
-                elif not _UNREACHABLE.search(str(error)):
-                    done, _ = await asyncio.wait([received], timeout=_SAME_MOMENT)
-                    if done and received.result() is None:
-                        error = None
-                if error is not None:
-                    raise error
-                await asyncio.wait([sent], timeout=_SAME_MOMENT)
-                if not sent.done():
-                    await sending._try_cancel()
-                for task in (sent, *helpers):
-                    task.cancel()
-        except BaseExceptionGroup as failed:
-            raise failed.exceptions[0] from None
+        sent, received = (asyncio.ensure_future(_wait_for_error(operation)) for operation in (sending, receiving))
+        helpers = [asyncio.ensure_future(_relay(name, sending, receiving)) for name in relayed]
+        if self.progress is not None:
+            helpers.append(asyncio.ensure_future(_report(receiving, self.progress)))
+        outcome = asyncio.ensure_future(self._await_outcome(sending, sent, received))
+        async with ended([outcome, sent, received, *helpers]):
+            pending: set[asyncio.Future[None]] = {outcome, *helpers}
+            while not outcome.done():
+                done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for each in done:
+                    each.result()
+
+    async def _await_outcome(
+        self,
+        sending: Operation,
+        sent: asyncio.Future[IncusOperationError | None],
+        received: asyncio.Future[IncusOperationError | None],
+    ) -> None:
+        """Wait for the errors of both sides, and raise the one that counts."""
+        await asyncio.wait([sent, received], return_when=asyncio.FIRST_COMPLETED)
+        error = sent.result() if sent.done() else None
+        if error is None:
+            error = await received
+        elif not _UNREACHABLE.search(str(error)):
+            done, _ = await asyncio.wait([received], timeout=_SAME_MOMENT)
+            if done and received.result() is None:
+                error = None
+        if error is not None:
+            raise error
+        await asyncio.wait([sent], timeout=_SAME_MOMENT)
+        if not sent.done():
+            await sending._try_cancel()
 
     async def _end(self) -> None:
         """End both sides: a waiting one by taking the place of the other and leaving, else by cancelling."""
