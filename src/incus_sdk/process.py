@@ -354,7 +354,6 @@ class _LiveOperation:
                 if name == "control":
                     control.set()
 
-        # The control channel comes first: it gets the connection that the request has just left.
         for failure in await asyncio.gather(*map(attach, names), return_exceptions=True):
             if failure is not None:
                 raise failure
@@ -432,9 +431,13 @@ class _LiveOperation:
                 received = self._received
                 for _ in range(3):
                     await asyncio.sleep(0)
-            if not self._unfinished or not all(gate.open.is_set() for gate in self._gates):
+            if not self._unfinished or not self._is_read():
                 return
         self._lose("the input may not have come whole")
+
+    def _is_read(self) -> bool:
+        """Whether nobody holds the outputs up."""
+        return all(gate.open.is_set() for gate in self._gates)
 
     async def _is_answering(self, channel: str, seconds: float) -> bool:
         """Whether the server is heard within that time."""
@@ -447,12 +450,12 @@ class _LiveOperation:
 
     async def _end_outputs(self) -> None:
         """Give outputs up that go on after the command, while nothing comes: the server has sent everything."""
-        received = -1
-        while self._unfinished and received != self._received:
+        while self._unfinished:
             received = self._received
             await asyncio.sleep(_GRACE)
-        if self._unfinished and all(gate.open.is_set() for gate in self._gates):
-            self._abort()
+            if received == self._received and self._is_read():
+                self._abort()
+                return
 
     def _abort(self) -> None:
         """Close all websockets at once; the server kills a command that still runs."""
