@@ -48,7 +48,7 @@ async def main() -> None:
             print(f"benchmark: {number + 1} of {len(jobs)}: {job.name}", file=sys.stderr)
             results[job.name] = await measure(stage, job, competitors, chosen.rounds)
             print(report.lines(job, results[job.name]), flush=True)
-    print(report.summary(jobs, results))
+    print(report.summary(results))
     if chosen.write:
         report.save(results, about)
         report.write()

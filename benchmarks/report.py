@@ -13,13 +13,13 @@ import os
 import platform
 import sys
 import textwrap
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import COMPETITORS, GROUPS, JOBS, Group, Job, Metric
+from benchmarks.jobs import AIMS, COMPETITORS, GROUPS, JOBS, Group, Job, Metric
 from benchmarks.measuring import Figures, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -29,7 +29,7 @@ START, END = "<!-- {}: made by scripts/benchmark -->", "<!-- {}: end -->"
 
 METRICS: dict[Metric, str] = {"cpu": "client CPU", "wall": "wall time"}
 LONGEST = 4  # times the reference: where a bar of a picture ends
-WIDTH, LABEL, ROW, GAP = 760, 150, 17, 26  # of a picture, its labels, its rows and what is between jobs, in pixels
+WIDTH, LABEL, ROW, GAP = 760, 155, 17, 26  # of a picture, its labels, its rows and what is between jobs, in pixels
 
 Results = dict[str, dict[str, Outcome]]
 
@@ -46,9 +46,9 @@ def about(server: Mapping[str, Any], rounds: int) -> dict[str, Any]:
     }
 
 
-def ratio(job: Job, outcomes: Mapping[str, Outcome], name: str, metric: Metric) -> float | None:
-    """How many times as much a competitor took as the one that the job is measured against."""
-    mine, theirs = figures(outcomes, name), figures(outcomes, job.against)
+def ratio(outcomes: Mapping[str, Outcome], name: str, against: str, metric: Metric) -> float | None:
+    """How many times as much a competitor took as another."""
+    mine, theirs = figures(outcomes, name), figures(outcomes, against)
     return float(getattr(mine, metric) / getattr(theirs, metric)) if mine and theirs else None
 
 
@@ -71,7 +71,7 @@ def lines(job: Job, outcomes: Mapping[str, Outcome]) -> str:
         if found := outcome.figures:
             parts = [f"  {title:22}"]
             for metric in METRICS:
-                times = ratio(job, outcomes, name, metric)
+                times = ratio(outcomes, name, job.against, metric)
                 values = (1000 * getattr(found, field) for field in (metric, f"{metric}_median"))
                 least, median = map(number, values)
                 parts.append(f"{metric} {least:>7} {median:>7} {'' if times is None else f'x{number(times)}':>7}   ")
@@ -79,14 +79,19 @@ def lines(job: Job, outcomes: Mapping[str, Outcome]) -> str:
     return "\n".join(text)
 
 
-def summary(jobs: Iterable[Job], results: Results) -> str:
+def summary(results: Results) -> str:
     """For the terminal: where this SDK is, and where it was to be."""
-    text = ["", f"{'aims':17} {'':5} {'is':>6} {'to be':>6}"]
-    for job in jobs:
-        is_ = ratio(job, results[job.name], "sdk", job.metric)
-        if job.aim is not None and is_ is not None:
-            missed = "  missed" if is_ > job.aim else ""
-            text.append(f"{job.name:17} {job.metric:5} {number(is_):>6} {number(job.aim):>6}{missed}")
+    text = ["", f"{'aims':20} {'':5} {'against':10} {'is':>6} {'to be':>6}"]
+    for aim in AIMS:
+        outcomes = results.get(aim.job, {})
+        found = figures(outcomes, aim.by)
+        if aim.against:
+            is_ = ratio(outcomes, aim.by, aim.against, aim.metric)
+        else:
+            is_ = getattr(found, aim.metric) if found else None
+        if is_ is not None:
+            words = f"{aim.job:20} {aim.metric:5} {aim.against:10} {number(is_):>6} {number(aim.most):>6}"
+            text.append(f"{words}{'  missed' if is_ > aim.most else ''}{'  with orjson' if aim.by == 'speed' else ''}")
     return "\n".join(text)
 
 
@@ -208,7 +213,7 @@ def slower(results: Results) -> str:
             where = f"{job.title}{' over HTTPS' if job.https else ''}"
             for name in outcomes:
                 theirs = figures(outcomes, name)
-                if name in ("sdk", "floor") or not ours or not theirs:
+                if name in ("sdk", "speed", "floor") or not ours or not theirs:
                     continue
                 times = {title: getattr(ours, each) / getattr(theirs, each) for each, title in METRICS.items()}
                 words = [f"{number(1 / each)} of our {title}" for title, each in times.items() if each > 1.05]
@@ -228,13 +233,13 @@ def picture(group: Group, jobs: Sequence[Job], results: Results) -> str:
         body.append(f'<text class="title" x="12" y="{y + 2}">{title}</text>')
         y += 10
         for name in COMPETITORS:
-            times = ratio(job, results[job.name], name, group.metric)
+            times = ratio(results[job.name], name, job.against, group.metric)
             found = figures(results[job.name], name)
             if times is None or found is None:
                 continue
             length = max(min(times, LONGEST) * scale, 1)
             value = f"{number(times)}x · {number(1000 * getattr(found, group.metric))} ms"
-            kind = name if name in ("sdk", "floor") else "reference" if name == job.against else "other"
+            kind = KINDS.get(name, "reference" if name == job.against else "other")
             body.append(
                 f'<text class="name" x="{LABEL - 6}" y="{y + 12}">{COMPETITORS[name].title.replace("`", "")}</text>'
                 f'<rect class="{kind}" x="{LABEL}" y="{y + 2}" width="{length:.0f}" height="{ROW - 5}" rx="2"/>'
@@ -262,6 +267,7 @@ def picture(group: Group, jobs: Sequence[Job], results: Results) -> str:
 
 
 FONT = 'font-family="sans-serif" font-size="12"'
+KINDS = {"sdk": "sdk", "speed": "sdk", "floor": "floor"}
 STYLE = """<style>
 .paper { fill: #fff } text { fill: #222 } .head { font-size: 14px; font-weight: bold } .title { font-weight: bold }
 .name { text-anchor: end } .note { text-anchor: middle; font-size: 10px } .note, .value { fill: #555 }

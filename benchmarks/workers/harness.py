@@ -191,14 +191,19 @@ def measure(worker: Worker, task: Task) -> dict[str, float]:
         worker.close()
 
 
+def task() -> Task:
+    """What the command line says."""
+    return Task(**json.loads(sys.argv[1]))
+
+
 def main(competitor: type[Worker]) -> None:
     """Do the job of the command line, and print the figures or why there are none."""
-    task = Task(**json.loads(sys.argv[1]))
-    if not competitor.can(task):
+    wanted = task()
+    if not competitor.can(wanted):
         print(json.dumps({"missing": True}))
         return
     try:
-        print(json.dumps(measure(competitor(task), task)))
+        print(json.dumps(measure(competitor(wanted), wanted)))
     except Exception as error:  # whatever a competitor raises is its result
         message = " ".join(f"{type(error).__name__}: {error}".split())
         print(json.dumps({"error": message}))

@@ -5,28 +5,28 @@ A process's peak memory counts what its parent had before ``exec``: this one's i
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
 
 import harness
 
+NO_ORJSON = "import sys; sys.modules['orjson'] = None; "  # as if it were not installed
 IMPORTS = {
     "floor": "pass",
-    "sdk": "import incus_sdk",
+    "sdk": f"{NO_ORJSON}import incus_sdk",
     "aiohttp": "import aiohttp",
     "published": "import incus_sdk",
     "pylxd": "import pylxd",
     "pyincusd": "import pyincusd",
 }
-SDK = """
+SDK = f"""{NO_ORJSON}
 import asyncio
 from incus_sdk import Client
 
 async def main():
-    async with Client({socket!r}) as client:
-        {use}
+    async with Client({{socket!r}}) as client:
+        {{use}}
 
 asyncio.run(main())
 """
@@ -251,5 +251,5 @@ class Curl(Processes):
 
 
 if __name__ == "__main__":
-    competitor = json.loads(sys.argv[1])["competitor"]
+    competitor = harness.task().competitor
     harness.main({"incus": Incus, "tar": Tar, "curl": Curl}.get(competitor, Programs))
