@@ -190,6 +190,8 @@ class Instance(
         Raises:
             IncusNotLoadedError: It was not read that deeply.
         """
+        if isinstance(found := self._json.get("state"), dict):
+            return models.InstanceState(found)
         if "state" not in self.raw:
             raise IncusNotLoadedError(
                 f"the state of {self.name!r} was not read: use `await instance.get_state()` or list(recursion=2)"
