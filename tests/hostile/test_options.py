@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -57,8 +58,14 @@ CALLS: dict[str, tuple[Callable[[Any], Any], str]] = {
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_an_option_that_does_not_exist_is_refused_and_the_one_that_was_meant_is_named(call: str) -> None:
+async def test_an_option_that_does_not_exist_is_refused_and_the_one_that_was_meant_is_named(call: str) -> None:
     client = Client("/nowhere/unix.socket")
     make, said = CALLS[call]
     with pytest.raises(IncusInputError, match=said):
-        make(client)
+        await _called(make, client)
+
+
+async def _called(make: Callable[[Any], Any], client: Client) -> None:
+    made = make(client)
+    if inspect.isawaitable(made):
+        await made

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import difflib
 import functools
-from collections.abc import Callable, Collection
-from typing import Any, ParamSpec, TypeVar
+import inspect
+from collections.abc import Callable, Collection, Iterable
+from typing import Any, ParamSpec, TypeVar, cast
 
 from ..exceptions import IncusInputError
 
@@ -20,14 +21,26 @@ def known_options(options: type) -> Callable[[Callable[P, T]], Callable[P, T]]:
         code: Any = getattr(method, "__code__", None)
         known = {*code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount], *options.__annotations__}
 
-        @functools.wraps(method)
-        def call(*args: P.args, **kwargs: P.kwargs) -> T:
-            for name in kwargs:
+        def check(given: Iterable[str]) -> None:
+            for name in given:
                 if name not in known:
                     raise IncusInputError(f"{method.__qualname__}() has no option {name!r}: {_remedy(name, known)}")
-            return method(*args, **kwargs)
 
-        return call
+        if not inspect.iscoroutinefunction(method):
+
+            @functools.wraps(method)
+            def call(*args: P.args, **kwargs: P.kwargs) -> T:
+                check(kwargs)
+                return method(*args, **kwargs)
+
+            return call
+
+        @functools.wraps(method)
+        async def call_async(*args: P.args, **kwargs: P.kwargs) -> Any:
+            check(kwargs)
+            return await method(*args, **kwargs)
+
+        return cast("Callable[P, T]", call_async)
 
     return decorate
 
