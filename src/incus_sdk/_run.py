@@ -7,6 +7,7 @@ import contextlib
 import io
 from collections.abc import AsyncGenerator, AsyncIterable
 
+from ._concurrency import ended
 from .exceptions import IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult, Take
 
@@ -36,16 +37,16 @@ async def run(
         async with contextlib.AsyncExitStack() as stack:
             await _start(process, stack, timeout, deadline)
             work = asyncio.ensure_future(_communicate(process, _iter_input(input, encoding)))
-            try:
-                async with asyncio.timeout_at(deadline):
-                    await asyncio.wait([work])
-            except TimeoutError:
-                await _stop(process, work, grace)
-                raise IncusTimeoutError(f"{list(process.args)} was stopped: it ran for more than {timeout} s") from None
-            finally:
-                work.cancel()
-                await asyncio.gather(work, return_exceptions=True)
-            return ProcessResult(process.args, work.result(), stdout.getvalue(), stderr.getvalue())
+            async with ended([work]):
+                try:
+                    async with asyncio.timeout_at(deadline):
+                        await asyncio.wait([work])
+                except TimeoutError:
+                    await _stop(process, work, grace)
+                    raise IncusTimeoutError(
+                        f"{list(process.args)} was stopped: it ran for more than {timeout} s"
+                    ) from None
+                return ProcessResult(process.args, work.result(), stdout.getvalue(), stderr.getvalue())
     except _OutputLimitError:
         raise ProcessError(
             f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
@@ -105,7 +106,7 @@ async def _communicate(process: Process, input: AsyncIterable[bytes]) -> int:
         for channel, take in zip(("1", "2"), process._takes, strict=True)
     }
     tasks = {asyncio.ensure_future(_feed(process, input)), *readers}
-    try:
+    async with ended(tasks):
         # A command that has ended needs no more input; but the caller must see an error of the input at once.
         while not all(task.done() for task in readers):
             pending = {task for task in tasks if not task.done()}
@@ -113,10 +114,6 @@ async def _communicate(process: Process, input: AsyncIterable[bytes]) -> int:
             for task in done:
                 task.result()
         return await process.wait()
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _feed(process: Process, input: AsyncIterable[bytes]) -> None:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import tempfile
 from collections.abc import AsyncGenerator
-from pathlib import Path
 from typing import Literal
 
 from incus_sdk import Client
 from incus_sdk.testing import Daemon
+from tests.live.proxies import proxied
 
 _PIECE = 64 * 1024
 
@@ -18,55 +17,15 @@ _PIECE = 64 * 1024
 @contextlib.asynccontextmanager
 async def delayed(daemon: Daemon, ms: float, kind: Literal["unix", "https"] = "unix") -> AsyncGenerator[Client]:
     """A connected client of the daemon, with ``ms`` milliseconds more for the way there and back, at full bandwidth."""
-    tasks: set[asyncio.Task[None]] = set()
 
-    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        if kind == "unix":
-            return await asyncio.open_unix_connection(daemon.socket)
-        host, _, port = daemon.url.removeprefix("https://").rpartition(":")
-        return await asyncio.open_connection(host, int(port))
+    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await _carry(reader, writer, ms / 2000)
 
-    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        tasks.add(task)
-        task.add_done_callback(tasks.discard)
-        with contextlib.suppress(OSError), contextlib.closing(writer):
-            # Not before there is something to say: the daemon waits for the first bytes of a unix connection, and lets
-            # everybody else wait too.
-            first = await reader.read(_PIECE)
-            if not first:
-                return
-            await asyncio.sleep(ms / 2000)
-            there, back = await connect()
-            with contextlib.closing(back):
-                back.write(first)
-                directions = [
-                    asyncio.ensure_future(_carry(*way, ms / 2000)) for way in ((reader, back), (there, writer))
-                ]
-                try:
-                    await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
-                finally:
-                    for direction in directions:
-                        direction.cancel()
-                    await asyncio.gather(*directions, return_exceptions=True)
+    async def opened(writer: asyncio.StreamWriter) -> None:
+        await asyncio.sleep(ms / 2000)
 
-    with tempfile.TemporaryDirectory(prefix="incus-sdk-") as directory:
-        if kind == "unix":
-            server = await asyncio.start_unix_server(serve, Path(directory, "unix.socket"))
-            client = Client(f"{directory}/unix.socket")
-        else:
-            server = await asyncio.start_server(serve, "127.0.0.1", 0)
-            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            client = Client(url, cert=daemon.client_cert, server_cert=daemon.certificate)
-        try:
-            async with client:
-                yield client
-        finally:
-            server.close()
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+    async with proxied(daemon, kind, carry, opened) as client:
+        yield client
 
 
 async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:

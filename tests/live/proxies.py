@@ -1,0 +1,81 @@
+"""A proxy before a daemon, on a unix socket or on a port of this machine, which carries the bytes as a test wants."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import tempfile
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+from typing import Literal
+
+from incus_sdk import Client
+from incus_sdk.testing import Daemon
+
+_PIECE = 64 * 1024
+
+Carry = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+
+@contextlib.asynccontextmanager
+async def proxied(
+    daemon: Daemon,
+    kind: Literal["unix", "https"],
+    carry: Carry,
+    opened: Callable[[asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncGenerator[Client]:
+    """A connected client of the daemon.
+
+    Args:
+        daemon: The daemon.
+        kind: The transport.
+        carry: Carries the bytes of a connection in one direction, to their end.
+        opened: Called with the client's side of a connection on which something came.
+    """
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def connect() -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        if kind == "unix":
+            return await asyncio.open_unix_connection(daemon.socket)
+        host, _, port = daemon.url.removeprefix("https://").rpartition(":")
+        return await asyncio.open_connection(host, int(port))
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+        with contextlib.suppress(OSError), contextlib.closing(writer):
+            # Not before there is something to say: the daemon waits for the first bytes of a unix connection, and lets
+            # everybody else wait too.
+            first = await reader.read(_PIECE)
+            if not first:
+                return
+            await opened(writer)
+            there, back = await connect()
+            with contextlib.closing(back):
+                back.write(first)
+                ways = [asyncio.ensure_future(carry(*way)) for way in ((reader, back), (there, writer))]
+                try:
+                    await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    for way in ways:
+                        way.cancel()
+                    await asyncio.gather(*ways, return_exceptions=True)
+
+    with tempfile.TemporaryDirectory(prefix="incus-sdk-") as directory:
+        if kind == "unix":
+            server = await asyncio.start_unix_server(serve, Path(directory, "unix.socket"))
+            client = Client(f"{directory}/unix.socket")
+        else:
+            server = await asyncio.start_server(serve, "127.0.0.1", 0)
+            url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+            client = Client(url, cert=daemon.client_cert, server_cert=daemon.certificate)
+        try:
+            async with client:
+                yield client
+        finally:
+            server.close()
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
