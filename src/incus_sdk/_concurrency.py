@@ -88,14 +88,14 @@ async def for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], lim
             await work(item)
 
     workers = [asyncio.ensure_future(worker()) for _ in range(limit)]
-    async with ended(workers):
+    async with cancel_at_end(workers):
         done, _ = await asyncio.wait(workers, return_when=asyncio.FIRST_EXCEPTION)
         for each in done:
             each.result()
 
 
 @contextlib.asynccontextmanager
-async def ended(tasks: Iterable[asyncio.Future[Any]]) -> AsyncGenerator[None]:
+async def cancel_at_end(tasks: Iterable[asyncio.Future[Any]]) -> AsyncGenerator[None]:
     """Cancel tasks at the end of the block, and wait for them.
 
     Unlike a ``TaskGroup``, which before Python 3.13 leaves the caller counted as cancelled when a task has failed, so

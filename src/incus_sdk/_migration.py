@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Self, TypeVar, get_args
 
 from ._background import operate
-from ._concurrency import ended, shielded
+from ._concurrency import cancel_at_end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -173,7 +173,7 @@ class _Migration:
         if self.progress is not None:
             helpers.append(asyncio.ensure_future(_report(receiving, self.progress)))
         outcome = asyncio.ensure_future(self._await_outcome(sending, sent, received))
-        async with ended([outcome, sent, received, *helpers]):
+        async with cancel_at_end([outcome, sent, received, *helpers]):
             pending: set[asyncio.Future[None]] = {outcome, *helpers}
             while not outcome.done():
                 done, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)

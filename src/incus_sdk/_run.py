@@ -7,7 +7,7 @@ import contextlib
 import io
 from collections.abc import AsyncGenerator, AsyncIterable
 
-from ._concurrency import ended
+from ._concurrency import cancel_at_end
 from .exceptions import IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult, Take
 
@@ -37,7 +37,7 @@ async def run(
         async with contextlib.AsyncExitStack() as stack:
             await _start(process, stack, timeout, deadline)
             work = asyncio.ensure_future(_communicate(process, _iter_input(input, encoding)))
-            async with ended([work]):
+            async with cancel_at_end([work]):
                 try:
                     async with asyncio.timeout_at(deadline):
                         await asyncio.wait([work])
@@ -106,7 +106,7 @@ async def _communicate(process: Process, input: AsyncIterable[bytes]) -> int:
         for channel, take in zip(("1", "2"), process._takes, strict=True)
     }
     tasks = {asyncio.ensure_future(_feed(process, input)), *readers}
-    async with ended(tasks):
+    async with cancel_at_end(tasks):
         # A command that has ended needs no more input; but the caller must see an error of the input at once.
         while not all(task.done() for task in readers):
             pending = {task for task in tasks if not task.done()}
