@@ -8,7 +8,7 @@ import io
 from collections.abc import AsyncGenerator, AsyncIterable
 
 from ._concurrency import cancel_at_end
-from .exceptions import IncusError, IncusInputError, IncusTimeoutError, ProcessError
+from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult, Take
 
 _PIECE = 2**16  # bytes of a message to stdin
@@ -117,13 +117,16 @@ async def _communicate(process: Process, input: AsyncIterable[bytes]) -> int:
 
 
 async def _feed(process: Process, input: AsyncIterable[bytes]) -> None:
-    """Send all input, as long as the command takes it."""
+    """Send all input, as long as the command takes it; the end of its outputs says whether it stopped by accident."""
     async for piece in input:
         view = memoryview(piece)
         for start in range(0, len(view), _PIECE):
-            if not await process._send_input(view[start : start + _PIECE]):
+            try:
+                await process.stdin._send(view[start : start + _PIECE])
+            except IncusConnectionError:
                 return
-    await process._send_input("")
+    with contextlib.suppress(IncusConnectionError):
+        await process.stdin._send_end()
 
 
 def checked_input(input: Input) -> Input:

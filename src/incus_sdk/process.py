@@ -165,6 +165,8 @@ class ProcessInput:
         self._room = asyncio.Event()
         self._room.set()
         self._eof = False
+        self._sent = False  # some bytes
+        self._ended = False
         self._broken = False
         self._closed = asyncio.Event()
 
@@ -246,16 +248,32 @@ class ProcessInput:
                 self._wakeup.clear()
                 while self._buffer:
                     piece = self._buffer.popleft()
-                    await self._socket.send(piece)
+                    await self._send(piece)
                     self._pending -= len(piece)
                     if self._pending <= _PENDING:
                         self._room.set()
-            await self._socket.send(self._end)
+            await self._send_end()
         except IncusError:
             self._broken = True  # the command has ended; its exit code tells how
         finally:
             self._room.set()
             self._closed.set()
+
+    async def _send(self, piece: bytes | memoryview) -> None:
+        self._sent = True
+        await self._socket.send(piece)
+
+    async def _send_end(self) -> None:
+        """Send the end, after which the server reads nothing; so it is asked before whether it has everything."""
+        self._ended = True
+        if self._sent:
+            self._socket.ping()
+        await self._socket.send(self._end)
+
+    @property
+    def _has_arrived(self) -> bool:
+        """Whether nothing of it can be lost any longer."""
+        return self._ended and (not self._sent or self._socket.answered.is_set())
 
 
 async def _never_started(operation: Operation) -> bool:
@@ -358,10 +376,6 @@ class _LiveOperation:
             if failure is not None:
                 raise failure
 
-    def _start_input(self, end: bytes | str) -> None:
-        self.stdin = ProcessInput(self._sockets["0"], end)
-        self._start("input", self.stdin._send_queue())
-
     def _start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=f"incus-sdk {name}")
         self._tasks.append(task)
@@ -422,7 +436,7 @@ class _LiveOperation:
         """Find out that stdin broke, which to the command looks like its end."""
         socket = self._sockets["0"]
         await _ignore(socket)
-        if socket.ended_by_peer:
+        if socket.ended_by_peer or self.stdin._has_arrived:
             return
         if socket.ended_by_peer is None or socket.reset:
             # What the server sent before it closes stdin is here already, if only somebody takes it.
@@ -440,13 +454,12 @@ class _LiveOperation:
         return all(gate.open.is_set() for gate in self._gates)
 
     async def _is_answering(self, channel: str, seconds: float) -> bool:
-        """Whether the server is heard within that time."""
+        """Whether the server answers a ping within that time."""
         socket = self._sockets[channel]
-        socket.heard.clear()
         socket.ping()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(socket.heard.wait(), seconds)
-        return socket.heard.is_set()
+            await asyncio.wait_for(socket.answered.wait(), seconds)
+        return socket.answered.is_set()
 
     async def _end_outputs(self) -> None:
         """Give outputs up that go on after the command, while nothing comes: the server has sent everything."""
@@ -558,8 +571,9 @@ class Process(_LiveOperation):
         operation = await self._attach("exec", body, terminal=self._pty)
         self._exit = self._start("command", self._wait_exit(operation))
         self.stderr = None
+        self.stdin = ProcessInput(self._sockets["0"], _CTRL_D if self._pty else _END)
         if self._takes is None:
-            self._start_input(_CTRL_D if self._pty else _END)
+            self._start("input", self.stdin._send_queue())
             # Servers do not always close stdin when the command has ended.
             self._exit.add_done_callback(lambda _: self.stdin._mark_broken())
             self.stdout = self._start_reader("0" if self._pty else "1", "stdout")
@@ -676,14 +690,6 @@ class Process(_LiveOperation):
     def _describe(self) -> str:
         return str(list(self.args))
 
-    async def _send_input(self, piece: bytes | memoryview | str) -> bool:
-        """Send some of the input, or its end; False if the command takes no more."""
-        try:
-            await self._sockets["0"].send(piece)
-        except IncusConnectionError:  # the end of its outputs, which comes, says whether that was an accident
-            return False
-        return True
-
     async def _resolve_user(self) -> tuple[Sequence[str], dict[str, int], dict[str, Any]]:
         """Command, ids and environment, with the names of user and group looked up in the instance."""
         names = {"user": self._user, "group": self._group}
@@ -744,7 +750,8 @@ class Console(_LiveOperation):
 
     async def _open(self) -> None:
         await self._attach("console", self._body, terminal=True)
-        self._start_input(_CTRL_D)
+        self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
+        self._start("input", self.stdin._send_queue())
         self.stdout = self._start_reader("0", "stdout")
 
     async def _is_over(self) -> bool:

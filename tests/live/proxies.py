@@ -45,7 +45,8 @@ async def proxied(
         assert task is not None
         tasks.add(task)
         task.add_done_callback(tasks.discard)
-        with contextlib.suppress(OSError), contextlib.closing(writer):
+        # asyncio's server of Python 3.11 logs a cancelled task as an error of its own.
+        with contextlib.suppress(OSError, asyncio.CancelledError), contextlib.closing(writer):
             # Not before there is something to say: the daemon waits for the first bytes of a unix connection, and lets
             # everybody else wait too.
             first = await reader.read(_PIECE)

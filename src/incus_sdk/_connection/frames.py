@@ -22,6 +22,8 @@ class Frames:
         self._protocol = Protocol(CLIENT, max_size=limits.MESSAGE, logger=_SILENT)
         self._kind = Opcode.BINARY
         self._parts = bytearray()
+        self.answered = True
+        """Whether the last ping was answered."""
 
     @property
     def open(self) -> bool:
@@ -37,7 +39,9 @@ class Frames:
         """The messages that are whole with what came; raises `Foreign` or `Oversized` where no more can come."""
         self._protocol.receive_data(data)  # type: ignore[arg-type]
         for frame in self._protocol.events_received():
-            if isinstance(frame, Frame) and frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
+            if not isinstance(frame, Frame):
+                continue
+            if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
                 if frame.opcode is not Opcode.CONT:
                     self._kind = frame.opcode
                     if frame.fin:
@@ -47,6 +51,8 @@ class Frames:
                 if frame.fin:
                     parts, self._parts = self._parts, bytearray()
                     yield self._message(parts)
+            elif frame.opcode is Opcode.PONG:
+                self.answered = True
         error = self._protocol.parser_exc
         if isinstance(error, PayloadTooBig):
             raise Oversized(f"a message of more than {limits.MESSAGE // 2**20} MiB")
@@ -70,6 +76,7 @@ class Frames:
 
     def send_ping(self) -> None:
         """Add a ping to `unsent`."""
+        self.answered = False
         self._protocol.send_ping(b"")
 
     def send_close(self) -> None:

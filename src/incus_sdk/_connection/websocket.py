@@ -47,8 +47,8 @@ class WebSocket(Link):
         self._gone = asyncio.Event()
         self._idle: float | None = None
         self._alarm = Alarm(self._loop, self._on_alarm)
-        self.heard = asyncio.Event()
-        """Set whenever something comes, pings and pongs included."""
+        self.answered = asyncio.Event()
+        """Set once the other side has read all that was sent before the last ping."""
 
     @property
     def ended_by_peer(self) -> bool | None:
@@ -82,7 +82,8 @@ class WebSocket(Link):
             return message
 
     def ping(self) -> None:
-        """Ask the other side to let itself be heard."""
+        """Ask the other side whether it has read everything so far; see `answered`."""
+        self.answered.clear()
         if self._frames.open and self.error is None:
             self._frames.send_ping()
             self.transport.write(self._frames.unsent())
@@ -134,7 +135,6 @@ class WebSocket(Link):
 
     def data_received(self, data: memoryview | bytes) -> None:
         """Take what came."""
-        self.heard.set()
         if self._idle is not None:
             self._alarm.set(self._idle)
         try:
@@ -144,6 +144,8 @@ class WebSocket(Link):
                     self._size += len(message) + _MESSAGE_COST
         except (Foreign, Oversized) as error:
             self.error = self.error or error
+        if self._frames.answered:
+            self.answered.set()
         answer = self._frames.unsent()
         if answer and (self._pong or not self._frames.open) and not self._full:
             self.transport.write(answer)

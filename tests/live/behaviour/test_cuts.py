@@ -75,6 +75,17 @@ async def test_input_that_is_cut_off_is_not_taken_for_all_of_it(linked: tuple[In
     await cutting
 
 
+@pytest.mark.parametrize("input", [None, bytes(50_000)])
+async def test_a_link_of_stdin_that_breaks_when_all_has_arrived_is_no_error(
+    linked: tuple[Instance, Link], input: bytes | None
+) -> None:
+    box, link = linked
+    cutting = asyncio.create_task(cut_when_running(link, STDIN, reset=False))
+    result = await box.run(["sh", "-c", "cat > /root/data; sleep 1; cat /root/data"], input=input)
+    await cutting
+    assert (result.returncode, result.stdout) == (0, input or b"")
+
+
 async def test_a_live_command_gives_out_what_came_then_the_error(linked: tuple[Instance, Link]) -> None:
     box, link = linked
     cutting = asyncio.create_task(cut_when_running(link, STDOUT, reset=False))
