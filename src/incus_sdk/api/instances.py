@@ -191,7 +191,7 @@ class Instance(
             IncusNotLoadedError: It was not read that deeply.
         """
         if isinstance(found := self._json.get("state"), dict):
-            return models.InstanceState(found)
+            return self._view(models.InstanceState, "state", found)
         if "state" not in self.raw:
             raise IncusNotLoadedError(
                 f"the state of {self.name!r} was not read: use `await instance.get_state()` or list(recursion=2)"

@@ -32,6 +32,8 @@ Config = Mapping[str, str | int | bool | None]
 Devices = Mapping[str, Config]
 """Devices by name, each with its configuration."""
 
+R = TypeVar("R", bound="Record")
+
 _Reader = Callable[[Json, str], Any]
 
 
@@ -54,11 +56,14 @@ class Record(Mapping[str, Any]):
     """
 
     _json: Json
-    _fields: ClassVar[dict[str, tuple[str, Callable[[Any], Any]]]]
+    _fields: ClassVar[dict[str, tuple[str, Callable[[Any], Any]]] | None] = None
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls._fields = None  # made with the first record, so that importing all classes costs next to nothing
 
     def __init__(self, json: Json | None = None) -> None:
-        # The fields are made with the first record of a class, so that importing all of them costs next to nothing.
-        if "_fields" not in type(self).__dict__:
+        if self._fields is None:
             self._make_fields()
         object.__setattr__(self, "_json", {} if json is None else json)
 
@@ -82,7 +87,7 @@ class Record(Mapping[str, Any]):
 
     @classmethod
     def _field_table(cls) -> dict[str, tuple[str, Callable[[Any], Any]]]:
-        return cls.__dict__.get("_fields") or cls._make_fields()
+        return cls._make_fields() if cls._fields is None else cls._fields
 
     @classmethod
     def _make_fields(cls) -> dict[str, tuple[str, Callable[[Any], Any]]]:
@@ -101,6 +106,14 @@ class Record(Mapping[str, Any]):
                 setattr(cls, name, _Field(get, doc=f"The value of ``{key}`` in the JSON."))
         cls._fields = table
         return table
+
+    def _view(self, kind: type[R], key: str, raw: Json) -> R:
+        """The record of an object inside this one: the same each time, as long as that object is the same."""
+        views = self.__dict__
+        view: R | None = views.get(key)  # the field itself is a property, which hides this
+        if view is None or view._json is not raw:
+            view = views[key] = kind(raw)
+        return view
 
     def _read_absent(self, name: str, key: str, read: _Reader) -> Any:
         """What a field reads as that is null or not there."""
@@ -156,9 +169,6 @@ class Record(Mapping[str, Any]):
             if isinstance(self._json.get(key), str)
         ]
         return f"<{' '.join([type(self).__name__, *naming])}>"
-
-
-R = TypeVar("R", bound=Record)
 
 
 class RecordList(MutableSequence[R], Generic[R]):
@@ -287,7 +297,7 @@ def parse_time(value: Any) -> datetime | None:
         return None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    return None if time.year == 1 or time.timestamp() == 0 else time
+    return None if time.year == 1 or time == _EPOCH else time
 
 
 def _is_plain(value: Any) -> bool:
@@ -303,6 +313,7 @@ def _plain_copy(value: Any) -> Any:
     return [to_json(child) for child in value]
 
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_PLAIN = (Mapping, tuple, datetime, RecordList)
 
 
@@ -404,6 +415,20 @@ def _make_getter(name: str, key: str, hint: Any) -> Callable[[Any], Any]:
         def get(record: Record) -> Any:
             raw = record._json.get(key)
             return record._read_absent(name, key, read) if raw is None else raw
+
+    elif isinstance(hint, type) and issubclass(hint, Record):
+
+        def get(record: Record) -> Any:
+            raw = record._json.get(key)
+            if isinstance(raw, dict):
+                return record._view(hint, key, raw)
+            return record._read_absent(name, key, read) if raw is None else raw
+
+    elif datetime in typing.get_args(hint):
+
+        def get(record: Record) -> Any:
+            raw = record._json.get(key)
+            return record._read_absent(name, key, read) if raw is None else parse_time(raw)
 
     else:
 
