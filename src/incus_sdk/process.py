@@ -387,9 +387,9 @@ class _LiveOperation:
         reader.set_transport(gate)
         self._gates.append(gate)
 
-        async def take(piece: bytes) -> None:
+        def take(piece: bytes) -> Awaitable[object] | None:
             reader.feed_data(piece)
-            await gate.open.wait()
+            return None if gate.open.is_set() else gate.open.wait()
 
         async def feed() -> None:
             try:

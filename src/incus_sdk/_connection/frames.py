@@ -2,87 +2,118 @@
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
-from websockets.exceptions import PayloadTooBig
-from websockets.frames import CloseCode, Frame, Opcode
-from websockets.protocol import CLIENT, OPEN, Protocol
+from websockets.exceptions import PayloadTooBig, ProtocolError
+from websockets.frames import Close, CloseCode, Frame, Opcode
 
 from . import limits
 from .errors import Foreign, Oversized
 
-_SILENT = logging.Logger("websockets", logging.CRITICAL + 1)  # what a frame holds can be a secret
+_DATA = (Opcode.BINARY, Opcode.TEXT)
 
 
 class Frames:
     """The client's side of a websocket, without its connection."""
 
     def __init__(self) -> None:
-        self._protocol = Protocol(CLIENT, max_size=limits.MESSAGE, logger=_SILENT)
-        self._kind = Opcode.BINARY
-        self._parts = bytearray()
+        self.open = True
+        """Whether messages can still be sent."""
+        self.closed_by_peer = False
+        """Whether the other side said that it closes it."""
         self.answered = True
         """Whether the last ping was answered."""
-
-    @property
-    def open(self) -> bool:
-        """Whether messages can still be sent."""
-        return self._protocol.state is OPEN
-
-    @property
-    def closed_by_peer(self) -> bool:
-        """Whether the other side said that it closes it."""
-        return self._protocol.close_rcvd is not None
+        self._unsent: list[bytes] = []
+        self._data = memoryview(b"")
+        self._at = 0
+        self._kind: Opcode | None = None  # of a message that has begun
+        self._parts = bytearray()
+        self._frames = self._parse()
 
     def receive(self, data: memoryview | bytes) -> Iterator[bytes | str]:
         """The messages that are whole with what came; raises `Foreign` or `Oversized` where no more can come."""
-        self._protocol.receive_data(data)  # type: ignore[arg-type]
-        for frame in self._protocol.events_received():
-            if not isinstance(frame, Frame):
-                continue
-            if frame.opcode in (Opcode.TEXT, Opcode.BINARY, Opcode.CONT):
-                if frame.opcode is not Opcode.CONT:
-                    self._kind = frame.opcode
-                    if frame.fin:
-                        yield self._message(frame.data)
-                        continue
-                self._parts += frame.data
-                if frame.fin:
-                    parts, self._parts = self._parts, bytearray()
-                    yield self._message(parts)
-            elif frame.opcode is Opcode.PONG:
-                self.answered = True
-        error = self._protocol.parser_exc
-        if isinstance(error, PayloadTooBig):
-            raise Oversized(f"a message of more than {limits.MESSAGE // 2**20} MiB")
-        if error is not None:
-            raise Foreign("what came is no websocket's")
+        self._data, self._at = memoryview(data), 0
+        try:
+            while not self.closed_by_peer and (frame := next(self._frames)) is not None:
+                if frame.opcode is Opcode.CONT or frame.opcode in _DATA:
+                    message = self._add(frame)
+                    if message is not None:
+                        yield message
+                else:
+                    self._obey(frame)
+        except PayloadTooBig:
+            raise Oversized(f"a message of more than {limits.MESSAGE // 2**20} MiB") from None
+        except (ProtocolError, StopIteration):
+            raise Foreign("what came is not a websocket's") from None
 
-    def _message(self, data: bytes | bytearray | memoryview) -> bytes | str:
-        if self._kind is Opcode.BINARY:
+    def _parse(self) -> Generator[Frame | None]:
+        """Each frame that is whole, and None where more bytes are needed."""
+        while True:
+            yield (yield from Frame.parse(self._read, mask=False, max_size=limits.MESSAGE - len(self._parts)))
+
+    def _read(self, size: int) -> Generator[None, None, bytes | bytearray]:
+        """Take bytes out of what came, copied once: that memory is used again."""
+        start, self._at = self._at, self._at + size
+        if self._at <= len(self._data):
+            return bytes(self._data[start : self._at])
+        taken = bytearray(self._data[start:])
+        while len(taken) < size:
+            yield
+            self._at = size - len(taken)
+            taken += self._data[: self._at]
+        return taken
+
+    def _add(self, frame: Frame) -> bytes | str | None:
+        """The message that is whole with this frame."""
+        if (frame.opcode is Opcode.CONT) is (self._kind is None):
+            raise Foreign("a message begins within another, or goes on that has not begun")
+        kind = self._kind or frame.opcode
+        if not frame.fin:
+            self._kind = kind
+            self._parts += frame.data
+            return None
+        data: bytes | bytearray | memoryview = frame.data
+        if self._kind is not None:
+            self._parts += data
+            data, self._parts, self._kind = self._parts, bytearray(), None
+        if kind is Opcode.BINARY:
             return bytes(data)
         try:
             return bytes(data).decode()
         except UnicodeDecodeError:
             raise Foreign("a text that is not UTF-8") from None
 
+    def _obey(self, frame: Frame) -> None:
+        if frame.opcode is Opcode.PONG:
+            self.answered = True
+        elif frame.opcode is Opcode.PING:
+            self._send(Opcode.PONG, frame.data)
+        else:
+            self.closed_by_peer = True
+            self.send_close()
+
     def send(self, data: bytes | memoryview | str) -> None:
         """Add a message to `unsent`."""
         if isinstance(data, str):
-            self._protocol.send_text(data.encode())
+            self._send(Opcode.TEXT, data.encode())
         else:
-            self._protocol.send_binary(data)
+            self._send(Opcode.BINARY, data)
 
     def send_ping(self) -> None:
         """Add a ping to `unsent`."""
         self.answered = False
-        self._protocol.send_ping(b"")
+        self._send(Opcode.PING, b"")
 
     def send_close(self) -> None:
         """Add the end to `unsent`."""
-        self._protocol.send_close(CloseCode.NORMAL_CLOSURE)
+        self._send(Opcode.CLOSE, Close(CloseCode.NORMAL_CLOSURE, "").serialize())
+        self.open = False
+
+    def _send(self, opcode: Opcode, data: bytes | bytearray | memoryview) -> None:
+        if self.open:
+            self._unsent.append(Frame(opcode, data).serialize(mask=True))
 
     def unsent(self) -> bytes:
         """What is to be sent: messages, answers to pings, and the end."""
-        return b"".join(self._protocol.data_to_send())
+        unsent, self._unsent = self._unsent, []
+        return unsent[0] if len(unsent) == 1 else b"".join(unsent)

@@ -15,18 +15,22 @@ class StreamClosedError(IncusClosedError, ConnectionAbortedError):
     """The client was closed; to those who read and write streams, an error of the connection."""
 
 
-class ByteStream(asyncio.StreamReaderProtocol):
+class ByteStream(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
     """What feeds a reader.
 
     Args:
+        buffer: See `Link`.
         reader: That reader.
         forget: Called when the connection is gone.
     """
 
     transport: asyncio.Transport
 
-    def __init__(self, reader: asyncio.StreamReader, forget: Callable[[ByteStream], None]) -> None:
+    def __init__(
+        self, buffer: memoryview, reader: asyncio.StreamReader, forget: Callable[[ByteStream], None]
+    ) -> None:
         super().__init__(reader, loop=asyncio.get_running_loop())
+        self._buffer = buffer
         self._fed = weakref.ref(reader)  # a stream that nobody reads any longer is closed
         self._forget = forget
 
@@ -40,6 +44,14 @@ class ByteStream(asyncio.StreamReaderProtocol):
         """Called by the event loop."""
         self.transport = transport
         super().connection_made(transport)
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        """Called by the event loop."""
+        return self._buffer
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the event loop."""
+        self.data_received(self._buffer[:nbytes])  # type: ignore[arg-type]  # the reader copies it
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Called by the event loop."""

@@ -56,8 +56,8 @@ async def open_stream(
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A raw byte stream in a protocol; raises `UpgradeRefused` for an ordinary answer."""
     connection = await _switch(pool, method, target, protocol, headers, body, seconds)
-    reader = asyncio.StreamReader(loop=pool.loop)
-    stream = ByteStream(reader, pool.forget)
+    reader = asyncio.StreamReader(limits.READ_AHEAD // 2, pool.loop)
+    stream = ByteStream(pool.buffer, reader, pool.forget)
     pool.hand_over(connection, stream)
     return reader, asyncio.StreamWriter(stream.transport, stream, reader, pool.loop)
 

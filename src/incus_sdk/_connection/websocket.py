@@ -68,18 +68,18 @@ class WebSocket(Link):
 
     async def receive(self, idle: float | None = None) -> bytes | str | None:
         """The next message; None once it is closed, or after ``idle`` seconds without anything, pings included."""
-        with self._explaining("websocket"):
-            if not self._messages:
+        if not self._messages:
+            with self._explaining("websocket"):
                 await self._wait_for_message(idle)
-            if isinstance(self.error, Closed | Oversized) and not self._messages:
-                raise self.error
-            if not self._messages:
-                return None
-            message = self._messages.popleft()
-            self._size -= len(message) + _MESSAGE_COST
-            if self._size <= limits.READ_AHEAD // 2:
-                self._resume()
-            return message
+                if not self._messages and isinstance(self.error, Closed | Oversized):
+                    raise self.error
+        if not self._messages:
+            return None
+        message = self._messages.popleft()
+        self._size -= len(message) + _MESSAGE_COST
+        if self._paused and self._size <= limits.READ_AHEAD // 2:
+            self._resume()
+        return message
 
     def ping(self) -> None:
         """Ask the other side whether it has read everything so far; see `answered`."""
