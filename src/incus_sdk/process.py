@@ -44,7 +44,7 @@ _PENDING = 2**16  # bytes buffered for stdin before drain() waits
 _PIECE = 2**16  # bytes of a message to stdin
 _GRACE = 5.0  # seconds for a killed command, a console that was left, or the rest of an output, to come to an end
 _ATTACHES = 3  # attempts to open the websockets of a command
-_ATTACH_SECONDS = 4.0  # a refusal of a websocket after that means that the server has given up; it waits for 5 or 10
+_ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _SIGKILLED = 137
 
 # Runs a command with a user's supplementary groups, which the API cannot set. The shell is replaced by the command, so
@@ -278,7 +278,8 @@ class ProcessInput:
 
 async def _never_started(operation: Operation) -> bool:
     """Whether the server has given up a command for which websockets were opened too late."""
-    await operation.refresh()
+    with contextlib.suppress(IncusNotFoundError):
+        await operation.refresh()
     return operation.status == "Failure" and "return" not in operation.metadata
 
 
@@ -335,13 +336,12 @@ class _LiveOperation:
         loop = asyncio.get_running_loop()
         async with self._scope.transport.attaching:
             async for last in Attempts(_ATTACHES, 0.1, sleep=self._scope.transport.pause):
-                path = wire.path(*self._path, verb)
+                path, begun = wire.path(*self._path, verb), loop.time()
                 operation = self._operation = await operate(self._scope, "POST", path, body=body, wait=False)
-                begun = loop.time()
                 try:
                     await self._open_sockets(operation, names)
                 except IncusAPIError:
-                    if last or loop.time() - begun < _ATTACH_SECONDS:
+                    if last or not await _never_started(operation):
                         raise
                 else:
                     if last or loop.time() - begun < _ATTACH_SECONDS or not await _never_started(operation):

@@ -26,9 +26,7 @@ class ByteStream(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
 
     transport: asyncio.Transport
 
-    def __init__(
-        self, buffer: memoryview, reader: asyncio.StreamReader, forget: Callable[[ByteStream], None]
-    ) -> None:
+    def __init__(self, buffer: memoryview, reader: asyncio.StreamReader, forget: Callable[[ByteStream], None]) -> None:
         super().__init__(reader, loop=asyncio.get_running_loop())
         self._buffer = buffer
         self._fed = weakref.ref(reader)  # a stream that nobody reads any longer is closed

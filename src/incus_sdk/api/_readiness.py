@@ -5,68 +5,110 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
-from collections.abc import Awaitable, Callable
-from typing import Any, Self
+import re
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from typing import Any, Literal, Self
 
+from .. import models
 from ..events import EventStream, LifecycleEvent
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusTimeoutError
-from ..models import InstanceState
 from ._commands import CommandVerbs
 from ._lifecycle import LifecycleVerbs
 
 _POLL = 0.5  # seconds until the next check where no event comes: addresses and ports change without one
-_STATUSES = ("running", "stopped", "frozen", "error")
-_LISTENING = "0A"  # as /proc/net/tcp writes it
+_STATUSES = {"running": (103, 113), "ready": (113,), "stopped": (102,), "frozen": (110,), "error": (112,)}
+_RUNNING = _STATUSES["running"]  # Running; and Ready, which a program inside says through the guest API
+_LISTENER = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A ", re.MULTILINE)  # of /proc/net/tcp
+_FAMILIES = {"ipv4": "inet", "ipv6": "inet6"}
+_BRIDGES = re.compile("docker|podman|br-|virbr|lxcbr|lxdbr|incusbr|cni|veth")  # made by programs inside for themselves
+_OUTPUT = 2**16  # bytes of an answer of a program inside that anybody reads
+_TABLE = 2**24  # bytes of its table of connections
+_NOT_THERE = (126, 127)  # exit codes of a command that does not exist
 
 
 class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
-    """A verb that waits until an instance is ready."""
+    """Verbs that wait until an instance is ready."""
 
     async def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
         """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
         Args:
-            condition: The status ``"running"``, ``"stopped"``, ``"frozen"`` or ``"error"``; ``"agent"``, that of a
-                virtual machine, which a running container does not need; ``"ipv4"`` or ``"ipv6"``, a global address;
-                ``"systemd"``, a booted system, even a degraded one; ``"cloud-init"``, its end; an int, a TCP port on
-                which something listens inside; or a function of the instance, async or not, that returns true when
-                the instance is ready.
+            condition: The status ``"running"``, ``"ready"``, ``"stopped"``, ``"frozen"`` or ``"error"``, where one that
+                is ready runs too; ``"agent"``, that of a virtual machine, which a running container does not need;
+                ``"ipv4"`` or ``"ipv6"``, see `wait_for_address`; ``"systemd"``, a booted system, even a degraded one;
+                ``"cloud-init"``, its end; an int, a TCP port on which something listens inside; or a function of the
+                instance, async or not, that returns true when the instance is ready.
             timeout: Seconds to wait at most; None for no limit.
 
         Raises:
             IncusInputError: There is no such condition.
             IncusTimeoutError: It is not ready after ``timeout`` seconds; the message says what was seen last.
-            IncusError: cloud-init failed.
+            IncusError: cloud-init failed, or the instance has not what the condition needs.
 
         API:
-            ``GET /1.0/events`` and, as the condition needs, ``GET /1.0/instances/{name}/state`` or
-            ``POST /1.0/instances/{name}/exec``
+            ``GET /1.0/events`` and, as the condition needs, ``GET /1.0/instances/{name}/state``,
+            ``GET /1.0/instances/{name}`` or ``POST /1.0/instances/{name}/exec``
         """
-        check, seen = _check_for(condition), "nothing yet"
+        what = f"a listener on TCP port {condition}" if isinstance(condition, int) else repr(condition)
+        await self._wait_until(_check_for(condition), what, timeout)
+        return await self.refresh()
+
+    async def wait_for_address(
+        self,
+        family: Literal["ipv4", "ipv6"] = "ipv4",
+        *,
+        interface: str | None = None,
+        timeout: float | None = None,
+    ) -> str:
+        """Wait until the instance has a global IP address, and return it.
+
+        Args:
+            family: The kind of address.
+            interface: The network interface inside that has it, such as ``"eth0"``; None for any that belongs to one of
+                the instance's network devices, but for the bridges of programs inside, such as ``docker0``. Of an
+                instance without network devices, any interface counts.
+            timeout: Seconds to wait at most; None for no limit.
+
+        Returns:
+            The address, without its prefix length.
+
+        Raises:
+            IncusInputError: There is no such family.
+            IncusTimeoutError: It has none after ``timeout`` seconds; the message says which it has.
+
+        API:
+            ``GET /1.0/events``, ``GET /1.0/instances/{name}`` and ``GET /1.0/instances/{name}/state``
+        """
+        if family not in _FAMILIES:
+            raise IncusInputError(f"family must be one of {', '.join(_FAMILIES)}, not {family!r}")
+        what = f"an {family} address" + (f" of {interface!r}" if interface else "")
+        return str(await self._wait_until(lambda instance: _check_address(instance, family, interface), what, timeout))
+
+    async def _wait_until(self, check: _Check, what: str, timeout: float | None) -> Any:
+        """What the check found, once it finds something."""
+        seen = "nothing yet"
         try:
             async with asyncio.timeout(timeout), EventStream(self._scope, ["lifecycle"]) as events:
                 while True:
                     try:
-                        ready, seen = await check(self)
+                        found, seen = await check(self)
                     except IncusAPIError as error:  # not created yet, or just stopping
-                        ready, seen = False, str(error)
-                    if ready:
-                        break
+                        found, seen = None, str(error)
+                    if found:
+                        return found
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_POLL):
                             await _next_event(events, self.name)
         except IncusTimeoutError:
             raise
         except TimeoutError:
-            what = f"a listener on TCP port {condition}" if isinstance(condition, int) else repr(condition)
             raise IncusTimeoutError(
                 f"{self.name!r} did not reach {what} within {timeout} s; seen last: {seen}"
             ) from None
-        return await self.refresh()
 
 
-_Check = Callable[[Any], Awaitable[tuple[bool, str]]]
-"""Whether an instance meets a condition, and what was seen, in words."""
+_Check = Callable[[Any], Awaitable[tuple[object, str]]]
+"""What an instance has of a condition, true or false, and what was seen, in words."""
 
 
 async def _next_event(events: EventStream, name: str) -> None:
@@ -95,66 +137,81 @@ def _check_for(condition: str | int | Callable[[Any], object]) -> _Check:
     )
 
 
-async def _check_status(instance: ReadinessVerbs, status: str) -> tuple[bool, str]:
-    seen = (await instance.get_state()).status
-    return seen.lower() == status, f"status {seen}"
+async def _check_status(instance: ReadinessVerbs, status: str) -> tuple[object, str]:
+    state = await instance.get_state()
+    return state.status_code in _STATUSES[status], f"status {state.status}"
 
 
-async def _check_agent(instance: ReadinessVerbs) -> tuple[bool, str]:
+async def _check_agent(instance: ReadinessVerbs) -> tuple[object, str]:
     state = await instance.get_state()
     # Without the agent of a virtual machine, the server cannot count its processes.
-    return state.status == "Running" and state.processes > 0, f"status {state.status}, {state.processes} processes"
+    ready = state.status_code in _RUNNING and state.processes > 0
+    return ready, f"status {state.status}, {state.processes} processes"
 
 
-async def _check_address(instance: ReadinessVerbs, family: str) -> tuple[bool, str]:
+async def _check_address(instance: ReadinessVerbs, family: str, interface: str | None = None) -> tuple[object, str]:
     state = await instance.get_state()
-    addresses = _global_addresses(state)
-    return any(kind == family for kind, _ in addresses), f"status {state.status}, addresses " + (
-        ", ".join(address for _, address in addresses) or "none"
-    )
-
-
-def _global_addresses(state: InstanceState) -> list[tuple[str, str]]:
-    """The family and the address of each."""
-    return [
-        (address.family, address.address)
-        for network in state.network.values()
+    record = models.Instance((await instance._request("GET")).metadata)
+    nics = {name for name, device in record.expanded_devices.items() if device.get("type") == "nic"}
+    addresses = [
+        (name, address)
+        for name, network in state.network.items()
+        if name == interface or (interface is None and _is_own(name, network, record, nics))
         for address in network.addresses
         if address.scope == "global"
     ]
+    found = [address.address for _, address in addresses if address.family == _FAMILIES[family]]
+    shown = ", ".join(f"{address.address} ({name})" for name, address in addresses)
+    return found[0] if found else None, f"status {state.status}, addresses {shown or 'none'}"
 
 
-async def _first_line(instance: ReadinessVerbs, *command: str) -> str:
-    """The first line that a command inside writes; or why there is none."""
-    if (state := await instance.get_state()).status != "Running":
-        return f"status {state.status}"
-    result = await instance.run(command)
-    text = (result.stdout or result.stderr).decode(errors="replace").strip()
-    return text.partition("\n")[0] or f"{command[0]}: exit code {result.returncode}"
+def _is_own(name: str, network: models.InstanceStateNetwork, instance: models.Instance, nics: Collection[str]) -> bool:
+    """Whether an interface belongs to one of the instance's network devices; true if there are none."""
+    if _BRIDGES.match(name):
+        return False
+    config, devices = instance.expanded_config, instance.expanded_devices
+    return not nics or any(
+        name == (devices[nic].get("name") or config.get(f"volatile.{nic}.name", nic))
+        or network.hwaddr == (devices[nic].get("hwaddr") or config.get(f"volatile.{nic}.hwaddr"))
+        for nic in nics
+    )
 
 
-async def _check_systemd(instance: ReadinessVerbs) -> tuple[bool, str]:
-    seen = await _first_line(instance, "systemctl", "is-system-running")
-    return seen in ("running", "degraded"), f"systemd: {seen}"
+async def _ask(instance: ReadinessVerbs, *command: str, max_output: int = _OUTPUT) -> str | None:
+    """What a command inside writes; None where the instance does not run."""
+    if (await instance.get_state()).status_code not in _RUNNING:
+        return None
+    result = await instance.run(command, max_output=max_output)
+    if result.returncode in _NOT_THERE:
+        raise IncusError(f"{instance.name!r} cannot be asked: it has no {command[0]}")
+    return (result.stdout or result.stderr).decode(errors="replace") or f"exit code {result.returncode}"
 
 
-async def _check_cloud_init(instance: ReadinessVerbs) -> tuple[bool, str]:
-    seen = await _first_line(instance, "cloud-init", "status")
-    if seen == "status: error":
+async def _check_systemd(instance: ReadinessVerbs) -> tuple[object, str]:
+    lines = (await _ask(instance, "systemctl", "is-system-running") or "not running").split("\n")
+    return any(line.strip() in ("running", "degraded") for line in lines), f"systemd: {_summary(lines)}"
+
+
+async def _check_cloud_init(instance: ReadinessVerbs) -> tuple[object, str]:
+    lines = [line.strip() for line in (await _ask(instance, "cloud-init", "status") or "not running").split("\n")]
+    if "status: error" in lines:
         raise IncusError(f"cloud-init of {instance.name!r} failed: see /var/log/cloud-init.log in it")
-    return seen in ("status: done", "status: disabled"), f"cloud-init: {seen}"
+    return any(line in ("status: done", "status: disabled") for line in lines), f"cloud-init: {_summary(lines)}"
 
 
-async def _check_port(instance: ReadinessVerbs, port: int) -> tuple[bool, str]:
-    if (state := await instance.get_state()).status != "Running":
-        return False, f"status {state.status}"
-    table = (await instance.run(["cat", "/proc/net/tcp", "/proc/net/tcp6"])).stdout.decode(errors="replace")
-    entries = [line.split() for line in table.splitlines()]
-    open_ports = {int(entry[1].rpartition(":")[2], 16) for entry in entries if entry[3:4] == [_LISTENING]}
+def _summary(lines: Sequence[str]) -> str:
+    return "; ".join(line for line in lines if line)[:200]
+
+
+async def _check_port(instance: ReadinessVerbs, port: int) -> tuple[object, str]:
+    table = await _ask(instance, "cat", "/proc/net/tcp", "/proc/net/tcp6", max_output=_TABLE)
+    if table is None:
+        return False, "it does not run"
+    open_ports = {int(found[1], 16) for found in _LISTENER.finditer(table)}
     return port in open_ports, f"listeners on {sorted(open_ports) or 'no port'}"
 
 
-async def _check_function(instance: ReadinessVerbs, condition: Callable[[ReadinessVerbs], Any]) -> tuple[bool, str]:
+async def _check_function(instance: ReadinessVerbs, condition: Callable[[ReadinessVerbs], Any]) -> tuple[object, str]:
     returned = condition(instance)
     if inspect.isawaitable(returned):
         returned = await returned
@@ -163,8 +220,8 @@ async def _check_function(instance: ReadinessVerbs, condition: Callable[[Readine
 
 _CHECKS: dict[str, _Check] = {
     "agent": _check_agent,
-    "ipv4": lambda instance: _check_address(instance, "inet"),
-    "ipv6": lambda instance: _check_address(instance, "inet6"),
+    "ipv4": lambda instance: _check_address(instance, "ipv4"),
+    "ipv6": lambda instance: _check_address(instance, "ipv6"),
     "systemd": _check_systemd,
     "cloud-init": _check_cloud_init,
 }

@@ -12,6 +12,7 @@ import pytest
 from incus_sdk import (
     Client,
     IncusAPIError,
+    IncusError,
     IncusInputError,
     IncusNotFoundError,
     IncusOperationError,
@@ -148,7 +149,11 @@ async def test_a_launch_of_an_unknown_image_says_so(client: Client) -> None:
             await client.instances.launch(image)
 
 
-# wait_for()
+# wait_for(), wait_for_address()
+
+
+async def shell(box: Instance, script: str) -> None:
+    await box.run(["sh", "-ec", script], check=True)
 
 
 async def times_out(box: Instance, condition: Any, said: str) -> None:
@@ -205,14 +210,48 @@ async def test_wait_for_an_address_sees_a_global_one(box: Instance) -> None:
         await waiting
 
 
+async def test_an_address_counts_if_it_is_on_a_network_device_and_is_handed_back(client: Client) -> None:
+    devices = {name: {"type": "nic", "nictype": "p2p", "name": name} for name in ("eth0", "wan", "docker0")}
+    async with client.instances.temporary("busybox", devices=devices) as box:
+        await shell(box, "for n in eth0 wan docker0; do ip link set $n up; done; ip link add other type bridge")
+        for number, name in enumerate(("other", "docker0", "lo")):
+            await shell(box, f"ip addr add 172.17.{number}.1/16 dev {name}; ip link set {name} up")
+        await times_out(box, "ipv4", r"'ipv4' within .* addresses .*172\.17\.|addresses none")
+        with pytest.raises(IncusTimeoutError, match="did not reach an ipv6 address of 'eth0' within"):
+            await box.wait_for_address("ipv6", interface="eth0", timeout=1)
+        waiting = asyncio.create_task(box.wait_for_address(timeout=60))
+        await shell(box, "ip addr add 198.51.100.7/24 dev wan")
+        assert await waiting == "198.51.100.7"
+        await box.wait_for("ipv4", timeout=60)
+        assert await box.wait_for_address(interface="docker0", timeout=60) == "172.17.1.1"
+        await box.run(["ip", "link", "set", "wan", "name", "renamed"])
+    with pytest.raises(IncusInputError, match="family must be one of ipv4, ipv6, not 'inet'"):
+        await client.instances["c1"].wait_for_address("inet")  # type: ignore[arg-type]
+
+
+async def test_an_instance_that_says_it_is_ready_runs(client: Client, box: Instance) -> None:
+    await box.update({"config": {"volatile.last_state.ready": True}}, wait=True)
+    assert (await box.refresh()).status == "Ready"
+    for condition in ("running", "ready", "agent"):
+        await box.wait_for(condition, timeout=60)
+    async with box.open_process(["nc", "-l", "-p", "8080"]):
+        await box.wait_for(8080, timeout=60)
+
+
+@pytest.mark.parametrize(("condition", "missing"), [("systemd", "systemctl"), ("cloud-init", "cloud-init")])
+async def test_what_an_instance_does_not_have_is_not_waited_for(box: Instance, condition: str, missing: str) -> None:
+    with pytest.raises(IncusError, match=f"{box.name!r} cannot be asked: it has no {missing}"):
+        await box.wait_for(condition)
+
+
 async def test_wait_for_systemd_and_cloud_init_ask_them(box: Instance) -> None:
-    answers = {"systemctl": ("starting", "degraded"), "cloud-init": ("status: running", "status: done")}
+    answers = {"systemctl": ("starting", "degraded"), "cloud-init": ("status: running", "\\nnote\\nstatus: done")}
     for command, (before, after) in answers.items():
         condition = "systemd" if command == "systemctl" else command
-        await box.put_files(f"/bin/{command}", f"#!/bin/sh\necho {before}\n".encode())
+        await box.put_files(f"/bin/{command}", f"#!/bin/sh\necho '{before}'\n".encode())
         await box.run(["chmod", "755", f"/bin/{command}"])
         await times_out(box, condition, f"seen last: {condition}: {before}")
-        await box.put_files(f"/bin/{command}", f"#!/bin/sh\necho {after}\n".encode())
+        await box.put_files(f"/bin/{command}", f"#!/bin/sh\nprintf '{after}\n'\n".encode())
         await box.wait_for(condition, timeout=60)
 
 
@@ -233,7 +272,7 @@ async def test_an_agent_is_ready_in_a_running_container(box: Instance) -> None:
     await box.wait_for("agent", timeout=60)
 
 
-@pytest.mark.parametrize("condition", ["ready", "", 0, 65536, True, None, 1.5])
+@pytest.mark.parametrize("condition", ["", 0, 65536, True, None, 1.5])
 async def test_an_unknown_condition_is_refused_with_those_that_there_are(condition: object) -> None:
     with pytest.raises(IncusInputError, match=r"running, .*ipv4, .*TCP port"):
         await Client("/nowhere").instances["c1"].wait_for(condition)  # type: ignore[arg-type]
