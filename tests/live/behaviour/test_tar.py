@@ -169,7 +169,7 @@ ODD = {
     "adding links": 'busybox tar "$@"; for f in .incus*; do rm $f; ln -s /etc/passwd $f; done',
     "lying": "cat >/dev/null; cd /etc; exec busybox tar cf - passwd",
     "failing at last": 'busybox tar "$@"; exit 1',
-    "stalling": "sleep 20",
+    "stalling": "exec sleep 20",
 }
 
 
