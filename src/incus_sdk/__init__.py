@@ -54,6 +54,7 @@ from .exceptions import IncusError as IncusError
 from .exceptions import IncusInputError as IncusInputError
 from .exceptions import IncusNotFoundError as IncusNotFoundError
 from .exceptions import IncusNotLoadedError as IncusNotLoadedError
+from .exceptions import IncusOperationConflictError as IncusOperationConflictError
 from .exceptions import IncusOperationError as IncusOperationError
 from .exceptions import IncusOperationLostError as IncusOperationLostError
 from .exceptions import IncusPermissionError as IncusPermissionError

@@ -153,7 +153,7 @@ class IncusNotFoundError(IncusAPIError):
 
 
 class IncusConflictError(IncusAPIError):
-    """409: it exists already, or is in use."""
+    """It exists already, or is in use; whatever HTTP status the server has for that, in ``status_code``."""
 
 
 class IncusPreconditionError(IncusAPIError):
@@ -186,6 +186,23 @@ class IncusOperationLostError(IncusOperationError):
     """
 
 
+class IncusOperationConflictError(IncusOperationError, IncusConflictError):
+    """An operation failed because something exists already: an error of an operation, and a conflict."""
+
+
+_TAKEN = ("UNIQUE constraint failed", "already exists", "exists already", "already in trust store", ": file exists")
+"""How servers say, under several statuses, that something exists already."""
+
+
+def _says_taken(reason: str) -> bool:
+    return any(words in reason for words in _TAKEN)
+
+
+def _plain(reason: str) -> str:
+    """A server's reason, with words for what only its database says."""
+    return f"it exists already ({reason})" if _TAKEN[0] in reason else reason
+
+
 _BY_STATUS: dict[int, type[IncusAPIError]] = {
     401: IncusAuthenticationError,
     403: IncusPermissionError,
@@ -193,4 +210,4 @@ _BY_STATUS: dict[int, type[IncusAPIError]] = {
     409: IncusConflictError,
     412: IncusPreconditionError,
 }
-"""The class for an HTTP status; any other status is a plain `IncusAPIError`."""
+"""The class for an HTTP status; any other status is a plain `IncusAPIError`, unless the server names a conflict."""

@@ -22,9 +22,12 @@ from .exceptions import (
     IncusError,
     IncusInputError,
     IncusNotFoundError,
+    IncusOperationConflictError,
     IncusOperationError,
     IncusOperationLostError,
     IncusTimeoutError,
+    _plain,
+    _says_taken,
 )
 from .models.base import Json
 
@@ -200,7 +203,9 @@ class Operation(models.Operation):
         return wire.path("operations", self.id, *more)
 
     def _describe(self) -> str:
-        return f"operation {self.id} ({self.description})"
+        named = [name for urls in self.resources.values() for url in urls for name in wire.names(url)[-1:]]
+        what = f"{self.description}: {', '.join(dict.fromkeys(named))}" if named else self.description
+        return f"operation {self.id} ({what})"
 
     async def _try_cancel(self) -> None:
         """Cancel it where the server can, whatever ``may_cancel`` was: that changes as the operation goes on."""
@@ -233,8 +238,9 @@ class Operation(models.Operation):
                 if self.status_code < _FINAL:
                     await self._scope.transport.pause(_PAUSE)
         if self.status_code != _FINAL:
-            reason = self.err or self.status
-            raise IncusOperationError(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
+            reason = str(self.err or self.status)
+            kind = IncusOperationConflictError if _says_taken(reason) else IncusOperationError
+            raise kind(f"{self._describe()}: {_plain(reason)}", operation_id=self.id, response=self.raw)
         return self
 
     async def _wait_for_command(self, *, cancel: bool = True) -> None:

@@ -23,6 +23,7 @@ from incus_sdk import (
     IncusInputError,
     IncusNotFoundError,
     IncusNotLoadedError,
+    IncusOperationConflictError,
     IncusOperationError,
     IncusOperationLostError,
     IncusPermissionError,
@@ -51,6 +52,7 @@ BASES: dict[type[IncusError], tuple[type[BaseException], ...]] = {
     IncusPreconditionError: (IncusAPIError,),
     IncusOperationError: (IncusError,),
     IncusOperationLostError: (IncusOperationError,),
+    IncusOperationConflictError: (IncusOperationError, IncusConflictError),
     ProcessError: (IncusError,),
 }
 

@@ -14,7 +14,15 @@ from datetime import datetime
 from typing import Any
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
-from ..exceptions import _BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
+from ..exceptions import (
+    _BY_STATUS,
+    IncusAPIError,
+    IncusConflictError,
+    IncusConnectionError,
+    IncusInputError,
+    _plain,
+    _says_taken,
+)
 
 try:
     import orjson
@@ -135,8 +143,11 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             code = envelope.get("error_code")
             if not isinstance(code, int) or not code:
                 code = status if status >= 400 else 500
-            message = f"{request}: {envelope.get('error') or f'HTTP {code}'}"
-            raise _BY_STATUS.get(code, IncusAPIError)(message, status_code=code, response=envelope)
+            reason = str(envelope.get("error") or f"HTTP {code}")
+            found = _BY_STATUS.get(code, IncusAPIError)
+            if found is IncusAPIError and _says_taken(reason):
+                found = IncusConflictError
+            raise found(f"{request}: {_plain(reason)}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(type_, envelope, status, headers)
         case _ if status >= 400:
