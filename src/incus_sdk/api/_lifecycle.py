@@ -213,10 +213,14 @@ class LifecycleVerbs(models.Instance, Resource):
             await self._remove()
 
     async def _wait_until_idle(self) -> None:
-        """Wait for the operations on it, such as a start: before they end, it can be neither stopped nor deleted."""
+        """Wait for the operations on it, such as a start: before they end, it can be neither stopped nor deleted.
+
+        Not for its commands, which end when it stops.
+        """
         for operation in await OperationsAPI(self._scope).list():
             instances = [wire.names(url) for url in operation.resources.get("instances") or ()]
-            if operation.class_ == "task" and list(self._path) in instances:
+            is_command = operation.description == "Executing command"
+            if operation.class_ == "task" and not is_command and list(self._path) in instances:
                 with contextlib.suppress(IncusError):
                     await operation.wait()
 

@@ -88,6 +88,15 @@ async def test_a_temporary_instance_that_is_gone_already_is_fine(client: Client)
     assert await names(client) == []
 
 
+async def test_a_command_that_was_left_running_holds_up_no_deletion(client: Client) -> None:
+    async with asyncio.timeout(100):
+        async with client.instances.temporary("busybox") as box:
+            left = await box.execute(["sleep", "1000"])
+    async with asyncio.timeout(100):
+        with pytest.raises((IncusOperationError, IncusNotFoundError)):
+            await left.wait()
+
+
 async def test_an_exception_in_the_block_deletes_it(client: Client) -> None:
     with pytest.raises(LookupError, match="mine"):
         async with client.instances.temporary("busybox"):
