@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import signal as signals
 from collections import deque
 from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -46,6 +47,9 @@ _GRACE = 5.0  # seconds for a killed command, a console that was left, or the re
 _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _SIGKILLED = 137
+_MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
+_MAX_LINKS = 8  # symbolic links that lead to it
+_ID = re.compile("[0-9]{1,10}")
 
 # Runs a command with a user's supplementary groups, which the API cannot set. The shell is replaced by the command, so
 # signals reach it. $1 uid, $2 gid, $3 groups, $4 user name.
@@ -719,13 +723,34 @@ class Process(_LiveOperation):
         raise IncusInputError(f"the instance's {file} has no {name!r}")
 
     async def _read_entries(self, file: str) -> list[list[str]]:
-        try:
-            answer = await self._scope.request("GET", wire.path(*self._path, "files"), query={"path": file})
-        except IncusNotFoundError:
-            raise IncusInputError(f"the instance has no {file} to look up names in: use numeric ids") from None
-        fields = 7 if file.endswith("passwd") else 4
-        lines = answer.metadata.decode(errors="surrogateescape").splitlines()
-        return [entry for line in lines if len(entry := line.split(":")) >= fields]
+        """The entries of a file of the instance, which can hold anything: without those that make no sense."""
+        fields, number = (7, (2, 3)) if file.endswith("passwd") else (4, (2,))
+        lines = (await self._read_small(file)).decode(errors="replace").split("\n")
+        entries = [line.split(":") for line in lines]
+        return [
+            entry for entry in entries if len(entry) >= fields and all(_ID.fullmatch(entry[index]) for index in number)
+        ]
+
+    async def _read_small(self, file: str) -> bytes:
+        path = file
+        for _ in range(_MAX_LINKS):
+            content = bytearray()
+            try:
+                url, query = wire.path(*self._path, "files"), {"path": path}
+                async with self._scope.download("GET", url, query=query) as stream:
+                    kind = stream.headers.get("X-Incus-type")
+                    async for piece in stream.chunks():
+                        content += piece
+                        if len(content) > _MAX_NAMES or kind not in ("file", "symlink"):
+                            break
+            except IncusNotFoundError:
+                raise IncusInputError(f"the instance has no {file} to look up names in: use numeric ids") from None
+            if len(content) > _MAX_NAMES or kind not in ("file", "symlink"):
+                raise IncusInputError(f"the instance's {file} is no list of names, or has too many: use numeric ids")
+            if kind == "file":
+                return bytes(content)
+            path = content.decode(errors="surrogateescape")  # absolute, as the server resolved it
+        raise IncusInputError(f"the instance's {file} leads through too many symbolic links: use numeric ids")
 
 
 class Console(_LiveOperation):

@@ -124,6 +124,32 @@ async def test_a_user_by_name_brings_home_group_and_supplementary_groups(box: In
             await box.run(["true"], **names)  # type: ignore[call-overload]
 
 
+@pytest.mark.parametrize(
+    ("script", "said"),
+    [
+        ("mkdir /etc/passwd", "passwd is no list of names"),
+        ("truncate -s 2G /etc/passwd", "passwd is no list of names, or has too many: use numeric ids"),
+        ("ln -s passwd /etc/passwd", "."),
+        ("echo 'ada:x:abc:1001::/tmp:/bin/false' >/etc/passwd", "/etc/passwd has no 'ada'"),
+        ("true", "has no /etc/passwd to look up names in: use numeric ids"),
+    ],
+)
+async def test_a_list_of_users_that_is_none_is_an_error_and_takes_no_memory(
+    box: Instance, script: str, said: str
+) -> None:
+    await box.run(sh(f"rm /etc/passwd; {script}"), check=True)
+    with pytest.raises(IncusError, match=said):
+        await box.run(["true"], user="ada", timeout=60)
+
+
+async def test_a_list_of_users_can_be_a_link_and_have_odd_lines(box: Instance) -> None:
+    await box.put_files(
+        "/etc/users", b"\xff\n::\n" * 1000 + b"ada:x:99999999999:0::/:\nada:x:1000:1001::/tmp:/bin/false\n"
+    )
+    await box.run(sh("rm /etc/passwd; ln -s ../etc/users2 /etc/passwd; ln -s users /etc/users2"), check=True)
+    assert (await box.run(["id", "-u"], user="ada", timeout=60)).stdout == b"1000\n"
+
+
 async def test_check_raises_with_code_output_and_the_last_word(box: Instance) -> None:
     with pytest.raises(ProcessError, match="exit code 4: second") as caught:
         await box.run(sh("echo out; echo first >&2; echo second >&2; exit 4"), check=True, text=True)
