@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
 from ._background import operate
-from ._concurrency import Attempts
+from ._concurrency import Attempts, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -774,10 +774,22 @@ class Console(_LiveOperation):
         self._body = {"type": "console", "width": width, "height": height, "force": force}
 
     async def _open(self) -> None:
-        await self._attach("console", self._body, terminal=True)
+        attaching = asyncio.ensure_future(self._attach("console", self._body, terminal=True))
+        try:
+            await asyncio.shield(attaching)
+        except asyncio.CancelledError:
+            await shielded(self._leave(attaching))
+            raise
         self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
         self._start("input", self.stdin._send_queue())
         self.stdout = self._start_reader("0", "stdout")
+
+    async def _leave(self, attaching: asyncio.Future[Operation]) -> None:
+        """Detach once it is attached: a console whose attaching was cut off stays taken for a minute."""
+        with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
+            async with asyncio.timeout(_GRACE):
+                await attaching
+                await self.detach()
 
     async def _is_over(self) -> bool:
         assert self._operation is not None

@@ -574,6 +574,18 @@ async def test_a_console_in_use_is_refused_unless_forced(talker: Instance) -> No
             await first.stdout.read()  # it has ended
 
 
+@pytest.mark.parametrize("turns", [1, 5, 20, 40, 80])
+async def test_a_console_whose_attaching_is_cancelled_is_free_at_once(talker: Instance, turns: int) -> None:
+    attaching = asyncio.create_task(talker.console().__aenter__())
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    attaching.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await (await attaching).detach()  # it was attached already
+    async with talker.console() as console:
+        await answered(console, b"mine")
+
+
 async def test_the_console_log_is_read_and_cleared(talker: Instance) -> None:
     async with talker.console() as console:
         await answered(console, b"logged")
