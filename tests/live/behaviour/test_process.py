@@ -526,6 +526,32 @@ async def test_a_shell_that_is_interrupted_restores_the_terminal_and_ends_the_co
         await gone(box, "{sh}")
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT])
+async def test_a_shell_that_a_signal_ends_restores_the_terminal(
+    daemon: Daemon, clean: None, number: signal.Signals
+) -> None:
+    async with daemon.client() as client, client.instances.temporary("busybox") as box, Terminal() as terminal:
+        program = await terminal.start(
+            f"import resource; resource.setrlimit(4, (0, 0))\n{SHELL}", str(daemon.socket), box.name
+        )
+        await terminal.until(b"box> ")
+        program.send_signal(number)
+        assert await program.wait() == -number
+        assert terminal.restored()
+        await gone(box, "{sh}")
+
+
+async def test_a_shell_on_a_terminal_without_a_size_has_the_usual_one(daemon: Daemon, clean: None) -> None:
+    async with daemon.client() as client, client.instances.temporary("busybox") as box, Terminal() as terminal:
+        termios.tcsetwinsize(terminal.fd, (0, 0))
+        program = await terminal.start(SHELL, str(daemon.socket), box.name)
+        await terminal.until(b"box> ")
+        program.send_signal(signal.SIGWINCH)
+        terminal.type(b"stty size; exit 8\n")
+        await terminal.until(b"24 80\r\n")
+        await terminal.until(b"code 8")
+
+
 async def test_a_shell_without_a_terminal_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     with open(os.devnull) as nothing:  # noqa: ASYNC230
         monkeypatch.setattr(sys, "stdin", nothing)
