@@ -9,23 +9,17 @@ import base64
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..exceptions import _BY_STATUS, IncusAPIError, IncusConnectionError, IncusInputError
 
-try:
-    import orjson
-except ImportError:  # an extra; without it, reading takes longer
-    orjson = None  # type: ignore[assignment]
-
 _PLAIN = re.compile("[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")  # a name that is quoted already, and not "." or ".."
 _ZEROS = bytes.maketrans(b"0123456789", b"0" * 10)
+_MANY = 2**16  # bytes of JSON for which orjson is worth its import
 _LONG = b"0" * 19  # digits; orjson rounds numbers that do not fit into 64 bits
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNSAFE_IN_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_UNSAFE_IN_HEADER = "[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]"
 
 Query = Mapping[str, str | int | bool | None]
 
@@ -79,6 +73,8 @@ def encode(body: Any) -> bytes:
 
 
 def _to_plain(value: Any) -> Any:
+    from datetime import datetime
+
     if isinstance(value, datetime):
         return value.astimezone().isoformat()
     if isinstance(value, Mapping):
@@ -88,14 +84,13 @@ def _to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-@dataclass(frozen=True)
-class Answer:
+class Answer(NamedTuple):
     """The server's answer to one request: ``type`` is ``sync`` or ``async``, or ``raw`` without an envelope."""
 
     type: str
     body: Any
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
 
     @property
     def metadata(self) -> Any:
@@ -147,9 +142,13 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
 
 def read_json(text: bytes) -> Any:
     """What JSON says, the same whether orjson is there or not; raises `ValueError` or `RecursionError`."""
-    if orjson is not None and _LONG not in text.translate(_ZEROS):
+    if len(text) >= _MANY and _LONG not in text.translate(_ZEROS):
         try:
+            import orjson
+
             return orjson.loads(text)
+        except ImportError:
+            pass  # an extra; without it, reading takes longer
         except ValueError:
             pass  # json takes more, as NaN
     return json.loads(text)
@@ -262,6 +261,6 @@ def require_quoted(url_path: str) -> str:
 def require_sendable(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Headers; raises `IncusInputError` for one that would arrive changed, or as two."""
     for name, value in (headers or {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not isinstance(value, str) or _UNSAFE_IN_HEADER.search(value):
+        if not re.fullmatch(_HEADER_NAME, name) or not isinstance(value, str) or re.search(_UNSAFE_IN_HEADER, value):
             raise IncusInputError(f"the header {name!r} cannot be sent: it must be text without control characters")
     return dict(headers or {})

@@ -12,7 +12,6 @@ from .._concurrency import Attempts, shielded
 from .._connection import wire
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
 from ..operations import OnProgress, Operation
-from .activity import OperationsAPI
 from .base import Resource, _Keyed
 from .logs import LogsAPI
 
@@ -214,6 +213,8 @@ class LifecycleVerbs(models.Instance, Resource):
 
     async def _wait_until_idle(self) -> None:
         """Wait for the operations on it, such as a start: before they end, it can be neither stopped nor deleted."""
+        from .activity import OperationsAPI
+
         for operation in await OperationsAPI(self._scope).list():
             instances = [wire.names(url) for url in operation.resources.get("instances") or ()]
             if operation.class_ == "task" and list(self._path) in instances:

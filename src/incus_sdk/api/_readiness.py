@@ -6,13 +6,15 @@ import asyncio
 import contextlib
 import inspect
 from collections.abc import Awaitable, Callable
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from ..events import EventStream, LifecycleEvent
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusTimeoutError
-from ..models import InstanceState
 from ._commands import CommandVerbs
 from ._lifecycle import LifecycleVerbs
+
+if TYPE_CHECKING:
+    from ..events import EventStream
+    from ..models import InstanceState
 
 _POLL = 0.5  # seconds until the next check where no event comes: addresses and ports change without one
 _STATUSES = ("running", "stopped", "frozen", "error")
@@ -42,6 +44,8 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
             ``GET /1.0/events`` and, as the condition needs, ``GET /1.0/instances/{name}/state`` or
             ``POST /1.0/instances/{name}/exec``
         """
+        from ..events import EventStream
+
         check, seen = _check_for(condition), "nothing yet"
         try:
             async with asyncio.timeout(timeout), EventStream(self._scope, ["lifecycle"]) as events:
@@ -71,6 +75,8 @@ _Check = Callable[[Any], Awaitable[tuple[bool, str]]]
 
 async def _next_event(events: EventStream, name: str) -> None:
     """Wait for an event about the instance, or for a gap in which one can have been lost."""
+    from ..events import LifecycleEvent
+
     async for event in events:
         if not isinstance(event, LifecycleEvent) or event.metadata.source.partition("?")[0].endswith(f"/{name}"):
             return

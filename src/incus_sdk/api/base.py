@@ -28,7 +28,7 @@ import builtins
 import copy
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from .._background import operate, perform
 from .._concurrency import Attempts
@@ -36,10 +36,12 @@ from .._connection import wire
 from .._connection.scope import Scope, Scoped
 from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
-from ..filters import Filter
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body
+
+if TYPE_CHECKING:
+    from ..filters import Filter
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised

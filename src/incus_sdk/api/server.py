@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import models
 from ..exceptions import IncusError
-from ..models.base import Json
-from . import _preseed
+from ..models.base import Json, Record
 from .base import Editable, Group
 
 if TYPE_CHECKING:
@@ -27,6 +26,21 @@ class Server(models.Server, Editable[models.ServerPut]):
         # be written, and the list of extensions alone has 15 kB.
         current, _ = await self._read_with_etag()
         return {"config": {**dict.fromkeys(current.get("config") or (), ""), **(body.get("config") or {})}}
+
+
+class _Enveloped(Record):
+    """A record that can also be read as ``["metadata"]``, where the documented API has it."""
+
+    def __getitem__(self, key: str) -> Any:
+        return self.raw if key == "metadata" and key not in self.raw else super().__getitem__(key)
+
+
+class ServerInfo(models.Server, _Enveloped):
+    """The server; ``info.api_version`` is also ``info["metadata"]["api_version"]``."""
+
+
+class ResourcesInfo(models.Resources, _Enveloped):
+    """The server's hardware; ``info.cpu`` is also ``info["metadata"]["cpu"]``."""
 
 
 class ServerAPI(Group):
@@ -180,4 +194,6 @@ class ServerAPI(Group):
         API:
             ``GET``, ``POST`` and ``PUT`` of each object's path
         """
+        from . import _preseed
+
         return await _preseed.apply(self._server(), data)
