@@ -34,7 +34,9 @@ def modules() -> Iterator[Any]:
 
 def own_names(module: Any) -> Iterator[str]:
     """The public names that a module defines, or hands on by ``import X as X``."""
-    for node in ast.parse(Path(module.__file__).read_text()).body:
+    body = ast.parse(Path(module.__file__).read_text()).body
+    lazy = [each for node in body if isinstance(node, ast.If) for each in node.body]  # under TYPE_CHECKING
+    for node in [*body, *lazy]:
         match node:
             case ast.ClassDef() | ast.FunctionDef() | ast.AsyncFunctionDef():
                 names = [node.name]

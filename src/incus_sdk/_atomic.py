@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,8 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[IO
     Of a link, the target is replaced. A file that exists keeps its mode, a new one gets ``mode``. Raises
     `IncusInputError` if it cannot be written.
     """
+    import tempfile
+
     target = Path(path)
     if "\0" in str(target):
         raise IncusInputError(f"{str(target)!r} is not a path: it has a NUL")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any
 
 from ._concurrency import shielded
@@ -103,12 +102,12 @@ async def create_or_undo(
         raise
 
 
-@dataclass
 class _Upload:
     """Content to send, and whether all of it was sent."""
 
-    content: AsyncIterable[bytes]
-    complete: bool = False
+    def __init__(self, content: AsyncIterable[bytes]) -> None:
+        self.content = content
+        self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         async for piece in self.content:

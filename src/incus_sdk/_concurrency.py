@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-import random
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -47,11 +46,18 @@ class Attempts:
         if self._left == 0:
             raise StopAsyncIteration
         if not self._first:
-            await self._sleep(random.uniform(0, self._pause) if self._jitter else self._pause)
+            await self._sleep(self._next_pause())
             self._pause = min(2 * self._pause, self._longest)
         self._first = False
         self._left -= 1
         return self._left == 0
+
+    def _next_pause(self) -> float:
+        if not self._jitter:
+            return self._pause
+        import random
+
+        return random.uniform(0, self._pause)
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:

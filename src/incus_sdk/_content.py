@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
-import secrets
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from email.parser import BytesHeaderParser
+from typing import TYPE_CHECKING
 
 from ._concurrency import in_thread
 from ._connection.transport import CHUNK
 from .exceptions import IncusConnectionError, IncusInputError
 from .operations import OnProgress, Progress
+
+if TYPE_CHECKING:
+    from email.message import Message
 
 Content = bytes | os.PathLike[str] | AsyncIterable[bytes]
 """What is uploaded: bytes, a `Path` of a file, or an async iterable of bytes."""
@@ -73,7 +75,7 @@ async def with_progress(
 
 def write_form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[str, AsyncIterator[bytes]]:
     """Write a multipart form of parts (name, file name, content); returns its content type and its bytes."""
-    boundary = secrets.token_hex(30)
+    boundary = os.urandom(30).hex()
 
     async def body() -> AsyncIterator[bytes]:
         for name, filename, content in parts:
@@ -93,7 +95,7 @@ async def read_form(content_type: str, body: AsyncIterable[bytes]) -> AsyncItera
 
     Raises `IncusConnectionError` if it is not a form, or was cut off.
     """
-    boundary = BytesHeaderParser().parsebytes(f"Content-Type: {content_type}\r\n\r\n".encode()).get_boundary()
+    boundary = _read_head(f"Content-Type: {content_type}".encode()).get_boundary()
     if not boundary:
         raise IncusConnectionError(f"the server sent {content_type!r}, without a boundary between its parts")
     delimiter = f"\r\n--{boundary}".encode()
@@ -126,8 +128,13 @@ async def read_form(content_type: str, body: AsyncIterable[bytes]) -> AsyncItera
 
 
 def _part_name(lines: bytes) -> str:
-    head = BytesHeaderParser().parsebytes(lines.lstrip(b"\r\n") + b"\r\n\r\n")
-    return str(head.get_param("name", "", "Content-Disposition"))
+    return str(_read_head(lines.lstrip(b"\r\n")).get_param("name", "", "Content-Disposition"))
+
+
+def _read_head(lines: bytes) -> Message:
+    from email.parser import BytesHeaderParser
+
+    return BytesHeaderParser().parsebytes(lines + b"\r\n\r\n")
 
 
 def _escape(text: str) -> str:

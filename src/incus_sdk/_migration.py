@@ -13,8 +13,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Self, TypeVar, get_args
+from typing import Any, Literal, NamedTuple, Self, TypeVar, get_args
 
 from ._background import operate
 from ._concurrency import cancel_at_end, shielded
@@ -36,8 +35,7 @@ _SAME_MOMENT = 10.0
 """Seconds within which both sides end when all goes well."""
 
 
-@dataclass(frozen=True)
-class Side:
+class Side(NamedTuple):
     """The request that begins one half: a POST of ``body``, whose ``source`` or ``target`` is still incomplete."""
 
     scope: Scope
@@ -115,15 +113,15 @@ async def in_turn(addresses: Sequence[str], attempt: Callable[[str], Awaitable[T
     raise AssertionError("unreachable")
 
 
-@dataclass
 class _Migration:
     """One attempt, as a context manager that ends both sides if it fails."""
 
-    sender: Side
-    receiver: Side
-    undo: Undo
-    progress: OnProgress | None
-    begun: list[tuple[Side, asyncio.Future[Operation]]] = field(default_factory=list)
+    def __init__(self, sender: Side, receiver: Side, undo: Undo, progress: OnProgress | None) -> None:
+        self.sender = sender
+        self.receiver = receiver
+        self.undo = undo
+        self.progress = progress
+        self.begun: list[tuple[Side, asyncio.Future[Operation]]] = []
 
     async def __aenter__(self) -> Self:
         return self

@@ -6,43 +6,18 @@ import os
 from collections.abc import Callable
 from functools import cached_property
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
-from . import models
+from . import api
 from ._connection import wire
 from ._connection.config import ClientConfig, Remote
 from ._connection.connecting import make_transport
-from ._connection.joining import join
 from ._connection.scope import Scope
 from ._connection.transport import Headers
-from .api.activity import EventsAPI, OperationsAPI, WarningsAPI
-from .api.certificates import CertificatesAPI
-from .api.cluster import ClusterAPI
-from .api.images import ImagesAPI
-from .api.instances import InstancesAPI
-from .api.networks import NetworkACLsAPI, NetworkAddressSetsAPI, NetworkIntegrationsAPI, NetworksAPI, NetworkZonesAPI
-from .api.profiles import ProfilesAPI
-from .api.projects import ProjectsAPI
-from .api.server import ServerAPI
-from .api.storage import StoragePoolsAPI
 from .exceptions import IncusInputError
-from .models.base import Record
-from .operations import Operation
 
-
-class _Enveloped(Record):
-    """A record that can also be read as ``["metadata"]``, where the documented API has it."""
-
-    def __getitem__(self, key: str) -> Any:
-        return self.raw if key == "metadata" and key not in self.raw else super().__getitem__(key)
-
-
-class ServerInfo(models.Server, _Enveloped):
-    """The server; ``info.api_version`` is also ``info["metadata"]["api_version"]``."""
-
-
-class ResourcesInfo(models.Resources, _Enveloped):
-    """The server's hardware; ``info.cpu`` is also ``info["metadata"]["cpu"]``."""
+if TYPE_CHECKING:
+    from .operations import Operation
 
 
 class Client:
@@ -173,6 +148,8 @@ class Client:
         API:
             ``POST /1.0/certificates``
         """
+        from ._connection.joining import join
+
         scope = await join(token, name, endpoint=endpoint, project=project, timeout=timeout, password=password)
         return cls._view(scope)
 
@@ -238,100 +215,100 @@ class Client:
         return self._scope.project
 
     @cached_property
-    def instances(self) -> InstancesAPI:
+    def instances(self) -> api.instances.InstancesAPI:
         """Containers and virtual machines."""
-        return InstancesAPI(self)
+        return api.instances.InstancesAPI(self)
 
     @cached_property
-    def images(self) -> ImagesAPI:
+    def images(self) -> api.images.ImagesAPI:
         """Images and their aliases."""
-        return ImagesAPI(self)
+        return api.images.ImagesAPI(self)
 
     @cached_property
-    def networks(self) -> NetworksAPI:
+    def networks(self) -> api.networks.NetworksAPI:
         """Networks, with their forwards, load balancers, peers, leases and allocations."""
-        return NetworksAPI(self)
+        return api.networks.NetworksAPI(self)
 
     @cached_property
-    def network_acls(self) -> NetworkACLsAPI:
+    def network_acls(self) -> api.networks.NetworkACLsAPI:
         """Network ACLs: rules for the traffic of networks and NICs."""
-        return NetworkACLsAPI(self)
+        return api.networks.NetworkACLsAPI(self)
 
     @cached_property
-    def network_address_sets(self) -> NetworkAddressSetsAPI:
+    def network_address_sets(self) -> api.networks.NetworkAddressSetsAPI:
         """Network address sets, which rules of ACLs refer to."""
-        return NetworkAddressSetsAPI(self)
+        return api.networks.NetworkAddressSetsAPI(self)
 
     @cached_property
-    def network_zones(self) -> NetworkZonesAPI:
+    def network_zones(self) -> api.networks.NetworkZonesAPI:
         """DNS zones and their records."""
-        return NetworkZonesAPI(self)
+        return api.networks.NetworkZonesAPI(self)
 
     @cached_property
-    def network_integrations(self) -> NetworkIntegrationsAPI:
+    def network_integrations(self) -> api.networks.NetworkIntegrationsAPI:
         """Network integrations: connections to the networks of other clusters."""
-        return NetworkIntegrationsAPI(self)
+        return api.networks.NetworkIntegrationsAPI(self)
 
     @cached_property
-    def profiles(self) -> ProfilesAPI:
+    def profiles(self) -> api.profiles.ProfilesAPI:
         """Profiles."""
-        return ProfilesAPI(self)
+        return api.profiles.ProfilesAPI(self)
 
     @cached_property
-    def storage_pools(self) -> StoragePoolsAPI:
+    def storage_pools(self) -> api.storage.StoragePoolsAPI:
         """Storage pools and their volumes."""
-        return StoragePoolsAPI(self)
+        return api.storage.StoragePoolsAPI(self)
 
     @cached_property
-    def certificates(self) -> CertificatesAPI:
+    def certificates(self) -> api.certificates.CertificatesAPI:
         """Certificates that the server trusts."""
-        return CertificatesAPI(self)
+        return api.certificates.CertificatesAPI(self)
 
     @cached_property
-    def operations(self) -> OperationsAPI:
+    def operations(self) -> api.activity.OperationsAPI:
         """Running operations."""
-        return OperationsAPI(self)
+        return api.activity.OperationsAPI(self)
 
     @cached_property
-    def projects(self) -> ProjectsAPI:
+    def projects(self) -> api.projects.ProjectsAPI:
         """Projects."""
-        return ProjectsAPI(self)
+        return api.projects.ProjectsAPI(self)
 
     @cached_property
-    def cluster(self) -> ClusterAPI:
+    def cluster(self) -> api.cluster.ClusterAPI:
         """The cluster and its members."""
-        return ClusterAPI(self)
+        return api.cluster.ClusterAPI(self)
 
     @cached_property
-    def server(self) -> ServerAPI:
+    def server(self) -> api.server.ServerAPI:
         """The server itself: configuration, hardware, metrics, preseed."""
-        return ServerAPI(self)
+        return api.server.ServerAPI(self)
 
     @cached_property
-    def warnings(self) -> WarningsAPI:
+    def warnings(self) -> api.activity.WarningsAPI:
         """The server's warnings."""
-        return WarningsAPI(self)
+        return api.activity.WarningsAPI(self)
 
     @cached_property
-    def events(self) -> EventsAPI:
+    def events(self) -> api.activity.EventsAPI:
         """The stream of events."""
-        return EventsAPI(self)
+        return api.activity.EventsAPI(self)
 
-    async def get_server_info(self) -> ServerInfo:
+    async def get_server_info(self) -> api.server.ServerInfo:
         """Read the server's version, extensions, environment and configuration.
 
         API:
             ``GET /1.0``
         """
-        return ServerInfo(dict(await self._scope.server(fresh=True)))
+        return api.server.ServerInfo(dict(await self._scope.server(fresh=True)))
 
-    async def get_resources(self) -> ResourcesInfo:
+    async def get_resources(self) -> api.server.ResourcesInfo:
         """Read the server's hardware.
 
         API:
             ``GET /1.0/resources``
         """
-        return ResourcesInfo((await self.server.get_resources()).raw)
+        return api.server.ResourcesInfo((await self.server.get_resources()).raw)
 
     async def has_extension(self, name: str) -> bool:
         """Tell whether the server has an API extension; asks the server once.
@@ -395,7 +372,11 @@ class Client:
         if not isinstance(method, str) or not method.isascii() or not method.isalpha():
             raise IncusInputError(f"a method must be one word, such as GET, not {method!r}")
         answer = await self._scope.request(method, wire.require_quoted(path), query=query, body=body, headers=headers)
-        return Operation(self._scope, answer.metadata) if answer.type == "async" else answer.metadata
+        if answer.type != "async":
+            return answer.metadata
+        from .operations import Operation
+
+        return Operation(self._scope, answer.metadata)
 
     def __repr__(self) -> str:
         scope = self._scope

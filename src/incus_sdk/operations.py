@@ -7,14 +7,13 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from . import models
 from ._concurrency import Attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
-from .events import EventStream, Gap, OperationEvent
 from .exceptions import (
     IncusAPIError,
     IncusClosedError,
@@ -31,6 +30,9 @@ from .exceptions import (
 )
 from .models.base import Json
 
+if TYPE_CHECKING:
+    from .events import EventStream
+
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
 _NOT_RUN = (126, 127)  # exit codes of a command for which the server fails the operation
 _ATTEMPTS = 6  # to reach a server that was lost while waiting
@@ -39,9 +41,9 @@ _LONGEST_PAUSE = 3.0
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
 _POLL = 2.0  # seconds without an event after which progress() reads the operation
 _WAIT_ERRORS = IncusAPIError, IncusConnectionError, IncusTimeoutError
-_PERCENT = re.compile(r"\b(\d+)%")
+_PERCENT = r"\b(\d+)%"
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_SIZE = re.compile(rf"\b(\d+(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b")
+_SIZE = rf"\b(\d+(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b"
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class Operation(models.Operation):
         API:
             ``GET /1.0/operations/{id}``
         """
-        self._json = (await self._scope.request("GET", self._path())).metadata
+        self._json = (await self._scope.request("GET", self._path())).object
         return self
 
     async def wait(self, timeout: float | None = None) -> Self:
@@ -164,6 +166,8 @@ class Operation(models.Operation):
         API:
             ``GET /1.0/events`` and ``GET /1.0/operations/{id}``
         """
+        from .events import EventStream
+
         last, current = Progress(""), False
         async with EventStream(self._scope, ["operation"]) as events:
             while True:
@@ -230,7 +234,7 @@ class Operation(models.Operation):
         while self.status_code < _FINAL:
             try:
                 answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
-                self._json = answer.metadata
+                self._json = answer.object
             except IncusClosedError:
                 raise
             except _WAIT_ERRORS as error:
@@ -280,6 +284,8 @@ class Operation(models.Operation):
 
     async def _take_event(self, events: EventStream) -> bool:
         """Take over the next event of this operation; False if none came, or some may be missing."""
+        from .events import Gap, OperationEvent
+
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_POLL):
                 async for event in events:
@@ -321,8 +327,8 @@ def _parse_progress(metadata: Any) -> Progress:
         numbers = (_parse_int(parts.get(name)) for name in ("percent", "processed", "speed"))
         return Progress(text, str(parts.get("stage", "")), *numbers)
     # Downloads and migrations have nothing but the text.
-    percent = _PERCENT.search(text)
-    sizes = {per: int(float(number) * 1000 ** _UNITS.index(unit)) for number, unit, per in _SIZE.findall(text)}
+    percent = re.search(_PERCENT, text)
+    sizes = {per: int(float(number) * 1000 ** _UNITS.index(unit)) for number, unit, per in re.findall(_SIZE, text)}
     stage = key.removesuffix("_progress")
     return Progress(text, stage, int(percent[1]) if percent else None, sizes.get(""), sizes.get("/s"))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +139,7 @@ async def test_a_server_without_an_address_is_no_side_to_connect_to(two: Two) ->
 
 async def test_servers_are_the_same_by_their_certificate_and_strangers_tell_none() -> None:
     def server(**told: Any) -> Scope:
-        return replace(Client("/nowhere")._scope, _server={"auth": "x", **told})
+        return Scope(Client("/nowhere")._scope.transport, server={"auth": "x", **told})
 
     one, cluster, other = (server(environment={"certificate_fingerprint": each}) for each in "aab")
     stranger, second = server(), server()

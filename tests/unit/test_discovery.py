@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from incus_sdk import Client, IncusInputError
 from incus_sdk._connection import discovery
-from incus_sdk._connection.discovery import LocalSocket, local_socket
+from incus_sdk._connection.discovery import local_socket
 from incus_sdk._connection.endpoint import Endpoint
 
 
@@ -46,7 +46,7 @@ def test_the_first_socket_that_exists_is_taken(machine: tuple[Path, Path], there
     for directory in machine:
         if directory.name in there:
             put(directory, "unix.socket")
-    assert local_socket({}) == LocalSocket(str(machine[0].parent / found / "unix.socket"))
+    assert local_socket({})[:2] == (str(machine[0].parent / found / "unix.socket"), None)
 
 
 def test_a_directory_without_a_socket_and_a_dangling_link(machine: tuple[Path, Path]) -> None:
@@ -60,8 +60,8 @@ def test_a_directory_without_a_socket_and_a_dangling_link(machine: tuple[Path, P
 
 def test_the_environment_decides_first(machine: tuple[Path, Path]) -> None:
     put(machine[0], "unix.socket")
-    assert local_socket({"INCUS_SOCKET": "/a/socket", "INCUS_DIR": "/b"}) == LocalSocket("/a/socket")
-    assert local_socket({"INCUS_DIR": "/b"}) == LocalSocket("/b/unix.socket")
+    assert local_socket({"INCUS_SOCKET": "/a/socket", "INCUS_DIR": "/b"})[:2] == ("/a/socket", None)
+    assert local_socket({"INCUS_DIR": "/b"})[:2] == ("/b/unix.socket", None)
     assert local_socket({"INCUS_SOCKET": "", "INCUS_DIR": ""}).path == f"{machine[0]}/unix.socket"
 
 
@@ -74,11 +74,11 @@ def test_where_the_socket_is_not_writable_the_users_own_and_its_project_are_take
     environment = {"INCUS_DIR": str(run)} if named else {}
     writable = {f"{run}/unix.socket", f"{run}/unix.socket.user"}
     monkeypatch.setattr(os, "access", lambda path, mode: str(path) in writable and mode == os.W_OK)
-    assert local_socket(environment) == LocalSocket(f"{run}/unix.socket")
+    assert local_socket(environment)[:2] == (f"{run}/unix.socket", None)
     writable.remove(f"{run}/unix.socket")
-    assert local_socket(environment) == LocalSocket(f"{run}/unix.socket.user", f"user-{os.geteuid()}")
+    assert local_socket(environment)[:2] == (f"{run}/unix.socket.user", f"user-{os.geteuid()}")
     writable.clear()
-    assert local_socket(environment) == LocalSocket(f"{run}/unix.socket")  # whose error says which group to join
+    assert local_socket(environment)[:2] == (f"{run}/unix.socket", None)  # whose error says which group to join
 
 
 def test_a_client_without_an_endpoint_is_that_of_the_local_daemon(

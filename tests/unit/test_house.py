@@ -22,7 +22,7 @@ MODULES = sorted(ROOT.rglob("*.py"))
 PARSERS = {"httptools": "_connection/connection.py", "websockets": "_connection/frames.py"}
 """What parses bytes, and the one module that knows it."""
 
-# Each room may import those further down, and its own; `models` and `exceptions` nothing but themselves.
+# Each room may import those further down, and its own; those that stand alone nothing but themselves.
 FLOORS = (
     {"testing", "__main__"},
     {""},
@@ -37,8 +37,9 @@ FLOORS = (
     {"_connection"},
     {"filters", "_atomic"},
     {"exceptions", "_concurrency", "_deprecation", "models"},
+    {"_lazy"},
 )
-ALONE = {"models", "exceptions"}
+ALONE = {"models", "exceptions", "_lazy"}
 
 
 def room(module: Path) -> str:
@@ -193,11 +194,53 @@ def test_tasks_are_begun_only_where_they_have_an_owner(module: Path) -> None:
     assert not begun or room(module) in OWNERS or named(module) == "api/_lifecycle.py"
 
 
-def test_importing_the_sdk_loads_nothing_heavy() -> None:
-    heavy = {"httptools", "websockets", "cryptography", "yaml", "tarfile", "termios", "prometheus_client"}
-    code = f"import sys, incus_sdk; print(sorted({heavy!r} & set(sys.modules)))"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "[]"
+def loaded_by(statements: str) -> set[str]:
+    """The modules of a fresh process after some statements."""
+    code = f"import sys\n{statements}\nprint(*sys.modules)"
+    return set(subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.split())
+
+
+RARE = {"cryptography", "httptools", "orjson", "prometheus_client", "websockets", "yaml"} | {
+    "difflib",
+    "email.parser",
+    "random",
+    "secrets",
+    "tarfile",
+    "tempfile",
+    "termios",
+    "uuid",
+}
+"""What asyncio does not load either: it is imported where it is used."""
+
+
+def test_a_program_loads_only_what_it_uses() -> None:
+    start = loaded_by("import incus_sdk; incus_sdk.Client('/nowhere')")
+    assert not start & RARE
+    assert not [name for name in start if name.startswith(("incus_sdk.api.", "incus_sdk.models.", "incus_sdk.files"))]
+    instances = loaded_by("import incus_sdk; incus_sdk.Client('/nowhere').instances['c1']")
+    assert not instances & RARE
+    others = {"certificates", "cluster", "networks", "preseed", "projects", "resources", "server", "storage"}
+    assert not instances & {f"incus_sdk.{room}.{other}" for room in ("api", "models") for other in others}
+
+
+@pytest.mark.parametrize("package", [incus_sdk, incus_sdk.models], ids=lambda package: package.__name__)
+def test_names_are_the_same_for_type_checkers_and_at_run_time(package: ModuleType) -> None:
+    static: dict[str, str] = {}
+    for node in ast.walk(ast.parse(Path(str(package.__file__)).read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            static |= {alias.name: f"{package.__name__}.{node.module}" for alias in node.names if alias.asname}
+    assert sorted(vars(package)["__all__"]) == sorted(static)
+    assert static.keys() <= set(dir(package))
+    for name, module in static.items():
+        assert getattr(package, name) is getattr(importlib.import_module(module), name)
+
+
+def test_modules_are_attributes_of_their_packages_and_misspelt_names_are_refused() -> None:
+    code = "import incus_sdk; incus_sdk.api.networks.Network, incus_sdk.models.storage.StoragePool, incus_sdk.filters.F"
+    assert "incus_sdk.api.networks" in loaded_by(code)
+    for package in (incus_sdk, incus_sdk.models, importlib.import_module("incus_sdk.api")):
+        with pytest.raises(AttributeError, match=f"module '{package.__name__}' has no attribute 'misspelt'"):
+            _ = package.misspelt
 
 
 def is_protocol(kind: object) -> bool:
@@ -230,7 +273,7 @@ def test_everything_public_says_what_it_is(module: ModuleType) -> None:
 
 def test_all_errors_come_from_the_top_of_the_package() -> None:
     errors = {name for name in vars(incus_sdk.exceptions) if name.endswith("Error")}
-    assert errors <= vars(incus_sdk).keys()
+    assert errors <= set(vars(incus_sdk)["__all__"])
 
 
 def test_naming_things_makes_no_request_and_needs_no_loop() -> None:

@@ -80,7 +80,7 @@ CLASSES = sorted(set(TYPES) - set(ALIASES))
 RECORD_NAMES = [name for name in CLASSES if name in SENT]
 BOTH_NAMES = [name for name in CLASSES if name in SENT & TAKEN]
 RECORDS: list[type[Record]] = [getattr(models, name) for name in RECORD_NAMES]
-BODIES = {name: value for name, value in vars(models).items() if typing.is_typeddict(value)}
+BODIES = {name: value for name in vars(models)["__all__"] if typing.is_typeddict(value := getattr(models, name))}
 
 
 def _record_hint(type: Any) -> Any:
@@ -190,8 +190,7 @@ def test_the_package_exports_every_public_class_of_its_modules() -> None:
         if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
     base = {"Record", "RecordList", "RecordMap", "Config", "Devices"}
-    exported = {name for name, value in vars(models).items() if name[0] != "_" and not inspect.ismodule(value)}
-    assert exported == public | base | set(ALIASES)
+    assert set(vars(models)["__all__"]) == public | base | set(ALIASES)
 
 
 def test_importing_the_models_loads_no_http_library() -> None:

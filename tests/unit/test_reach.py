@@ -22,7 +22,11 @@ from tests.live.wire_record import API, OPERATIONS, operation
 
 METHODS: dict[str, str] = json.loads((API / "methods.json").read_text())
 """Each operation with the expression that makes it."""
-NAMES = {**vars(incus_sdk), "certificate": "-----BEGIN CERTIFICATE-----", "key": "-----BEGIN PRIVATE KEY-----"}
+NAMES = {
+    **{name: getattr(incus_sdk, name) for name in vars(incus_sdk)["__all__"]},
+    "certificate": "-----BEGIN CERTIFICATE-----",
+    "key": "-----BEGIN PRIVATE KEY-----",
+}
 """What the expressions name."""
 
 

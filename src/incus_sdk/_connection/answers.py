@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from ..exceptions import IncusError
@@ -23,14 +22,14 @@ class Response(NamedTuple):
     body: bytes
 
 
-@dataclass(frozen=True)
 class Stream:
     """An answer whose body is still to be read."""
 
-    status: int
-    headers: Headers
-    _connection: Connection
-    _explaining: Explaining
+    def __init__(self, status: int, headers: Headers, connection: Connection, explaining: Explaining) -> None:
+        self.status = status
+        self.headers = headers
+        self._connection = connection
+        self._explaining = explaining
 
     async def chunks(self) -> AsyncIterator[bytes]:
         """The body piece by piece; a body that ends early raises `IncusConnectionError`."""

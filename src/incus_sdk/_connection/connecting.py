@@ -15,7 +15,7 @@ from .transport import Transport
 if TYPE_CHECKING:
     import ssl
 
-_FINGERPRINT = re.compile(r"[0-9a-fA-F]{64}")
+_FINGERPRINT = "[0-9a-fA-F]{64}"
 
 
 def make_transport(
@@ -57,7 +57,7 @@ def make_transport(
     def bearer() -> str | None:
         return None if token is None else f"Bearer {token() if callable(token) else token}"
 
-    by_fingerprint = isinstance(server_cert, str) and _FINGERPRINT.fullmatch(server_cert)
+    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(_FINGERPRINT, server_cert)
     authorization, renew = bearer, None
     if by_oidc:
         from .oidc import OIDC

@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING
 from . import limits
 from .connection import Connection
 from .endpoint import Endpoint
-from .errors import Foreign, Lost, Oversized
+from .errors import Foreign, Lost, Oversized, ProxyError
 from .heads import encode_head
 from .link import Link
-from .proxies import Proxy, ProxyError, proxy_for
 
 if TYPE_CHECKING:
     import ssl
 
+    from .proxies import Proxy
+
 _HAPPY_EYEBALLS = 0.25  # seconds that the first of the addresses of a name gets alone
-_ADDRESS = re.compile(r"[0-9.]+|.*:.*")
+_ADDRESS = r"[0-9.]+|.*:.*"
 _KEEPALIVE = (
     ("TCP_KEEPIDLE", limits.KEEPALIVE_SECONDS),
     ("TCP_KEEPINTVL", limits.KEEPALIVE_SECONDS),
@@ -36,7 +37,10 @@ async def dial(endpoint: Endpoint, tls: Callable[[], ssl.SSLContext], link: Link
     if endpoint.socket is not None:
         own = await _connect_unix(endpoint.socket)
         await loop.create_unix_connection(lambda: link, sock=own)
-    elif (proxy := proxy_for(endpoint)) is not None:
+        return
+    from .proxies import proxy_for
+
+    if (proxy := proxy_for(endpoint)) is not None:
         await _connect_through(proxy, endpoint, tls(), link)
     else:
         await _connect(endpoint.host, endpoint.port, tls(), link)
@@ -67,7 +71,7 @@ async def _connect(host: str, port: int, tls: ssl.SSLContext | None, link: Link)
         ssl=tls,
         server_hostname=_name(host) if tls else None,
         # asyncio's race between addresses can lose a socket when it is cancelled, so only names get one.
-        happy_eyeballs_delay=None if _ADDRESS.fullmatch(host) else _HAPPY_EYEBALLS,
+        happy_eyeballs_delay=None if re.fullmatch(_ADDRESS, host) else _HAPPY_EYEBALLS,
     )
     own = link.transport.get_extra_info("socket")
     with contextlib.suppress(OSError):  # it is gone already

@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 DIRECTORIES = (Path("/run/incus"), Path("/var/lib/incus"))
 
 
-@dataclass(frozen=True)
-class LocalSocket:
+class LocalSocket(NamedTuple):
     """A socket, and its project: that of an unprivileged user has one of its own."""
 
     path: str
     project: str | None = None
-    origin: str = field(default="", compare=False)
+    origin: str = ""
     """How it was found, in words."""
 
 

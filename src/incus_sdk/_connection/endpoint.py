@@ -3,18 +3,14 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..exceptions import IncusInputError
 
-_HTTPS = re.compile(
-    r"https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?",
-    re.ASCII | re.IGNORECASE,
-)
+_HTTPS = r"(?ai)https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """The path of a unix socket, or the host and port of an HTTPS server."""
 
     socket: str | None = None
@@ -29,7 +25,7 @@ class Endpoint:
             if not path.startswith("/") or "\0" in path:
                 raise IncusInputError(f"{endpoint!r} is not the path of a socket: write unix:// and an absolute path")
             return cls(socket=path)
-        found = _HTTPS.fullmatch(endpoint)
+        found = re.fullmatch(_HTTPS, endpoint)
         port = int((found and found["port"]) or 8443)
         if found is None or not 0 < port < 65536:
             without_password = re.sub("//.*@", "//...@", endpoint)

@@ -20,9 +20,12 @@ from ..exceptions import (
 )
 from . import wire
 from .endpoint import Endpoint
-from .proxies import ProxyError
 
 CLOSED = "the client was closed while this was under way"
+
+
+class ProxyError(OSError):
+    """The proxy did not connect to the server."""
 
 
 class Lost(Exception):

@@ -69,7 +69,7 @@ async def _become_trusted(scope: Scope, token: str) -> Mapping[str, Any]:
 
 async def _only_project(scope: Scope) -> str | None:
     """The project that the client is restricted to; None for several, or for the default one."""
-    allowed = (await scope.request("GET", wire.path("projects"))).metadata
+    allowed = (await scope.request("GET", wire.path("projects"))).strings
     only = wire.names(allowed[0])[-1] if len(allowed) == 1 else "default"
     return None if only == "default" else only
 

@@ -14,10 +14,6 @@ from .endpoint import Endpoint
 _LOOPBACK = re.compile(r"localhost|::1|127\.[0-9.]+")
 
 
-class ProxyError(OSError):
-    """The proxy did not connect to the server."""
-
-
 @dataclass(frozen=True)
 class Proxy:
     """Where a proxy is, and what logs in to it."""

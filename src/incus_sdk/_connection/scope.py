@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import AsyncGenerator
-from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusPermissionError, IncusUnsupportedError
@@ -19,21 +18,27 @@ if TYPE_CHECKING:
     import asyncio
 
 
-@dataclass(frozen=True)
 class Scope:
     """A transport, with the project and the cluster member of its requests; None leaves them to the server."""
 
-    transport: Transport
-    project: str | None = None
-    target: str | None = None
-    _server: dict[str, Any] = field(default_factory=dict, repr=False)  # GET /1.0, shared by all views
+    def __init__(
+        self,
+        transport: Transport,
+        project: str | None = None,
+        target: str | None = None,
+        server: dict[str, Any] | None = None,
+    ) -> None:
+        self.transport = transport
+        self.project = project
+        self.target = target
+        self._server = {} if server is None else server  # GET /1.0, shared by all views
 
     def view(self, *, project: str | None = None, target: str | None = None) -> Scope:
         """The same connection seen from another project or member."""
         for name, value in (("project", project), ("target", target)):
             if value is not None and (not isinstance(value, str) or not value):
                 raise IncusInputError(f"{name} must be a name, not {value!r}")
-        return replace(self, project=project or self.project, target=target or self.target)
+        return Scope(self.transport, project or self.project, target or self.target, self._server)
 
     async def request(
         self,
@@ -101,7 +106,7 @@ class Scope:
             if not isinstance(answer.metadata, dict):
                 raise IncusConnectionError("GET /1.0: this is not an Incus server: it does not describe itself")
             self._server.clear()
-            self._server.update(answer.metadata)
+            self._server.update(answer.object)
         return self._server
 
     async def require(self, extension: str, purpose: str) -> None:

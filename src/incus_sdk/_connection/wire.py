@@ -6,12 +6,11 @@ It does not know sockets or the HTTP library. URLs are built here and nowhere el
 from __future__ import annotations
 
 import base64
+import builtins
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
 
 from ..exceptions import (
@@ -24,16 +23,14 @@ from ..exceptions import (
     _says_taken,
 )
 
-try:
-    import orjson
-except ImportError:  # an extra; without it, reading takes longer
-    orjson = None  # type: ignore[assignment]
+T = TypeVar("T")
 
 _PLAIN = re.compile("[A-Za-z0-9_~-][A-Za-z0-9_.~-]*")  # a name that is quoted already, and not "." or ".."
 _ZEROS = bytes.maketrans(b"0123456789", b"0" * 10)
+_MANY = 2**16  # bytes of JSON for which orjson is worth its import
 _LONG = b"0" * 19  # digits; orjson rounds numbers that do not fit into 64 bits
-_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-_UNSAFE_IN_HEADER = re.compile("[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]")
+_HEADER_NAME = r"[!#$%&'*+.^_`|~0-9A-Za-z-]+"
+_UNSAFE_IN_HEADER = "[\x00-\x08\x0a-\x1f\x7f\ud800-\udfff]"
 
 Query = Mapping[str, str | int | bool | None]
 
@@ -87,6 +84,8 @@ def encode(body: Any) -> bytes:
 
 
 def _to_plain(value: Any) -> Any:
+    from datetime import datetime
+
     if isinstance(value, datetime):
         return value.astimezone().isoformat()
     if isinstance(value, Mapping):
@@ -96,19 +95,63 @@ def _to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-@dataclass(frozen=True)
-class Answer:
+_JSON_NAMES: dict[type, str] = {
+    dict: "an object",
+    list: "a list",
+    str: "a string",
+    int: "a number",
+    float: "a number",
+    bool: "a boolean",
+    type(None): "null",
+    bytes: "a file",
+}
+
+
+class Answer(NamedTuple):
     """The server's answer to one request: ``type`` is ``sync`` or ``async``, or ``raw`` without an envelope."""
 
+    request: str
+    """What was asked, for errors."""
     type: str
     body: Any
     status: int
-    headers: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str]
 
     @property
     def metadata(self) -> Any:
-        """The envelope's payload: an object, a list, or for ``async`` the operation; for ``raw`` the bytes."""
-        return self.body["metadata"] if isinstance(self.body, dict) else self.body
+        """The envelope's payload, whatever it is; for ``raw`` the bytes."""
+        return self.body["metadata"] if self.type != "raw" else self.body
+
+    @property
+    def object(self) -> dict[str, Any]:
+        """The payload, which is an object; this and the others raise `IncusConnectionError` where it is not."""
+        return self._checked(self.metadata, dict)
+
+    @property
+    def objects(self) -> list[dict[str, Any]]:
+        """The payload, which is a list of objects, or null."""
+        return [self._checked(each, dict) for each in self.entries]
+
+    @property
+    def strings(self) -> list[str]:
+        """The payload, which is a list of names or URLs, or null."""
+        return [self._checked(each, str) for each in self.entries]
+
+    @property
+    def entries(self) -> list[Any]:
+        """The payload, which is a list, or null."""
+        return [] if self.metadata is None else self._checked(self.metadata, list)
+
+    @property
+    def content(self) -> bytes:
+        """The payload, which is no JSON."""
+        return self._checked(self.metadata, bytes)
+
+    def _checked(self, payload: Any, kind: builtins.type[T]) -> T:
+        if not isinstance(payload, kind):
+            names = _JSON_NAMES.get(type(payload), type(payload).__name__), _JSON_NAMES.get(kind, kind.__name__)
+            raise IncusConnectionError(f"{self.request}: the server sent {names[0]} where {names[1]} belongs")
+        return payload
 
     @property
     def etag(self) -> str | None:
@@ -125,7 +168,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
     if kind == "application/json" and request.startswith("HEAD "):  # the answer to it has no body
         if status >= 400:
             raise _BY_STATUS.get(status, IncusAPIError)(f"{request}: HTTP {status}", status_code=status)
-        return Answer("raw", b"", status, headers)
+        return Answer(request, "raw", b"", status, headers)
     if kind != "application/json":
         if status >= 400:
             raise _foreign_error(status, body, request)
@@ -133,7 +176,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             raise IncusConnectionError(
                 f"{request}: this is not an Incus server: it answered HTTP {status} with {kind!r}"
             )
-        return Answer("raw", body, status, headers)
+        return Answer(request, "raw", body, status, headers)
     try:
         envelope = read_json(body)
     except (ValueError, RecursionError) as error:
@@ -149,7 +192,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
                 found = IncusConflictError
             raise found(f"{request}: {_plain(reason)}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
-            return Answer(type_, envelope, status, headers)
+            return Answer(request, type_, envelope, status, headers)
         case _ if status >= 400:
             raise _foreign_error(status, body, request)
         case _:
@@ -158,9 +201,13 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
 
 def read_json(text: bytes) -> Any:
     """What JSON says, the same whether orjson is there or not; raises `ValueError` or `RecursionError`."""
-    if orjson is not None and _LONG not in text.translate(_ZEROS):
+    if len(text) >= _MANY and _LONG not in text.translate(_ZEROS):
         try:
+            import orjson
+
             return orjson.loads(text)
+        except ImportError:
+            pass  # an extra; without it, reading takes longer
         except ValueError:
             pass  # json takes more, as NaN
     return json.loads(text)
@@ -273,6 +320,6 @@ def require_quoted(url_path: str) -> str:
 def require_sendable(headers: Mapping[str, str] | None) -> dict[str, str]:
     """Headers; raises `IncusInputError` for one that would arrive changed, or as two."""
     for name, value in (headers or {}).items():
-        if not _HEADER_NAME.fullmatch(name) or not isinstance(value, str) or _UNSAFE_IN_HEADER.search(value):
+        if not re.fullmatch(_HEADER_NAME, name) or not isinstance(value, str) or re.search(_UNSAFE_IN_HEADER, value):
             raise IncusInputError(f"the header {name!r} cannot be sent: it must be text without control characters")
     return dict(headers or {})

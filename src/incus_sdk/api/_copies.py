@@ -72,7 +72,7 @@ async def copy_instance(
     content = {**live, "instance_only": instance_only, "allow_inconsistent": options.get("allow_inconsistent", False)}
     hints = {"base-image": (original.get("config") or {}).get("volatile.base_image", ""), "refresh": refresh}
     # A snapshot does not say what type of instance it is.
-    whole = (await source._scope.request("GET", wire.path("instances", instance))).metadata if is_snapshot else original
+    whole = (await source._scope.request("GET", wire.path("instances", instance))).object if is_snapshot else original
     await _copy_or_undo(
         source,
         target,
@@ -102,7 +102,7 @@ async def copy_volume(
     _, pool, _, type_, volume, *snapshot = source._path
     if type_ != "custom":
         raise IncusInputError(f"only a custom volume is copied by itself; one of type {type_} goes with its instance")
-    original = (await source._scope.request("GET", wire.path(*source._path[:5]))).metadata
+    original = (await source._scope.request("GET", wire.path(*source._path[:5]))).object
     changes = to_body({"config": config})["config"]
     body: Json = {
         **_without_volatile_config({key: original[key] for key in ("config", "description", "content_type")}),

@@ -6,14 +6,16 @@ import io
 import posixpath
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
-from typing import Any, ClassVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import models
 from .._connection import wire
 from ..exceptions import IncusConnectionError, IncusInputError
-from ..files._paths import RemotePath
-from ..files._sftp import FileStat, FileType
 from .base import Resource
+
+if TYPE_CHECKING:
+    from ..files._paths import RemotePath
+    from ..files._sftp import FileStat, FileType
 
 _MAX_LINKS = 40  # symbolic links followed to a file, as many as the kernel follows
 
@@ -33,6 +35,8 @@ class FileVerbs(Resource):
         Raises:
             IncusInputError: It is not an absolute path.
         """
+        from ..files._paths import RemotePath
+
         return RemotePath(self._scope, self._path, path)
 
     def sftp(self) -> AbstractAsyncContextManager[RemotePath]:
@@ -68,12 +72,11 @@ class FileVerbs(Resource):
             answer = await self._request_file("GET", path)
             match answer.headers.get("X-Incus-type"):
                 case "symlink":
-                    path = answer.metadata.decode(errors="surrogateescape")  # absolute, as the server resolved it
+                    path = answer.content.decode(errors="surrogateescape")  # absolute, as the server resolved it
                 case "directory":
                     return await self._tar(path)
                 case _:
-                    content: bytes = answer.metadata
-                    return content
+                    return answer.content
         raise IncusInputError(f"{path}: more than {_MAX_LINKS} symbolic links follow each other")
 
     async def put_files(
@@ -133,11 +136,13 @@ class FileVerbs(Resource):
         API:
             ``HEAD`` of ``files`` below its path
         """
+        from ..files._sftp import FileStat
+
         headers = (await self._request_file("HEAD", path)).headers
         try:
             changed = datetime.strptime(headers["X-Incus-modified"][:19], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC)
             return FileStat(
-                cast(FileType, headers["X-Incus-type"]),
+                cast("FileType", headers["X-Incus-type"]),
                 int(headers["X-Incus-mode"], 8),
                 int(headers["X-Incus-uid"]),
                 int(headers["X-Incus-gid"]),

@@ -57,8 +57,8 @@ async def _private_source(remote: Remote, name: str) -> models.InstanceSource:
     images = AtPath(scope, ("images",))
     try:
         with suppress(IncusNotFoundError):  # a fingerprint is not an alias
-            name = (await images._request("GET", "aliases", name)).metadata["target"]
-        image = models.Image((await images._request("GET", name)).metadata)
+            name = str((await images._request("GET", "aliases", name)).object.get("target"))
+        image = models.Image((await images._request("GET", name)).object)
         source: models.InstanceSource = {
             "type": "image",
             "mode": "pull",

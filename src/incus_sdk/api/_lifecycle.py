@@ -12,7 +12,6 @@ from .._concurrency import Attempts, shielded
 from .._connection import wire
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
 from ..operations import OnProgress, Operation
-from .activity import OperationsAPI
 from .base import Resource, _Keyed
 from .logs import LogsAPI
 
@@ -172,7 +171,7 @@ class LifecycleVerbs(models.Instance, Resource):
         API:
             ``GET /1.0/instances/{name}/state``
         """
-        return models.InstanceState((await self._request("GET", "state")).metadata)
+        return models.InstanceState((await self._request("GET", "state")).object)
 
     async def _change_state(self, action: Action, wait: bool, **options: bool | int) -> Operation:
         if action not in get_args(Action):
@@ -217,6 +216,8 @@ class LifecycleVerbs(models.Instance, Resource):
 
         Not for its commands, which end when it stops.
         """
+        from .activity import OperationsAPI
+
         for operation in await OperationsAPI(self._scope).list():
             instances = [wire.names(url) for url in operation.resources.get("instances") or ()]
             is_command = operation.description == "Executing command"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterable
@@ -51,5 +50,7 @@ def _remedy(name: str, known: Collection[str]) -> str:
         return f'write **{{"{hyphenated}": ...}}'
     if name in ("project", "target") and "to" in known:
         return f"write to=client.use_{name}(...)"
+    import difflib
+
     close = difflib.get_close_matches(name, known, 1)
     return f"did you mean {close[0]!r}?" if close else f"it has {', '.join(sorted(known))}"

@@ -7,13 +7,15 @@ import contextlib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .. import models
-from ..events import EventStream, LifecycleEvent
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusTimeoutError
 from ._commands import CommandVerbs
 from ._lifecycle import LifecycleVerbs
+
+if TYPE_CHECKING:
+    from ..events import EventStream
 
 _POLL = 0.5  # seconds until the next check where no event comes: addresses and ports change without one
 _STATUSES = {"running": (103, 113), "ready": (113,), "stopped": (102,), "frozen": (110,), "error": (112,)}
@@ -86,6 +88,8 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
 
     async def _wait_until(self, check: _Check, what: str, timeout: float | None) -> Any:
         """What the check found, once it finds something."""
+        from ..events import EventStream
+
         seen = "nothing yet"
         try:
             async with asyncio.timeout(timeout), EventStream(self._scope, ["lifecycle"]) as events:
@@ -113,6 +117,8 @@ _Check = Callable[[Any], Awaitable[tuple[object, str]]]
 
 async def _next_event(events: EventStream, name: str) -> None:
     """Wait for an event about the instance, or for a gap in which one can have been lost."""
+    from ..events import LifecycleEvent
+
     async for event in events:
         if not isinstance(event, LifecycleEvent) or event.metadata.source.partition("?")[0].endswith(f"/{name}"):
             return
@@ -151,7 +157,7 @@ async def _check_agent(instance: ReadinessVerbs) -> tuple[object, str]:
 
 async def _check_address(instance: ReadinessVerbs, family: str, interface: str | None = None) -> tuple[object, str]:
     state = await instance.get_state()
-    record = models.Instance((await instance._request("GET")).metadata)
+    record = models.Instance((await instance._request("GET")).object)
     nics = {name for name, device in record.expanded_devices.items() if device.get("type") == "nic"}
     addresses = [
         (name, address)

@@ -28,7 +28,7 @@ import builtins
 import copy
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
 from .._background import operate, perform
 from .._concurrency import Attempts
@@ -36,10 +36,12 @@ from .._connection import wire
 from .._connection.scope import Scope, Scoped
 from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
-from ..filters import Filter
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body
+
+if TYPE_CHECKING:
+    from ..filters import Filter
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
@@ -275,13 +277,13 @@ class Resource(Record, AtPath):
     async def _read(self, query: wire.Query | None = None) -> Self:
         """Read it, with what ``query`` asks for on top."""
         answer = await self._request("GET", query=query)
-        self._load(answer.metadata, answer.etag)
+        self._load(answer.object, answer.etag)
         return self
 
     async def _read_with_etag(self) -> tuple[Json, str | None]:
         """The object as it is now, with its ETag; this handle stays as it was."""
         answer = await self._request("GET")
-        return answer.metadata, answer.etag
+        return answer.object, answer.etag
 
 
 Body = TypeVar("Body")
@@ -519,7 +521,7 @@ class Collection(Group, Generic[Item]):
             await self._require_option(option)
         depth = recursion if self.urls_quoted else max(recursion, 1)
         answer = await scope.request("GET", self._url(*segments), query={"recursion": depth, **query})
-        return [self._from_list(item, all_projects, recursion > 0, scope) for item in answer.metadata or ()]
+        return [self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries]
 
     async def _require_extension(self) -> None:
         if self.resource.EXTENSION is not None:

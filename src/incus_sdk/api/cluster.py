@@ -43,7 +43,7 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         API:
             ``GET /1.0/cluster/members/{name}/state``
         """
-        return models.ClusterMemberState((await self._request("GET", "state")).metadata)
+        return models.ClusterMemberState((await self._request("GET", "state")).object)
 
     async def evacuate(self, mode: str | None = None, wait: bool = True) -> Operation:
         """Stop or move the member's instances, and place none on it until `restore`.

@@ -139,7 +139,7 @@ class Image(models.Image, Editable[models.ImagePut]):
             ``GET /1.0/images/{fingerprint}`` and ``GET /1.0/images/{fingerprint}/export``
         """
         query = {"secret": secret}
-        image = self.raw if self._loaded else (await self._request("GET", query=query)).metadata
+        image = self.raw if self._loaded else (await self._request("GET", query=query)).object
         targets = {"metadata": target_path}
         if rootfs_path is not None:
             targets |= dict.fromkeys(_ROOTFS.values(), rootfs_path)

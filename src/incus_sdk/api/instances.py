@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import secrets
+import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from typing import Any, ClassVar, Literal, Unpack, overload
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from .. import models
 from .._concurrency import shielded
 from .._connection import wire
-from .._connection.scope import Scoped, scope_of
+from .._connection.scope import Scope, Scoped, scope_of
 from .._content import Content
 from .._migration import same_server
 from ..exceptions import (
@@ -35,7 +35,6 @@ from ._options import known_options
 from ._readiness import ReadinessVerbs
 from ._restore import restore
 from ._virtual_machine import VirtualMachineVerbs
-from .backups import InstanceBackupsAPI
 from .base import (
     Collection,
     Deletable,
@@ -51,9 +50,11 @@ from .base import (
     Resource,
     Writable,
 )
-from .images import ImagesAPI
 from .logs import ExecOutputAPI, LogsAPI
 from .metadata import InstanceMetadata, TemplatesAPI
+
+if TYPE_CHECKING:
+    from .backups import InstanceBackupsAPI
 
 
 class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
@@ -153,6 +154,8 @@ class Instance(
     @property
     def backups(self) -> InstanceBackupsAPI:
         """Its backups. The list that came with a deeper read is ``full.backups``."""
+        from .backups import InstanceBackupsAPI
+
         return InstanceBackupsAPI(self)
 
     @property
@@ -383,7 +386,7 @@ class Instance(
         API:
             ``POST /1.0/instances/{name}/rebuild``
         """
-        image = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else to_body(source)
+        image = await _resolve_image(self._scope, source) if isinstance(source, str) else to_body(source)
         await self._perform("POST", "rebuild", body={"source": image})
 
     async def get_access(self) -> list[models.AccessEntry]:
@@ -392,7 +395,7 @@ class Instance(
         API:
             ``GET /1.0/instances/{name}/access``
         """
-        return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).metadata or ()]
+        return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).objects]
 
 
 class InstancesAPI(
@@ -513,7 +516,7 @@ class InstancesAPI(
         body |= {key: value for key, value in optional.items() if value is not None}
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
         body = to_body(body)
-        body["source"] = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else dict(source)
+        body["source"] = await _resolve_image(self._scope, source) if isinstance(source, str) else dict(source)
         try:
             operation = await self._operate("POST", body=body, wait=wait, progress=progress)
         except IncusOperationError as error:
@@ -597,8 +600,8 @@ class InstancesAPI(
         API:
             ``POST /1.0/instances``
         """
-        handle = self[f"box-{secrets.token_hex(4)}" if name is None else name]
-        source = await ImagesAPI(self._scope).resolve(image)
+        handle = self[f"box-{os.urandom(4).hex()}" if name is None else name]
+        source = await _resolve_image(self._scope, image)
         creation = self.create(
             handle.name,
             source,
@@ -788,3 +791,9 @@ async def _copy(
     target = group[source._path[1] if name is None else name]
     await copy_instance(source, target, instance_only, refresh, options)
     return target
+
+
+async def _resolve_image(scope: Scope, name: str) -> models.InstanceSource:
+    from .images import ImagesAPI
+
+    return await ImagesAPI(scope).resolve(name)

@@ -26,7 +26,7 @@ class LogsAPI(Group):
             ``GET /1.0/instances/{name}/logs``
         """
         answer = await self._request("GET")
-        return [wire.names(url)[-1] for url in answer.metadata or ()]
+        return [wire.names(url)[-1] for url in answer.strings]
 
     async def get(self, name: str) -> str:
         """Read one as text, in which bytes that are not UTF-8 become U+FFFD.

@@ -34,7 +34,7 @@ class TemplatesAPI(Group):
         API:
             ``GET /1.0/instances/{name}/metadata/templates``
         """
-        return list((await self._request("GET")).metadata or ())
+        return (await self._request("GET")).strings
 
     async def get(self, name: str) -> bytes:
         """Read the content of one.

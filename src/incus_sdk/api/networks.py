@@ -71,7 +71,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
             ``network_load_balancer_state``.
         """
         await self._scope.require("network_load_balancer_state", "NetworkLoadBalancer.get_state()")
-        return models.NetworkLoadBalancerState((await self._request("GET", "state")).metadata)
+        return models.NetworkLoadBalancerState((await self._request("GET", "state")).object)
 
 
 class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
@@ -194,7 +194,7 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
         API:
             ``GET /1.0/networks/{name}/state``
         """
-        return models.NetworkState((await self._request("GET", "state")).metadata)
+        return models.NetworkState((await self._request("GET", "state")).object)
 
     async def get_leases(self) -> list[models.NetworkLease]:
         """The addresses of the network that are in use, with the host name and the MAC address of each.
@@ -205,7 +205,7 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
         API:
             ``GET /1.0/networks/{name}/leases``
         """
-        return [models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).metadata]
+        return [models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).objects]
 
 
 class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Deletes):
@@ -289,7 +289,7 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Delete
         """
         allocations = AtPath(self._scope, ("network-allocations",))
         answer = await allocations._request("GET", query={"all-projects": all_projects or None})
-        return [models.NetworkAllocations(each) for each in answer.metadata]
+        return [models.NetworkAllocations(each) for each in answer.objects]
 
     # Forwarders that exist only for 1.0.0.
 
@@ -326,7 +326,7 @@ class NetworkACL(models.NetworkACL, Editable[models.NetworkACLPut], Renamable, D
         API:
             ``GET /1.0/network-acls/{name}/log``. Extension ``network_acl_log``.
         """
-        log: bytes = (await self._request("GET", "log")).metadata
+        log = (await self._request("GET", "log")).content
         return log.decode(errors="replace")
 
 

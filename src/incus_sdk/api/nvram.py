@@ -62,8 +62,7 @@ class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
         API:
             ``GET /1.0/instances/{name}/nvram/{guid}/{variable}``. Extension ``instance_nvram``.
         """
-        content: bytes = (await self._request("GET", headers={"Accept": _BINARY})).metadata
-        return content
+        return (await self._request("GET", headers={"Accept": _BINARY})).content
 
     async def write_bytes(
         self, value: bytes, *, attributes: int | None = None, timestamp: datetime | None = None

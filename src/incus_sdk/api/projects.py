@@ -21,7 +21,7 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
         API:
             ``GET /1.0/projects/{name}/state``
         """
-        return models.ProjectState((await self._request("GET", "state")).metadata)
+        return models.ProjectState((await self._request("GET", "state")).object)
 
     async def get_access(self) -> list[models.AccessEntry]:
         """Who can use the project, and in which role.
@@ -29,7 +29,7 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
         API:
             ``GET /1.0/projects/{name}/access``
         """
-        return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).metadata or ()]
+        return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).objects]
 
     async def delete(self, force: bool = False) -> None:
         """Delete the project.

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import models
 from ..exceptions import IncusError
-from ..models.base import Json
-from . import _preseed
+from ..models.base import Json, Record
 from .base import Editable, Group
 
 if TYPE_CHECKING:
@@ -27,6 +26,21 @@ class Server(models.Server, Editable[models.ServerPut]):
         # be written, and the list of extensions alone has 15 kB.
         current, _ = await self._read_with_etag()
         return {"config": {**dict.fromkeys(current.get("config") or (), ""), **(body.get("config") or {})}}
+
+
+class _Enveloped(Record):
+    """A record that can also be read as ``["metadata"]``, where the documented API has it."""
+
+    def __getitem__(self, key: str) -> Any:
+        return self.raw if key == "metadata" and key not in self.raw else super().__getitem__(key)
+
+
+class ServerInfo(models.Server, _Enveloped):
+    """The server; ``info.api_version`` is also ``info["metadata"]["api_version"]``."""
+
+
+class ResourcesInfo(models.Resources, _Enveloped):
+    """The server's hardware; ``info.cpu`` is also ``info["metadata"]["cpu"]``."""
 
 
 class ServerAPI(Group):
@@ -112,8 +126,7 @@ class ServerAPI(Group):
         API:
             ``GET /``
         """
-        versions: list[str] = (await self._scope.request("GET", "/")).metadata
-        return versions
+        return (await self._scope.request("GET", "/")).strings
 
     async def get_resources(self) -> models.Resources:
         """The server's hardware.
@@ -121,7 +134,7 @@ class ServerAPI(Group):
         API:
             ``GET /1.0/resources``
         """
-        return models.Resources((await self._request("GET", "resources")).metadata)
+        return models.Resources((await self._request("GET", "resources")).object)
 
     async def get_configuration_metadata(self) -> models.MetadataConfiguration:
         """Every configuration option that the server knows, with its documentation.
@@ -130,7 +143,7 @@ class ServerAPI(Group):
             ``GET /1.0/metadata/configuration``
         """
         answer = await self._request("GET", "metadata", "configuration")
-        return models.MetadataConfiguration(answer.metadata)
+        return models.MetadataConfiguration(answer.object)
 
     async def get_metrics(self) -> str:
         """Metrics of the server and its instances, in the text format of OpenMetrics, which Prometheus reads.
@@ -141,8 +154,8 @@ class ServerAPI(Group):
         API:
             ``GET /1.0/metrics``
         """
-        body: bytes = (await self._request("GET", "metrics")).metadata
-        return body.decode()
+        body = (await self._request("GET", "metrics")).content
+        return body.decode(errors="replace")
 
     async def get_metric_families(self) -> list[Metric]:
         """The metrics of `get_metrics` as objects, each with ``name``, ``type``, ``documentation`` and ``samples``.
@@ -180,4 +193,6 @@ class ServerAPI(Group):
         API:
             ``GET``, ``POST`` and ``PUT`` of each object's path
         """
+        from . import _preseed
+
         return await _preseed.apply(self._server(), data)

@@ -183,7 +183,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         API:
             ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/state``
         """
-        return models.StorageVolumeState((await self._request("GET", "state")).metadata)
+        return models.StorageVolumeState((await self._request("GET", "state")).object)
 
     @known_options(MigrationOptions)
     async def copy(
@@ -499,7 +499,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         API:
             ``GET /1.0/storage-pools/{name}/resources``
         """
-        return models.ResourcesStoragePool((await self._request("GET", "resources")).metadata)
+        return models.ResourcesStoragePool((await self._request("GET", "resources")).object)
 
     # Forwarders that exist only for 1.0.0.
 

@@ -14,7 +14,6 @@ import contextlib
 import errno
 import os
 import posixpath
-import secrets
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
 from dataclasses import dataclass
@@ -672,4 +671,4 @@ def _write(fd: int, buffer: bytearray) -> None:
 
 
 def _temporary_name() -> str:
-    return f".incus-{secrets.token_hex(8)}"
+    return f".incus-{os.urandom(8).hex()}"

@@ -32,6 +32,12 @@ Config = Mapping[str, str | int | bool | None]
 Devices = Mapping[str, Config]
 """Devices by name, each with its configuration."""
 
+ConfigMap = dict[str, str]
+"""Configuration as the server sends it."""
+
+DevicesMap = dict[str, dict[str, str]]
+"""Devices by name, each with its configuration, as the server sends them."""
+
 R = TypeVar("R", bound="Record")
 
 _Reader = Callable[[Json, str], Any]

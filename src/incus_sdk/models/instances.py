@@ -8,6 +8,9 @@ from typing import Any, TypedDict
 
 from .base import Config, Devices, Record, RecordList, RecordMap
 
+InstanceType = str
+"""``container`` or ``virtual-machine``."""
+
 
 class InstanceBackup(Record):
     """A backup of an instance that the server keeps until it expires."""

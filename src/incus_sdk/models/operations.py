@@ -7,6 +7,9 @@ from typing import Annotated, Any
 
 from .base import Key, Record
 
+StatusCode = int
+"""What an operation or an instance is doing, as a number: 200 and above are final."""
+
 
 class Operation(Record):
     """A background job of the server; forgotten about five seconds after its end."""

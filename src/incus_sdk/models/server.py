@@ -7,6 +7,12 @@ from typing import Annotated, Any, TypedDict
 
 from .base import Config, Key, Record, RecordList
 
+MetadataConfigEntityName = str
+"""What a configuration key belongs to, such as ``instance`` or ``network-bridge``."""
+
+MetadataConfigGroupName = str
+"""Topic under which configuration keys are documented together, such as ``security``."""
+
 
 class ServerStorageDriverInfo(Record):
     """A storage driver the server can use; it spells the three keys with a capital letter."""
@@ -188,3 +194,7 @@ class AccessEntry(Record):
     """What grants it: tls or openfga."""
     role: str
     """From tls: admin, operator or view; from openfga a relation of its model."""
+
+
+Access = list[AccessEntry]
+"""Who can use an object, and in which role."""
