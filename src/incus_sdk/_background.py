@@ -12,7 +12,7 @@ from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
 from .exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusOperationError
-from .operations import OnProgress, Operation
+from .operations import OnProgress, Operation, checked
 
 _CANCELLED = 401  # the status code of a cancelled operation
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
@@ -54,7 +54,11 @@ async def perform(
 
 async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
     """`perform` a request that the server always answers with an operation."""
-    operation = await perform(scope, method, path, **how)
+    return required(await perform(scope, method, path, **how), method, path)
+
+
+def required(operation: Operation | None, method: str, path: str) -> Operation:
+    """The operation that a server always answers with."""
     if operation is None:
         raise IncusConnectionError(f"{method} {path}: the server answered at once where an operation was expected")
     return operation
@@ -140,4 +144,4 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
 
 
 def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
-    return Operation(scope, answer.metadata) if answer.type == "async" else None
+    return Operation(scope, checked(answer.object)) if answer.type == "async" else None

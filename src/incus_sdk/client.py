@@ -374,9 +374,9 @@ class Client:
         answer = await self._scope.request(method, wire.require_quoted(path), query=query, body=body, headers=headers)
         if answer.type != "async":
             return answer.metadata
-        from .operations import Operation
+        from .operations import Operation, checked
 
-        return Operation(self._scope, answer.metadata)
+        return Operation(self._scope, checked(answer.object))
 
     def __repr__(self) -> str:
         scope = self._scope

@@ -61,6 +61,26 @@ class Progress:
     """Bytes per second."""
 
 
+_SHAPE: dict[str, type] = {
+    "class": str,
+    "description": str,
+    "err": str,
+    "metadata": dict,
+    "resources": dict,
+    "status": str,
+    "status_code": int,
+}
+
+
+def checked(json: Json) -> Json:
+    """An operation as a server sent it; raises `IncusConnectionError` if it cannot be one."""
+    wire.text(json, "id")
+    odd = [key for key, kind in _SHAPE.items() if not isinstance(json.get(key), kind | None)]
+    if odd or not all(isinstance(urls, list | None) for urls in (json.get("resources") or {}).values()):
+        raise IncusConnectionError(f"the server sent an operation with an odd {odd[0] if odd else 'resources'}")
+    return json
+
+
 OnProgress = Callable[[Progress], None]
 """Called with the progress each time it changes."""
 
@@ -106,7 +126,7 @@ class Operation(models.Operation):
         API:
             ``GET /1.0/operations/{id}``
         """
-        self._json = (await self._scope.request("GET", self._path())).object
+        self._json = checked((await self._scope.request("GET", self._path())).object)
         return self
 
     async def wait(self, timeout: float | None = None) -> Self:
@@ -198,7 +218,8 @@ class Operation(models.Operation):
         API:
             ``GET /1.0/operations/{id}/websocket``
         """
-        secrets = {**self.metadata, **(self.metadata.get("fds") or {})}
+        fds = self.metadata.get("fds")
+        secrets = {**self.metadata, **(fds if isinstance(fds, dict) else {})}
         if not isinstance(secrets.get(name), str):
             raise IncusInputError(f"{self._describe()} has no websocket {name!r}")
         return await self._scope.websocket(self._path("websocket"), {"secret": secrets[name]}, pong=pong)
@@ -207,7 +228,7 @@ class Operation(models.Operation):
         return wire.path("operations", self.id, *more)
 
     def _describe(self) -> str:
-        named = [name for urls in self.resources.values() for url in urls for name in wire.names(url)[-1:]]
+        named = [wire.names(url)[-1] for urls in self.resources.values() for url in urls or ()]
         what = f"{self.description}: {', '.join(dict.fromkeys(named))}" if named else self.description
         return f"operation {self.id} ({what})"
 
@@ -234,7 +255,7 @@ class Operation(models.Operation):
         while self.status_code < _FINAL:
             try:
                 answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
-                self._json = answer.object
+                self._json = checked(answer.object)
             except IncusClosedError:
                 raise
             except _WAIT_ERRORS as error:

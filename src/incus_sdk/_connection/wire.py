@@ -11,7 +11,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
-from urllib.parse import parse_qsl, quote, unquote, urlencode, urlsplit
+from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from ..exceptions import (
     _BY_STATUS,
@@ -55,7 +55,21 @@ def _quote(segment: str) -> str:
 
 def names(url: str) -> list[str]:
     """The unquoted path segments after ``/1.0`` of a URL from the server, without its query and fragment."""
-    return [unquote(segment) for segment in urlsplit(url).path.split("/")[2:]]
+    path = url.partition("?")[0].partition("#")[0] if isinstance(url, str) else ""
+    found = [unquote(segment) for segment in path.split("/")[2:]]
+    if not found or not path.startswith("/1.0/"):
+        raise IncusConnectionError(f"the server sent {ascii(url)[:100]} where the URL of an object belongs")
+    return found
+
+
+def text(json: Any, *keys: str) -> str:
+    """The text at a path in JSON that a server sent; raises `IncusConnectionError` if there is none."""
+    found = json
+    for key in keys:
+        found = found.get(key) if isinstance(found, Mapping) else None
+    if not isinstance(found, str):
+        raise IncusConnectionError(f"the server sent an object without the text {'.'.join(keys)}")
+    return found
 
 
 def target(url_path: str, query: Query | None = None) -> str:
@@ -141,6 +155,11 @@ class Answer(NamedTuple):
     def entries(self) -> list[Any]:
         """The payload, which is a list, or null."""
         return [] if self.metadata is None else self._checked(self.metadata, list)
+
+    @property
+    def lists(self) -> dict[str, list[Any]]:
+        """The payload, which is an object of lists, or null."""
+        return {} if self.metadata is None else {key: self._checked(each, list) for key, each in self.object.items()}
 
     @property
     def content(self) -> bytes:
@@ -280,16 +299,16 @@ def command(words: Sequence[str]) -> tuple[str, ...]:
 
 def parameter(url: str, name: str) -> str | None:
     """One query parameter of a URL."""
-    return next((value for key, value in parse_qsl(urlsplit(url).query) if key == name), None)
+    return next((value for key, value in parse_qsl(url.partition("#")[0].partition("?")[2]) if key == name), None)
 
 
 def token(metadata: Mapping[str, Any], **names: str) -> str:
     """The token of an operation of class ``token``, from its metadata, in the form of the ``incus`` command."""
     fields = {
         **names,
-        "fingerprint": metadata["fingerprint"],
-        "addresses": metadata["addresses"],
-        "secret": metadata["secret"],
+        "fingerprint": text(metadata, "fingerprint"),
+        "addresses": metadata.get("addresses"),
+        "secret": text(metadata, "secret"),
         "expires_at": metadata.get("expiresAt", "0001-01-01T00:00:00Z"),
     }
     return base64.b64encode(json.dumps(fields).encode()).decode()

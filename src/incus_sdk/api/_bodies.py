@@ -47,13 +47,12 @@ def difference(before: Any, after: Mapping[str, Any]) -> Json:
 
 def created_name(operation: Operation, kind: str) -> str:
     """The name of the object that an operation created, which the server may have picked."""
-    return wire.names(operation.resources[kind][0])[-1]
+    return wire.names(next(iter(operation.resources.get(kind) or ()), ""))[-1]
 
 
 def created_secret(operation: Operation) -> str:
     """The secret that an operation issued."""
-    secret: str = operation.metadata["secret"]
-    return secret
+    return wire.text(operation.metadata, "secret")
 
 
 def overrides(config: models.Config | None, devices: models.Devices | None) -> dict[str, str]:

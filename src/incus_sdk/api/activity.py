@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from .. import models
 from .._connection import wire
 from ..events import EventStream
-from ..operations import Operation
+from ..operations import Operation, checked
 from .base import Collection, Deletable, Deletes, Editable, Edits, Group
 
 
@@ -34,7 +34,7 @@ class OperationsAPI(Group):
             ``GET /1.0/operations``
         """
         query = {"recursion": recursion, "all-projects": all_projects or None}
-        by_status = (await self._request("GET", query=query)).metadata or {}
+        by_status = (await self._request("GET", query=query)).lists
         return [self._from_list(item, status) for status, items in by_status.items() for item in items]
 
     async def get(self, operation_id: str) -> Operation:
@@ -88,8 +88,8 @@ class OperationsAPI(Group):
 
     def _from_list(self, item: Any, status: str) -> Operation:
         if not isinstance(item, str):
-            return Operation(self._scope, item)
-        handle = self[wire.names(item)[1]]
+            return Operation(self._scope, checked(item))
+        handle = self[wire.names(item)[-1]]
         handle.raw["status"] = status.capitalize()
         return handle
 

@@ -569,8 +569,7 @@ class Collection(Group, Generic[Item]):
 
     def _key(self, json: Json) -> str:
         """The key of an object that the server sent."""
-        key: str = json[self.resource.KEY]
-        return key
+        return wire.text(json, self.resource.KEY)
 
     def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> Item:
         return self.resource(scope or self._scope, (*self._path, *segments), json, loaded)
@@ -582,8 +581,8 @@ class Collection(Group, Generic[Item]):
             key = "/".join(segments)
         else:
             if self.named_with_parent:
-                item[self.resource.KEY] = item[self.resource.KEY].rpartition("/")[2]
-            key, project = self._key(item), item.get("project")
+                item[self.resource.KEY] = self._key(item).rpartition("/")[2]
+            key, project = self._key(item), wire.text({"project": "", **item}, "project")
             segments = self._segments(key)
         if loaded and isinstance(item, dict):
             json: Json = item

@@ -96,4 +96,4 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
             "projects": wire.texts(projects or (), "projects"),
         }
         operation = await self._operate("POST", body=body, wait=False)
-        return wire.token(operation.metadata, client_name=operation.metadata["request"]["name"])
+        return wire.token(operation.metadata, client_name=wire.text(operation.metadata, "request", "name"))

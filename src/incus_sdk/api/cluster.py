@@ -137,7 +137,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         """
         wire.path(name)
         operation = await self._operate("POST", body={"server_name": name}, wait=False)
-        return wire.token(operation.metadata, server_name=operation.metadata["serverName"])
+        return wire.token(operation.metadata, server_name=wire.text(operation.metadata, "serverName"))
 
     async def get_state(self, name: str) -> models.ClusterMemberState:
         """A member's memory, load and uptime at this moment, and how full its pools are.
@@ -364,8 +364,7 @@ class ClusterAPI(Group):
             raise IncusInputError("the server is a member of a cluster already; nothing was changed")
         body = {"server_name": name, "enabled": True}
         await self._operate("PUT", body=body)
-        certificate: str = (await self._scope.server(fresh=True))["environment"]["certificate"]
-        return certificate
+        return wire.text(await self._scope.server(fresh=True), "environment", "certificate")
 
     async def join(
         self,

@@ -154,8 +154,9 @@ class Image(models.Image, Editable[models.ImagePut]):
                     hash.update(piece)
                     files[name].write(piece)
             # The fingerprint of an OCI image is a hash of the names of its layers.
-            if hash.hexdigest() != image["fingerprint"] and stream.headers.get("X-Incus-Type") != "oci":
-                raise IncusConnectionError(f"image {image['fingerprint']} came with another hash: {hash.hexdigest()}")
+            fingerprint = wire.text(image, "fingerprint")
+            if hash.hexdigest() != fingerprint and stream.headers.get("X-Incus-Type") != "oci":
+                raise IncusConnectionError(f"image {fingerprint} came with another hash: {hash.hexdigest()}")
         return [Path(targets[name]) for name in files]
 
     async def copy(
@@ -304,7 +305,7 @@ class Image(models.Image, Editable[models.ImagePut]):
     async def _by_full_fingerprint(self) -> AtPath:
         """This image under its full fingerprint, where the handle may have an abbreviated one."""
         image = self._json if self._loaded else (await self._read_with_etag())[0]
-        return AtPath(self._scope, (*self._path[:-1], image["fingerprint"]))
+        return AtPath(self._scope, (*self._path[:-1], wire.text(image, "fingerprint")))
 
 
 class ImagesAPI(Collection[Image], Edits[models.ImagePut]):

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from .. import models
+from .._background import required
 from .._concurrency import shielded
 from .._connection import wire
 from .._connection.scope import Scope, Scoped, scope_of
@@ -226,8 +227,7 @@ class Instance(
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
         operation = await self._update(config, wait)
-        assert operation is not None  # an instance is always changed in the background
-        return operation
+        return required(operation, "PUT", self._url())
 
     async def get_logs(self) -> dict[str, str]:
         """Read its log files.

@@ -9,7 +9,7 @@ from typing import Any
 
 from .. import models
 from .._connection import wire
-from ..exceptions import IncusInputError
+from ..exceptions import IncusConnectionError, IncusInputError
 from ._bodies import to_body
 from .base import Deletable, Group
 
@@ -93,8 +93,8 @@ class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
 class _NVRAMGroup(Group):
     EXTENSION = "instance_nvram"
 
-    async def _read(self, recursion: int) -> Any:
-        return (await self._request("GET", query={"recursion": recursion})).metadata or {}
+    async def _read(self, recursion: int) -> wire.Answer:
+        return await self._request("GET", query={"recursion": recursion})
 
 
 class NVRAMVariablesAPI(_NVRAMGroup):
@@ -123,7 +123,7 @@ class NVRAMVariablesAPI(_NVRAMGroup):
         API:
             ``GET /1.0/instances/{name}/nvram/{guid}``. Extension ``instance_nvram``.
         """
-        return self._from_list(await self._read(min(recursion, 1)))
+        return self._from_list((await self._read(min(recursion, 1))).metadata)
 
     async def get(self, name: str) -> NVRAMVariable:
         """One of them, read.
@@ -143,9 +143,13 @@ class NVRAMVariablesAPI(_NVRAMGroup):
 
     def _from_list(self, listed: Any) -> builtins.list[NVRAMVariable]:
         """The variables of what the server lists: URLs, or with recursion a mapping of names to variables."""
-        if isinstance(listed, Mapping):
-            return [NVRAMVariable(self._scope, (*self._path, name), json) for name, json in listed.items()]
-        return [self[wire.names(url)[-1]] for url in listed or ()]
+        match listed:
+            case dict() if all(isinstance(json, dict) for json in listed.values()):
+                return [NVRAMVariable(self._scope, (*self._path, name), json) for name, json in listed.items()]
+            case None | [*_]:
+                return [self[wire.names(url)[-1]] for url in listed or ()]
+            case _:
+                raise IncusConnectionError("the server sent something else where variables belong")
 
 
 class NVRAMAPI(_NVRAMGroup):
@@ -171,7 +175,7 @@ class NVRAMAPI(_NVRAMGroup):
         API:
             ``GET /1.0/instances/{name}/nvram``. Extension ``instance_nvram``.
         """
-        return [wire.names(url)[-1] for url in await self._read(0)]
+        return [wire.names(url)[-1] for url in (await self._read(0)).strings]
 
     async def list(self, recursion: int = 1) -> builtins.list[NVRAMVariable]:
         """List the variables of all GUIDs.
@@ -186,7 +190,8 @@ class NVRAMAPI(_NVRAMGroup):
         API:
             ``GET /1.0/instances/{name}/nvram``. Extension ``instance_nvram``.
         """
-        found = await self._read(min(recursion, 1) + 1)
+        answer = await self._read(min(recursion, 1) + 1)
+        found = {} if answer.metadata is None else answer.object
         return [variable for guid, listed in found.items() for variable in self[guid]._from_list(listed)]
 
     async def patch(

@@ -25,7 +25,9 @@ class Server(models.Server, Editable[models.ServerPut]):
         # Servers keep a user.* key that a PUT does not name, and remove one that is empty. Only the configuration can
         # be written, and the list of extensions alone has 15 kB.
         current, _ = await self._read_with_etag()
-        return {"config": {**dict.fromkeys(current.get("config") or (), ""), **(body.get("config") or {})}}
+        keys = current.get("config")
+        kept = dict.fromkeys(keys if isinstance(keys, dict) else (), "")
+        return {"config": {**kept, **(body.get("config") or {})}}
 
 
 class _Enveloped(Record):

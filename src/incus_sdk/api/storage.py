@@ -474,7 +474,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         return {**super()._known(name), "type": type}
 
     def _key(self, json: Json) -> str:
-        return f"{json['type']}/{json['name']}"
+        return f"{wire.text(json, 'type')}/{wire.text(json, 'name')}"
 
 
 class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -93,7 +94,7 @@ async def test_a_command_that_was_left_running_holds_up_no_deletion(client: Clie
         async with client.instances.temporary("busybox") as box:
             left = await box.execute(["sleep", "1000"])
     async with asyncio.timeout(100):
-        with pytest.raises((IncusOperationError, IncusNotFoundError)):
+        with contextlib.suppress(IncusError):  # it was killed, or is forgotten
             await left.wait()
 
 
