@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from .. import models
@@ -10,6 +11,9 @@ from .._connection import wire
 from ..exceptions import IncusInputError
 from ..models.base import Json, to_json
 from ..operations import Operation
+
+NEVER = "0001-01-01T00:00:00Z"
+"""The time that servers take for never; without any, they take what is configured, or keep what is set."""
 
 
 def to_body(body: Mapping[str, Any]) -> Json:
@@ -43,6 +47,11 @@ def difference(before: Any, after: Mapping[str, Any]) -> Json:
         nested = isinstance(old, Mapping) and isinstance(value, Mapping)
         patch[key] = difference(old, value) if nested else value
     return patch
+
+
+def snapshot_expiry(expires_at: str | datetime | None) -> Json:
+    """What a new snapshot is sent of its end: None is never, and nothing leaves it to ``snapshots.expiry``."""
+    return {} if expires_at == "" else {"expires_at": expires_at or NEVER}
 
 
 def created_name(operation: Operation, kind: str) -> str:

@@ -26,6 +26,8 @@ from __future__ import annotations
 import asyncio
 import builtins
 import copy
+import time
+import typing
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -40,8 +42,12 @@ from ..filters import Filter
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body
+from ._locks import write_lock
+from ._merge import Conflict, merge
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
+_NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
+_LONGEST_WRITE = 0.1  # seconds in which another writer, who was let through as well, has written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
 
 
@@ -167,6 +173,8 @@ class Resource(Record, AtPath):
     """The field that names it within its collection."""
     FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
     """Writable fields that servers without these API extensions would drop silently."""
+    NEVER: ClassVar[str | None] = None
+    """How ``expires_at`` says never, where servers take a field that is missing for no change."""
 
     _loaded: bool
     _etag: str | None
@@ -278,11 +286,28 @@ class Resource(Record, AtPath):
         self._load(answer.metadata, answer.etag)
         return self
 
+    async def _reread(self) -> None:
+        """Read what a change made of it, unless nothing of it was ever read."""
+        if self._loaded:
+            await self._read()
+
+    def _written(self, body: Json) -> None:
+        """Called after ``body`` was written: this handle follows an object that is found elsewhere then."""
+
+    def _with_never(self, body: Json) -> Json:
+        """``body`` with the server's own word for an ``expires_at`` of never."""
+        value = body.get("expires_at")
+        never = value is None or (isinstance(value, str) and value.startswith(_NEVER))
+        return {**body, "expires_at": self.NEVER} if never else body
+
     async def _read_with_etag(self) -> tuple[Json, str | None]:
         """The object as it is now, with its ETag; this handle stays as it was."""
         answer = await self._request("GET")
         return answer.metadata, answer.etag
 
+
+Read = tuple[Json, str | None]
+"""An object, with its ETag."""
 
 Body = TypeVar("Body")
 """The TypedDict of an object's writable fields."""
@@ -290,6 +315,12 @@ Body = TypeVar("Body")
 
 class Writable(Resource, Generic[Body]):
     """An object that can be written as a whole."""
+
+    WRITTEN_AT_ONCE: ClassVar[bool] = False
+    """Whether servers compare the ETag and write in one step. Else they write a moment later, and can undo each other's
+    changes."""
+    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {}
+    """Fields of a ``PUT`` that make it another request than a change of the object, each with the call to use."""
 
     async def replace(self, body: Body | Mapping[str, Any], etag: str | None = None) -> None:
         """Replace all writable fields by exactly ``body``; fields it does not name are reset.
@@ -304,7 +335,10 @@ class Writable(Resource, Generic[Body]):
         API:
             ``PUT`` of its path
         """
-        await self._put(to_body(body), etag)  # type: ignore[arg-type]
+        json = to_body(body)  # type: ignore[arg-type]
+        async with write_lock(self._scope, self._path):
+            await self._put(json, etag)
+        await self._reread()
 
     @asynccontextmanager
     async def editing(self) -> AsyncGenerator[Self]:
@@ -314,24 +348,55 @@ class Writable(Resource, Generic[Body]):
                 profile.config["limits.memory"] = "2GiB"
                 del profile.devices["eth0"]
 
-        The changes are merged into the object as it is when they are saved, so other writers' changes stay.
+        What the block changed is merged into the object as it is when it is saved, so other writers' changes stay.
+        Fields, keys of ``config``, devices and entries of lists are merged one by one: an entry that was removed by
+        others as well stays removed, one that was added by others as well is there once, and what the block appended
+        comes last. Nothing is locked while the block runs.
 
         Yields:
             A copy of the object, read.
 
         Raises:
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusInputError: The block changed a field that cannot be written; nothing was changed.
+            IncusPreconditionError: Somebody else changed the same entry or key, or the order of the same list, while
+                the block ran, and nothing was saved; or other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path
         """
-        current, _ = await self._read_with_etag()
-        draft = type(self)(self._scope, self._path, copy.deepcopy(current))
+        before, _ = await self._read_with_etag()
+        draft = type(self)(self._scope, self._path, copy.deepcopy(before))
         yield draft
-        change = difference(current, draft.raw)
-        if change:
-            await self._update(change)
-            draft._load(self.raw)
+        change = difference(before, draft.raw)
+        if not change:
+            return
+        patch = self._merge_patch(change, before)
+        after = wire.merge_patch(before, patch)
+
+        def merged(now: Json) -> Json:
+            try:
+                return merge(before, after, now)
+            except Conflict as conflict:
+                raise IncusPreconditionError(
+                    f"{type(self).__name__} {self._path[-1]!r}: somebody else changed {conflict} as well, while it was "
+                    "edited; nothing was saved: read it again and repeat the change",
+                    status_code=412,
+                ) from None
+
+        _, read = await self._rewrite(merged)
+        self._load(*(read or await self._read_with_etag()))
+        draft._path = self._path
+        draft._load(self.raw, self._etag)
+
+    @classmethod
+    def _writable_fields(cls) -> frozenset[str]:
+        """The fields that a ``PUT`` takes; empty where the SDK does not know."""
+        for kind in cls.__mro__:
+            for base in getattr(kind, "__orig_bases__", ()):
+                for body in typing.get_args(base):
+                    if typing.is_typeddict(body):
+                        return frozenset(body.__annotations__) - cls.NOT_FOR_UPDATE.keys()
+        return frozenset()
 
     async def _put_body(self, body: Json) -> Json:
         """What a ``PUT`` must send so that the object becomes ``body``."""
@@ -339,35 +404,88 @@ class Writable(Resource, Generic[Body]):
 
     async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
         await self._require_fields(self._scope, body)
-        body = await self._put_body(body)
-        return await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
+        body = await self._put_body(self._with_never(body) if self.NEVER else body)
+        done = await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
+        self._etag = None
+        self._written(body)
+        return done
 
-    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
-        """GET, merge, PUT with If-Match; again if somebody else was faster."""
+    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> tuple[Operation | None, Read | None]:
+        """GET, merge, PUT with If-Match; again if somebody else was faster. This handle stays as it was."""
         patch = self._merge_patch(change)
-        async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
-            current, etag = await self._read_with_etag()
-            if unknown := set(patch) - set(current) - set(self.fields().values()):
-                raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")
-            merged = wire.merge_patch(current, patch)
-            try:
-                outcome = await self._put(merged, etag, wait)
-            except IncusPreconditionError:
-                if last:
-                    raise
-                continue
-            self._load(merged)
-            return outcome
+
+        def merged(now: Json) -> Json:
+            self._require_known(patch, now)
+            return wire.merge_patch(now, patch)  # type: ignore[no-any-return]
+
+        return await self._rewrite(merged, wait)
+
+    async def _rewrite(self, merged: Callable[[Json], Json], wait: bool = True) -> tuple[Operation | None, Read | None]:
+        """Write what ``merged`` makes of the object as it is; again if somebody else was faster.
+
+        Returns the operation, and the object as it is now, if that was read.
+        """
+        async with write_lock(self._scope, self._path):
+            async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
+                current, etag = await self._read_with_etag()
+                body = merged(current)
+                begun = time.monotonic()
+                try:
+                    outcome = await self._put(body, etag, wait)
+                except IncusPreconditionError:
+                    if last:
+                        raise
+                    continue
+                if self.WRITTEN_AT_ONCE:
+                    return outcome, None
+                # Who compared the ETag at the same moment has written about as long after.
+                await self._scope.transport.pause(min(time.monotonic() - begun, _LONGEST_WRITE))
+                read = await self._read_with_etag()
+                if last or _is_kept(read[0], body, merged):
+                    return outcome, read
         raise AssertionError("unreachable")
 
-    @staticmethod
-    def _merge_patch(change: Mapping[str, Any]) -> Json:
-        """``change`` as a merge patch: configuration in strings, a key with a dot being a key of ``config``."""
+    def _merge_patch(self, change: Mapping[str, Any], current: Json | None = None) -> Json:
+        """``change`` as a merge patch: configuration in strings, a key with a dot being a key of ``config``.
+
+        Raises `IncusInputError` for what cannot be written.
+        """
         patch = to_body(change)
         dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
         if dotted:
             patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
+        self._require_known(patch, current)
         return patch
+
+    def _require_known(self, patch: Json, current: Json | None) -> None:
+        """Raise `IncusInputError` for a field that the object does not have, or that servers would not write.
+
+        Fields that this SDK does not know are told by ``current``, the object as the server sends it.
+        """
+        writable, known = self._writable_fields(), frozenset(self.fields().values())
+        if not writable:
+            return
+        kind = type(self).__name__
+        for field, remedy in self.NOT_FOR_UPDATE.items():
+            if field in patch:
+                raise IncusInputError(f"{kind}: {field} is not changed by an update: {remedy}; nothing was changed")
+        if fixed := (known - writable) & patch.keys():
+            raise IncusInputError(
+                f"{kind}: servers do not let {sorted(fixed)} be changed, only {sorted(writable)}; nothing was changed"
+            )
+        if current is not None and (unknown := patch.keys() - current.keys() - writable):
+            raise IncusInputError(
+                f"{kind} has no fields {sorted(unknown)}; it has {sorted(writable)}, and a key of config has a dot or "
+                "is written as {'config': {...}}; nothing was changed"
+            )
+
+
+def _is_kept(now: Json, written: Json, merged: Callable[[Json], Json]) -> bool:
+    """Whether a change is there after it was written: unchanged, or as the server spells it."""
+    try:
+        return merged(now) in (now, written)
+    except (IncusInputError, IncusPreconditionError):
+        return True  # somebody changed the same, after it was there
 
 
 class Updatable(Writable[Body], Generic[Body]):
@@ -378,16 +496,17 @@ class Updatable(Writable[Body], Generic[Body]):
 
         Args:
             change: A JSON merge patch: keys not named are kept, at every depth, and a None removes its key. A key with
-                a dot is a key of ``config``: ``{"limits.cpu": 2}``.
+                a dot is a key of ``config``: ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges.
 
         Raises:
-            IncusInputError: The object has no such field; nothing was changed.
+            IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
             IncusPreconditionError: Other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path, with ``If-Match``, repeated if somebody else was faster
         """
-        await self._update(change)  # type: ignore[arg-type]
+        _, read = await self._update(change)  # type: ignore[arg-type]
+        self._load(*(read or await self._read_with_etag()))
 
 
 class Patchable(Resource, Generic[Body]):
@@ -411,7 +530,13 @@ class Patchable(Resource, Generic[Body]):
         await self._require_fields(self._scope, json)
         if self.PATCH_NEEDS_CONFIG:
             json["config"] = json.get("config") or {}
-        await self._perform("PATCH", body=json)
+        if self.NEVER and "expires_at" in json:
+            json = self._with_never(json)
+        async with write_lock(self._scope, self._path):
+            await self._perform("PATCH", body=json)
+        self._etag = None
+        self._written(json)
+        await self._reread()
 
 
 class Editable(Updatable[Body], Patchable[Body], Generic[Body]):
@@ -686,13 +811,13 @@ class Updates(Generic[Body]):
             change: A JSON merge patch: keys not named are kept, a None removes its key.
 
         Raises:
-            IncusInputError: The object has no such field; nothing was changed.
+            IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
             IncusPreconditionError: Other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path
         """
-        await self[name].update(change)
+        await self[name]._update(change)  # type: ignore[arg-type]
 
 
 class Patches(Generic[Body]):

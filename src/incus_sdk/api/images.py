@@ -90,6 +90,7 @@ class Image(models.Image, Editable[models.ImagePut]):
     """An image, named by its fingerprint: the SHA-256 of its content in hex."""
 
     KEY = "fingerprint"
+    NEVER = "1970-01-01T00:00:00Z"
 
     async def delete(self, wait: bool = False) -> Operation:
         """Delete the image.

@@ -17,7 +17,7 @@ from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..models.base import Json
 from ..operations import OnProgress
-from ._bodies import created_name
+from ._bodies import created_name, snapshot_expiry
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._file_verbs import FileVerbs
 from ._options import known_options
@@ -86,12 +86,13 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
 
     resource, segment, urls_quoted, named_with_parent = VolumeSnapshot, "snapshots", False, True
 
-    async def create(self, name: str, expires_at: str | datetime | None = None) -> VolumeSnapshot:
+    async def create(self, name: str, expires_at: str | datetime | None = "") -> VolumeSnapshot:
         """Take a snapshot of the volume.
 
         Args:
             name: Its name.
-            expires_at: When the server deletes it; None for what ``snapshots.expiry`` of the volume says.
+            expires_at: When the server deletes it; None for never, empty for what ``snapshots.expiry`` of the volume
+                says.
 
         Returns:
             The snapshot, read.
@@ -103,7 +104,7 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
         API:
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``
         """
-        return await self._create(name, {} if expires_at is None else {"expires_at": expires_at})
+        return await self._create(name, snapshot_expiry(expires_at))
 
 
 class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
@@ -153,6 +154,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
     """
 
     FILES_EXTENSION = "file_storage_volume"
+    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {"restore": "`snapshots[...].restore()` restores"}
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:
