@@ -17,8 +17,9 @@ one path. Each verb stands on the object; the collection's verb of the same name
 just that.
 
 What servers do differently for one kind of object is said by class attributes (`AtPath.EXTENSION`,
-`Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`)
-and by two hooks: `Resource._segment` and `Writable._put_body`.
+`Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`,
+`Collection.located` and the like) and by hooks: `Resource._segment`, `Resource._written`, `Collection._spelling` and
+`Writable._put_body`.
 """
 
 from __future__ import annotations
@@ -173,6 +174,8 @@ class Resource(Record, AtPath):
     """The field that names it within its collection."""
     FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
     """Writable fields that servers without these API extensions would drop silently."""
+    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {}
+    """Fields of a ``PUT`` that make it another request than a change of the object, each with the call to use."""
     NEVER: ClassVar[str | None] = None
     """How ``expires_at`` says never, where servers take a field that is missing for no change."""
 
@@ -286,6 +289,38 @@ class Resource(Record, AtPath):
         self._load(answer.metadata, answer.etag)
         return self
 
+    @classmethod
+    def _writable_fields(cls) -> frozenset[str]:
+        """The fields that a ``PUT`` takes; empty where the SDK does not know."""
+        for kind in cls.__mro__:
+            for base in getattr(kind, "__orig_bases__", ()):
+                for body in typing.get_args(base):
+                    if typing.is_typeddict(body):
+                        return frozenset(body.__annotations__) - cls.NOT_FOR_UPDATE.keys()
+        return frozenset()
+
+    def _require_known(self, patch: Json, current: Json | None) -> None:
+        """Raise `IncusInputError` for a field that the object does not have, or that servers would not write.
+
+        Fields that this SDK does not know are told by ``current``, the object as the server sends it.
+        """
+        writable, known = self._writable_fields(), frozenset(self.fields().values())
+        if not writable:
+            return
+        kind = type(self).__name__
+        for field, remedy in self.NOT_FOR_UPDATE.items():
+            if field in patch:
+                raise IncusInputError(f"{kind}: {field} is not changed by an update: {remedy}; nothing was changed")
+        if fixed := (known - writable) & patch.keys():
+            raise IncusInputError(
+                f"{kind}: servers do not let {sorted(fixed)} be changed, only {sorted(writable)}; nothing was changed"
+            )
+        if current is not None and (unknown := patch.keys() - current.keys() - writable):
+            raise IncusInputError(
+                f"{kind} has no fields {sorted(unknown)}; it has {sorted(writable)}, and a key of config has a dot or "
+                "is written as {'config': {...}}; nothing was changed"
+            )
+
     async def _reread(self) -> None:
         """Read what a change made of it, unless nothing of it was ever read."""
         if self._loaded:
@@ -319,8 +354,6 @@ class Writable(Resource, Generic[Body]):
     WRITTEN_AT_ONCE: ClassVar[bool] = False
     """Whether servers compare the ETag and write in one step. Else they write a moment later, and can undo each other's
     changes."""
-    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {}
-    """Fields of a ``PUT`` that make it another request than a change of the object, each with the call to use."""
 
     async def replace(self, body: Body | Mapping[str, Any], etag: str | None = None) -> None:
         """Replace all writable fields by exactly ``body``; fields it does not name are reset.
@@ -330,12 +363,14 @@ class Writable(Resource, Generic[Body]):
             etag: The `etag` of the object as it was read; None replaces it whatever has happened since.
 
         Raises:
+            IncusInputError: A key of ``config`` stands beside it; nothing was changed.
             IncusPreconditionError: The object has changed since that ``etag``.
 
         API:
             ``PUT`` of its path
         """
         json = to_body(body)  # type: ignore[arg-type]
+        _require_no_dots(json)
         async with write_lock(self._scope, self._path):
             await self._put(json, etag)
         await self._reread()
@@ -387,16 +422,6 @@ class Writable(Resource, Generic[Body]):
         self._load(*(read or await self._read_with_etag()))
         draft._path = self._path
         draft._load(self.raw, self._etag)
-
-    @classmethod
-    def _writable_fields(cls) -> frozenset[str]:
-        """The fields that a ``PUT`` takes; empty where the SDK does not know."""
-        for kind in cls.__mro__:
-            for base in getattr(kind, "__orig_bases__", ()):
-                for body in typing.get_args(base):
-                    if typing.is_typeddict(body):
-                        return frozenset(body.__annotations__) - cls.NOT_FOR_UPDATE.keys()
-        return frozenset()
 
     async def _put_body(self, body: Json) -> Json:
         """What a ``PUT`` must send so that the object becomes ``body``."""
@@ -457,27 +482,11 @@ class Writable(Resource, Generic[Body]):
         self._require_known(patch, current)
         return patch
 
-    def _require_known(self, patch: Json, current: Json | None) -> None:
-        """Raise `IncusInputError` for a field that the object does not have, or that servers would not write.
 
-        Fields that this SDK does not know are told by ``current``, the object as the server sends it.
-        """
-        writable, known = self._writable_fields(), frozenset(self.fields().values())
-        if not writable:
-            return
-        kind = type(self).__name__
-        for field, remedy in self.NOT_FOR_UPDATE.items():
-            if field in patch:
-                raise IncusInputError(f"{kind}: {field} is not changed by an update: {remedy}; nothing was changed")
-        if fixed := (known - writable) & patch.keys():
-            raise IncusInputError(
-                f"{kind}: servers do not let {sorted(fixed)} be changed, only {sorted(writable)}; nothing was changed"
-            )
-        if current is not None and (unknown := patch.keys() - current.keys() - writable):
-            raise IncusInputError(
-                f"{kind} has no fields {sorted(unknown)}; it has {sorted(writable)}, and a key of config has a dot or "
-                "is written as {'config': {...}}; nothing was changed"
-            )
+def _require_no_dots(body: Json) -> None:
+    """Raise `IncusInputError` for a key of ``config`` that is not in it: servers would drop it."""
+    if dotted := sorted(key for key in body if "." in key):
+        raise IncusInputError(f"write {dotted} as {{'config': {{...}}}}, or use update(); nothing was changed")
 
 
 def _is_kept(now: Json, written: Json, merged: Callable[[Json], Json]) -> bool:
@@ -514,6 +523,8 @@ class Patchable(Resource, Generic[Body]):
 
     PATCH_NEEDS_CONFIG: ClassVar[bool] = False
     """Whether servers fail on a ``PATCH`` without ``config``; then an empty one is added."""
+    PATCH_IGNORES: ClassVar[frozenset[str]] = frozenset()
+    """Writable fields that servers drop from a ``PATCH``."""
 
     async def patch(self, body: Body | Mapping[str, Any]) -> None:
         """Have the server merge ``body`` into the object by its own rules, which differ between kinds of objects.
@@ -523,10 +534,17 @@ class Patchable(Resource, Generic[Body]):
         Args:
             body: The fields to change.
 
+        Raises:
+            IncusInputError: It cannot be written, or not by a ``PATCH``; nothing was changed.
+
         API:
             ``PATCH`` of its path
         """
         json = to_body(body)  # type: ignore[arg-type]
+        _require_no_dots(json)
+        self._require_known(json, None)
+        if ignored := self.PATCH_IGNORES & json.keys():
+            raise IncusInputError(f"servers drop {sorted(ignored)} from a PATCH: use update(); nothing was changed")
         await self._require_fields(self._scope, json)
         if self.PATCH_NEEDS_CONFIG:
             json["config"] = json.get("config") or {}
@@ -592,11 +610,14 @@ class Collection(Group, Generic[Item]):
     """Whether the server quotes names in the URLs that it lists. Where it does not, they can mean two things."""
     named_with_parent: ClassVar[bool] = False
     """Whether servers list an object as ``parent/name``, and show it alone as ``name``."""
+    located: ClassVar[bool] = False
+    """Whether each belongs to a member of the cluster, on which its handle then looks for it."""
     options: ClassVar[Mapping[str, str]] = {}
     """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``, ``target``."""
 
     def __getitem__(self, key: str) -> Item:
         """A handle on one of them; makes no request."""
+        key = self._spelling(key)
         return self._make(self._segments(key), self._known(key), loaded=False)
 
     async def list(
@@ -681,6 +702,10 @@ class Collection(Group, Generic[Item]):
         """
         return await self[name].exists()
 
+    def _spelling(self, key: str) -> str:
+        """A key as servers write it, where callers can write it in several ways."""
+        return key
+
     def _segments(self, key: str) -> tuple[str, ...]:
         """The path segments of one object below the collection's; checks the key before anything is sent."""
         wire.path(key)
@@ -712,6 +737,9 @@ class Collection(Group, Generic[Item]):
             json: Json = item
         else:
             json = self._known(key) | {"project": project or scope.project or "default"}
+        if self.located and not scope.target:
+            location = wire.parameter(item, "target") if isinstance(item, str) else item.get("location")
+            scope = scope.view(target=location if location != "none" else None) if location else scope
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
         return self._make(segments, json, loaded, scope.view(project=project) if all_projects else scope)

@@ -82,7 +82,7 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
     local pool.
     """
 
-    resource, segment = Bucket, "buckets"
+    resource, segment, located = Bucket, "buckets", True
     get_extension = list_extension = "storage_bucket_full"
     options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "storage_buckets_all_projects"}
 

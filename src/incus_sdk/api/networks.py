@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import builtins
-from typing import ClassVar, Unpack
+import ipaddress
+from typing import ClassVar, TypeVar, Unpack
 
 from .. import models
 from ._options import known_options
-from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource
 
 _FILTER = {"filter": "api_filtering_extended"}
 
+Addressed = TypeVar("Addressed", bound=Resource)
+
 # URLs in the lists of networks, ACLs, address sets and zones have unquoted names, or lack the project.
+
+
+class _ByAddress(Collection[Addressed]):
+    """Objects whose key is an address, which servers write in its shortest form."""
+
+    located = True
+
+    def _spelling(self, key: str) -> str:
+        try:
+            address = ipaddress.ip_address(key)
+        except ValueError:
+            return key  # the server says what is wrong
+        return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], Deletable):
@@ -24,7 +40,7 @@ class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], 
     KEY = "listen_address"
 
 
-class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForwardPut], Deletes):
+class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForwardPut], Deletes):
     """``network.forwards``; the key is the listen address."""
 
     resource, segment, options = NetworkForward, "forwards", _FILTER
@@ -74,7 +90,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
         return models.NetworkLoadBalancerState((await self._request("GET", "state")).metadata)
 
 
-class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
+class NetworkLoadBalancersAPI(_ByAddress[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
     """``network.load_balancers``, of OVN networks; the key is the listen address."""
 
     resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER

@@ -337,7 +337,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
 class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Deletes):
     """``pool.volumes``; the key is the type and the name, as ``"custom/data"``."""
 
-    resource, segment = Volume, "volumes"
+    resource, segment, located = Volume, "volumes", True
     get_extension = list_extension = "storage_volume_full"
     options: ClassVar = {
         **{"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"},

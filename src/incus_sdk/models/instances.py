@@ -325,4 +325,5 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
 class InstanceSnapshotPut(TypedDict, total=False):
     """Changes when a snapshot expires."""
 
-    expires_at: str | datetime
+    expires_at: str | datetime | None
+    """None: never."""

@@ -162,8 +162,8 @@ class StorageVolumeSnapshotPut(TypedDict, total=False):
     """The parts of a volume's snapshot that can change."""
 
     description: str
-    expires_at: str | datetime
-    """When the server deletes it."""
+    expires_at: str | datetime | None
+    """When the server deletes it; None: never."""
 
 
 class StorageVolumeBackup(Record):

@@ -7,7 +7,9 @@ from typing import Any
 
 import pytest
 
-from incus_sdk import Client, IncusInputError, Instance
+from incus_sdk import Client, IncusConflictError, IncusInputError, IncusOperationError, Instance
+from incus_sdk.api.images import Image, ImagesAPI
+from tests.live.versions.test_server import certificate
 
 NIC = {"type": "nic", "nictype": "macvlan", "parent": "here", "name": "eth0"}
 ROOT = {"type": "disk", "path": "/", "pool": "default", "size": "1GiB"}
@@ -162,3 +164,219 @@ async def test_a_copy_of_a_volume_has_not_what_is_none(client: Client) -> None:
 
 def user(thing: Any) -> dict[str, str]:
     return {key: value for key, value in thing.config.items() if key.startswith("user.")}
+
+
+SHARED_PROFILE = {"user.kept": "1"}
+
+
+@pytest.mark.parametrize("features", [{}, {"features.images": False}], ids=["its own images", "the images of default"])
+async def test_a_project_that_shares_profiles_is_deleted_with_all_in_it_but_them(
+    client: Client, name: str, features: dict[str, bool]
+) -> None:
+    before = (await client.profiles.get("default")).raw
+    await client.profiles.create(name, config=SHARED_PROFILE)
+    networks = not await client.has_extension(
+        "instances_debug_repair"
+    )  # later servers want OVN for networks of its own
+    features = {"features.profiles": False, "features.networks": networks, **features}
+    project = await client.projects.create(name, features)
+    inside = client.use_project(name)
+    fingerprint = (await client.images.aliases.get("busybox")).target
+    if features.get("features.images", True):
+        await client.images[fingerprint].copy(inside)
+    await inside.instances.create("running", {"type": "image", "fingerprint": fingerprint}, start=True, wait=True)
+    await inside.instances.create("kept", {"type": "none"}, {"security.protection.delete": True}, wait=True)
+    await inside.storage_pools["default"].volumes.create("custom/v")
+    if networks:
+        await inside.network_acls.create("acl")
+    await project.delete(force=True)
+    assert not await project.exists()
+    assert (await client.profiles.get("default")).raw == before | {
+        "used_by": (await client.profiles.get("default")).used_by
+    }
+    assert (await client.profiles.get(name)).config == SHARED_PROFILE
+    assert await client.images.exists(fingerprint)
+    await client.profiles.delete(name)
+
+
+async def test_a_project_that_shares_profiles_is_deleted_while_instances_need_them(client: Client, name: str) -> None:
+    used = await client.instances.create(name, {"type": "image", "alias": "busybox"}, wait=True)
+    project = await client.projects.create(name, {"features.profiles": False})
+    await client.use_project(name).instances.create("made", {"type": "none"}, wait=True)
+    await client.projects.delete(project.name, force=True)
+    assert (await used.refresh()).expanded_devices["root"]["pool"] == "default"
+    await used.delete(wait=True)
+
+
+async def test_what_cannot_be_written_is_refused_and_named(client: Client, instance: Instance) -> None:
+    server = await client.server.get()
+    profile = await client.profiles.get("default")
+    snapshot = await instance.snapshots.create("s0")
+    image = await client.images.get((await client.images.aliases.get("busybox")).target)
+    volume = client.storage_pools["default"].volumes["custom/v"]
+    for refused, field, remedy in (
+        (server.update({"environment": {"kernel": "x"}}), "environment", "config"),
+        (client.server.update({"environment": {}}), "environment", "config"),
+        (profile.update({"used_by": []}), "used_by", "devices"),
+        (profile.update({"name": "x"}), "name", "description"),
+        (instance.update({"status": "Running"}), "status", "profiles"),
+        (instance.update({"stateful": True}), "stateful", "restore"),
+        (instance.update({"restore": "s0"}), "restore", "restore"),
+        (snapshot.update({"description": "x"}), "description", "expires_at"),
+        (image.update({"size": 1}), "size", "public"),
+        (volume.update({"restore": "s0"}), "restore", "snapshots"),
+        (profile.patch({"limits.cpu": 2}), "limits.cpu", "config"),
+        (profile.replace({"limits.cpu": 2}), "limits.cpu", "config"),
+        (profile.patch({"used_by": []}), "used_by", "config"),
+        (volume.update({"content_type": "block"}), "content_type", "config"),
+    ):
+        with pytest.raises(IncusInputError, match=rf"{field}.*{remedy}"):
+            await refused
+
+    async def edit() -> None:
+        async with profile.editing() as draft:
+            draft.config["user.x"] = "1"
+            draft.used_by.append("x")
+
+    with pytest.raises(IncusInputError, match=r"used_by.*devices"):
+        await edit()
+    assert (await client.profiles.get("default")).config == profile.config
+
+
+async def test_never_is_never(client: Client, instance: Instance) -> None:
+    await instance.update({"snapshots.expiry": "1d"}, wait=True)
+    volume = await client.storage_pools["default"].volumes.create("custom/v", config={"snapshots.expiry": "1d"})
+    image = await client.images.get((await client.images.aliases.get("busybox")).target)
+    soon = "2040-01-01T00:00:00Z"
+    try:
+        for owner in (instance, volume):
+            assert (await owner.snapshots.create("configured")).expires_at is not None
+            assert (await owner.snapshots.create("never", expires_at=None)).expires_at is None
+            assert (await owner.snapshots.create("soon", expires_at=soon)).expires_at is not None
+        for thing in (instance.snapshots["soon"], volume.snapshots["soon"], image):
+            for change in (_by_update, _by_patch, _by_replace, _by_editing):
+                await thing.update({"expires_at": soon})
+                assert str(thing.expires_at) == "2040-01-01 00:00:00+00:00"
+                await change(thing)
+                assert thing.expires_at is None, f"{thing!r} {change.__name__}"
+                assert (await thing.refresh()).expires_at is None, f"{thing!r} {change.__name__}"
+    finally:
+        await volume.delete()
+
+
+async def _by_update(thing: Any) -> None:
+    await thing.update({"expires_at": None})
+
+
+async def _by_patch(thing: Any) -> None:
+    if isinstance(thing, Image):
+        with pytest.raises(IncusInputError, match=r"drop \['expires_at'\] from a PATCH: use update"):
+            await thing.patch({"expires_at": None})
+        await _by_update(thing)
+    else:
+        await thing.patch({"expires_at": None})
+
+
+async def _by_replace(thing: Any) -> None:
+    await thing.replace({key: value for key, value in thing.raw.items() if key in ("description", "properties")})
+
+
+async def _by_editing(thing: Any) -> None:
+    async with thing.editing() as draft:
+        draft.expires_at = None
+
+
+async def test_a_record_shows_what_the_server_made_of_a_change(client: Client, instance: Instance, name: str) -> None:
+    await instance.update({"user.a": "x"}, wait=True)
+    assert instance.expanded_config["user.a"] == "x"
+    network = await client.networks.create(f"{name}b", {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"})
+    forward = await network.forwards.create("198.51.100.9")
+    made = {"protocol": "tcp", "listen_port": "80", "target_address": "198.51.100.20"}
+    changes: list[Callable[[], Awaitable[None]]] = [
+        lambda: forward.update({"ports": [made]}),
+        lambda: forward.replace({"ports": [made, {**made, "listen_port": "81"}]}),
+        lambda: forward.patch({"description": "x"}),
+    ]
+    for change in changes:
+        await change()
+        shown, etag = dict(forward.raw), forward.etag
+        await forward.refresh()
+        assert (shown, etag) == (forward.raw, forward.etag)
+    await forward.delete()
+    await network.delete()
+
+
+ADDRESSES = {"shortest": "fd42:1::9", "other spellings": "FD42:0001:0:0::0009"}
+
+
+@pytest.mark.parametrize("address", ADDRESSES.values(), ids=ADDRESSES)
+async def test_what_the_server_spells_otherwise_is_found(client: Client, name: str, address: str) -> None:
+    network = await client.networks.create(f"{name}b", {"ipv4.address": "none", "ipv6.address": "fd42:1::1/64"})
+    try:
+        forward = await network.forwards.create(address, description="mine")
+        assert (forward.listen_address, forward.description) == ("fd42:1::9", "mine")
+        assert await network.forwards.exists(address)
+        assert (await network.forwards.get(address)).listen_address == "fd42:1::9"
+        await network.forwards.update(address, {"description": "yours"})
+        await forward.delete()
+    finally:
+        await network.delete()
+
+
+async def test_a_fingerprint_is_one_in_any_case(client: Client) -> None:
+    image = await client.images.get((await client.images.aliases.get("busybox")).target)
+    handle = client.images[image.fingerprint.upper()]
+    assert handle.fingerprint == image.fingerprint
+    await handle.update({"properties": {"variant": "small"}})
+    assert (await image.refresh()).properties["variant"] == "small"
+    await image.update({"properties": {"variant": None}})
+
+
+async def test_an_image_that_cannot_get_its_alias_is_not_made(
+    client: Client, instance: Instance, name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
+) -> None:
+    before = {image.fingerprint for image in await client.images.list()}
+    target = (await client.images.aliases.get("busybox")).target
+    await client.images.export(target, tmp_path / "image")
+    other = await client.instances.create(f"{name}x", {"type": "image", "alias": "busybox"}, wait=True)
+
+    def makers() -> list[Awaitable[Any]]:
+        source: Any = {"type": "instance", "name": other.name}
+        return [
+            client.images.create_from(source=source, aliases=[{"name": f"{name}free"}, {"name": "busybox"}]),
+            client.images.create((tmp_path / "image").read_bytes() + b"\0" * 512, wait=True, aliases=["busybox"]),
+        ]
+
+    try:
+        for refused in makers():
+            with pytest.raises(IncusConflictError, match=r"'busybox' exists.*delete it first"):
+                await refused
+
+        async def free(*_: Any) -> None:
+            """It was free, and is taken now."""
+
+        monkeypatch.setattr(ImagesAPI, "_require_free", free)
+        for refused in makers():
+            with pytest.raises(IncusOperationError, match="lias already exists"):
+                await refused
+        assert {image.fingerprint for image in await client.images.list()} == before
+        assert not await client.images.aliases.exists(f"{name}free")
+    finally:
+        await other.delete(wait=True)
+
+
+async def test_a_certificate_is_followed_to_the_one_in_its_place(client: Client, tmp_path: Any) -> None:
+    pems = []
+    for number in range(3):
+        (tmp_path / str(number)).mkdir()
+        pems.append(certificate(tmp_path / str(number))[0].read_text())
+    made = await client.certificates.create(pems[0], name="first")
+    first = made.fingerprint
+    assert client.certificates[":".join(first[at : at + 2] for at in range(0, 64, 2)).upper()].fingerprint == first
+    await made.patch({"certificate": pems[1]})
+    assert (made.name, made.fingerprint != first) == ("first", True)
+    second = made.fingerprint
+    await made.update({"certificate": pems[2], "name": "third"})
+    assert (await made.refresh()).name == "third"
+    assert len({first, second, made.fingerprint}) == 3
+    await made.delete()
