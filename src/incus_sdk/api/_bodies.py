@@ -12,6 +12,7 @@ from ..exceptions import IncusInputError
 from ..models.base import Json, to_json
 from ..operations import Operation
 
+_NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
 NEVER = "0001-01-01T00:00:00Z"
 """The time that servers take for never; without any, they take what is configured, or keep what is set."""
 
@@ -35,6 +36,23 @@ def to_body(body: Mapping[str, Any]) -> Json:
             for name, device in devices.items()
         }
     return plain
+
+
+def with_dotted_keys(body: Json) -> Json:
+    """``body`` with its keys that have a dot as keys of ``config``."""
+    dotted = {key: value for key, value in body.items() if "." in key}
+    if not dotted:
+        return body
+    rest = {key: value for key, value in body.items() if key not in dotted}
+    return {**rest, "config": {**(body.get("config") or {}), **wire.config_strings(dotted)}}
+
+
+def with_never(body: Json, never: str | None) -> Json:
+    """``body`` with ``never``, if there is such a word, for an ``expires_at`` that is missing or otherwise spelled."""
+    value = body.get("expires_at")
+    if never is None or (value is not None and not str(value).startswith(_NEVER)):
+        return body
+    return {**body, "expires_at": never}
 
 
 def difference(before: Any, after: Mapping[str, Any]) -> Json:

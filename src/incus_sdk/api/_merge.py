@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
+from ..exceptions import IncusInputError, IncusPreconditionError
 from ..models.base import Json
 
 _ABSENT: Any = object()
@@ -25,6 +26,14 @@ class Conflict(Exception):
 def merge(before: Json, draft: Json, now: Json) -> Json:
     """``now`` with what ``draft`` changed of ``before``."""
     return _merge_objects(before, draft, now, "", _merge_field)
+
+
+def is_kept(now: Json, written: Json, merged: Callable[[Json], Json]) -> bool:
+    """Whether a change is there after it was written: unchanged, or as the server spells it."""
+    try:
+        return merged(now) in (now, written)
+    except (IncusInputError, IncusPreconditionError):
+        return True  # somebody changed the same, after it was there
 
 
 def _merge_objects(before: Json, draft: Json, now: Json, where: str, merge_value: Callable[..., Any]) -> Json:

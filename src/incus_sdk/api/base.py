@@ -42,12 +42,11 @@ from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedErro
 from ..filters import Filter
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
-from ._bodies import difference, to_body
+from ._bodies import difference, to_body, with_dotted_keys, with_never
 from ._locks import write_lock
-from ._merge import Conflict, merge
+from ._merge import Conflict, is_kept, merge
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
-_NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
 _LONGEST_WRITE = 0.1  # seconds in which another writer, who was let through as well, has written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
 
@@ -329,12 +328,6 @@ class Resource(Record, AtPath):
     def _written(self, body: Json) -> None:
         """Called after ``body`` was written: this handle follows an object that is found elsewhere then."""
 
-    def _with_never(self, body: Json) -> Json:
-        """``body`` with the server's own word for an ``expires_at`` of never."""
-        value = body.get("expires_at")
-        never = value is None or (isinstance(value, str) and value.startswith(_NEVER))
-        return {**body, "expires_at": self.NEVER} if never else body
-
     async def _read_with_etag(self) -> tuple[Json, str | None]:
         """The object as it is now, with its ETag; this handle stays as it was."""
         answer = await self._request("GET")
@@ -370,7 +363,8 @@ class Writable(Resource, Generic[Body]):
             ``PUT`` of its path
         """
         json = to_body(body)  # type: ignore[arg-type]
-        _require_no_dots(json)
+        if dotted := sorted(key for key in json if "." in key):
+            raise IncusInputError(f"write {dotted} as {{'config': {{...}}}}, or use update(); nothing was changed")
         async with write_lock(self._scope, self._path):
             await self._put(json, etag)
         await self._reread()
@@ -429,7 +423,7 @@ class Writable(Resource, Generic[Body]):
 
     async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
         await self._require_fields(self._scope, body)
-        body = await self._put_body(self._with_never(body) if self.NEVER else body)
+        body = await self._put_body(with_never(body, self.NEVER))
         done = await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
         self._etag = None
         self._written(body)
@@ -466,7 +460,7 @@ class Writable(Resource, Generic[Body]):
                 # Who compared the ETag at the same moment has written about as long after.
                 await self._scope.transport.pause(min(time.monotonic() - begun, _LONGEST_WRITE))
                 read = await self._read_with_etag()
-                if last or _is_kept(read[0], body, merged):
+                if last or is_kept(read[0], body, merged):
                     return outcome, read
         raise AssertionError("unreachable")
 
@@ -475,26 +469,9 @@ class Writable(Resource, Generic[Body]):
 
         Raises `IncusInputError` for what cannot be written.
         """
-        patch = to_body(change)
-        dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
-        if dotted:
-            patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
+        patch = with_dotted_keys(to_body(change))
         self._require_known(patch, current)
         return patch
-
-
-def _require_no_dots(body: Json) -> None:
-    """Raise `IncusInputError` for a key of ``config`` that is not in it: servers would drop it."""
-    if dotted := sorted(key for key in body if "." in key):
-        raise IncusInputError(f"write {dotted} as {{'config': {{...}}}}, or use update(); nothing was changed")
-
-
-def _is_kept(now: Json, written: Json, merged: Callable[[Json], Json]) -> bool:
-    """Whether a change is there after it was written: unchanged, or as the server spells it."""
-    try:
-        return merged(now) in (now, written)
-    except (IncusInputError, IncusPreconditionError):
-        return True  # somebody changed the same, after it was there
 
 
 class Updatable(Writable[Body], Generic[Body]):
@@ -532,7 +509,7 @@ class Patchable(Resource, Generic[Body]):
         `update` follows one rule everywhere.
 
         Args:
-            body: The fields to change.
+            body: The fields to change; a key with a dot is a key of ``config``.
 
         Raises:
             IncusInputError: It cannot be written, or not by a ``PATCH``; nothing was changed.
@@ -540,16 +517,15 @@ class Patchable(Resource, Generic[Body]):
         API:
             ``PATCH`` of its path
         """
-        json = to_body(body)  # type: ignore[arg-type]
-        _require_no_dots(json)
+        json = with_dotted_keys(to_body(body))  # type: ignore[arg-type]
         self._require_known(json, None)
         if ignored := self.PATCH_IGNORES & json.keys():
             raise IncusInputError(f"servers drop {sorted(ignored)} from a PATCH: use update(); nothing was changed")
         await self._require_fields(self._scope, json)
         if self.PATCH_NEEDS_CONFIG:
             json["config"] = json.get("config") or {}
-        if self.NEVER and "expires_at" in json:
-            json = self._with_never(json)
+        if "expires_at" in json:
+            json = with_never(json, self.NEVER)
         async with write_lock(self._scope, self._path):
             await self._perform("PATCH", body=json)
         self._etag = None

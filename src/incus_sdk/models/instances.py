@@ -325,5 +325,5 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
 class InstanceSnapshotPut(TypedDict, total=False):
     """Changes when a snapshot expires."""
 
-    expires_at: str | datetime | None
+    expires_at: str | datetime
     """None: never."""

@@ -162,7 +162,7 @@ class StorageVolumeSnapshotPut(TypedDict, total=False):
     """The parts of a volume's snapshot that can change."""
 
     description: str
-    expires_at: str | datetime | None
+    expires_at: str | datetime
     """When the server deletes it; None: never."""
 
 

@@ -207,7 +207,9 @@ async def test_patch_hands_it_to_the_server(thing: Thing, sent: list[Sent]) -> N
     await thing.patch({"config": {"user.c": 3}})
     assert [request.method for request in sent if request.method != "GET"] == ["PATCH"]
     assert sent[0].body == {"config": {"user.c": "3"}}
-    assert user(await thing.refresh()) == CONFIG | {"user.c": "3"}
+    assert user(thing) == user(await thing.refresh()) == CONFIG | {"user.c": "3"}
+    await thing.patch({"user.d": True})
+    assert user(thing) == user(await thing.refresh()) == CONFIG | {"user.c": "3", "user.d": "true"}
 
 
 async def test_editing_saves_the_difference(thing: Thing) -> None:

@@ -225,7 +225,6 @@ async def test_what_cannot_be_written_is_refused_and_named(client: Client, insta
         (snapshot.update({"description": "x"}), "description", "expires_at"),
         (image.update({"size": 1}), "size", "public"),
         (volume.update({"restore": "s0"}), "restore", "snapshots"),
-        (profile.patch({"limits.cpu": 2}), "limits.cpu", "config"),
         (profile.replace({"limits.cpu": 2}), "limits.cpu", "config"),
         (profile.patch({"used_by": []}), "used_by", "config"),
         (volume.update({"content_type": "block"}), "content_type", "config"),
