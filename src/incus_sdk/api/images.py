@@ -499,7 +499,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             )
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
-        await self._require_free([alias["name"] for alias in body.get("aliases") or ()])
+        aliases = [alias.get("name") for alias in body.get("aliases") or () if isinstance(alias, Mapping)]
+        await self._require_free([alias for alias in aliases if alias])
         async with self._without_unnamed():
             operation = await self._operate("POST", body=to_body(body), progress=progress)
         return await self.get(operation.metadata["fingerprint"])

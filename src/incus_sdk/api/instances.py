@@ -550,10 +550,9 @@ class InstancesAPI(
         body |= {key: value for key, value in optional.items() if value is not None}
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
         body = to_body(body)
-        if any(not device or not device.get("type") for device in (body.get("devices") or {}).values()):
-            inherited = await profile_devices(self._scope, ["default"] if names is None else names)
-            body["devices"] = changed_devices({}, inherited, body["devices"])
         body["source"] = await ImagesAPI(self._scope).resolve(source) if isinstance(source, str) else dict(source)
+        if body["source"].get("type") in ("image", "none"):
+            await self._complete_devices(body)
         try:
             operation = await self._operate("POST", body=body, wait=wait, progress=progress)
         except IncusOperationError as error:
@@ -561,6 +560,20 @@ class InstancesAPI(
                 raise await handle._add_log(error) from None
             raise
         return await handle.refresh() if wait else operation
+
+    async def _complete_devices(self, body: Json) -> None:
+        """Give devices without a type what those of the new instance's profiles have."""
+        devices = body.get("devices") or {}
+        if all(device and device.get("type") for device in devices.values()):
+            return
+        profiles, source = body.get("profiles"), body["source"]
+        if profiles is None and source["type"] == "image" and not source.get("server"):
+            name = source.get("fingerprint")
+            if alias := source.get("alias"):
+                name = (await ImagesAPI(self._scope).aliases.get(alias)).target
+            profiles = (await ImagesAPI(self._scope).get(name)).raw.get("profiles") if name else None
+        inherited = await profile_devices(self._scope, ["default"] if profiles is None else profiles)
+        body["devices"] = changed_devices({}, inherited, devices)
 
     async def create_from_backup(
         self,

@@ -244,7 +244,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         """Move a custom volume to another pool, project, cluster member or server, with its snapshots.
 
         This handle follows it. The volume must not be used by a running instance, or for a move to another server by
-        any instance. A move to another cluster member loses the description and the configuration.
+        any instance.
 
         Args:
             pool: The name of the new pool; None keeps it.
@@ -286,8 +286,9 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         wire.path(*path)
         scope = self._scope.view(project=project, target=target)
         body |= {} if project is None else {"project": project}
+        before, _ = await self._read_with_etag()
         if target is not None:
-            body |= {"migration": True, "source": {"location": (await self._read_with_etag())[0]["location"]}}
+            body |= {"migration": True, "source": {"location": before["location"]}}
         await self._perform("POST", query={"target": scope.target}, body=body)
         if target is not None:
             # The answer only says that it began: an operation on each member goes on, and the volume is not there yet.
@@ -297,6 +298,11 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
                     await operation.wait()
         self._path, self._scope = path, scope
         self._json |= {key: body[key] for key in ("name", "project") if key in body}
+        if target is not None:
+            # Servers leave the description and the configuration behind.
+            kept = {key: value for key, value in before["config"].items() if not key.startswith("volatile.")}
+            await self._update({"config": kept, "description": before["description"]})
+        await self._reread()
 
     async def rebuild(self) -> None:
         """Empty a custom volume, which must not have snapshots; its configuration is kept.

@@ -305,6 +305,20 @@ async def test_a_record_shows_what_the_server_made_of_a_change(client: Client, i
     await network.delete()
 
 
+async def test_a_new_instance_completes_devices_of_the_profiles_of_its_image(client: Client, name: str) -> None:
+    profile = await client.profiles.create(name, devices={"disk": ROOT})
+    image = await client.images.get((await client.images.aliases.get("busybox")).target)
+    before = list(image.profiles)
+    await image.update({"profiles": [name]})
+    made = await client.instances.create("made", "busybox", devices={"disk": {"size": "2GiB"}}, wait=True)
+    try:
+        assert (made.profiles, made.devices) == ([name], {"disk": ROOT | {"size": "2GiB"}})
+    finally:
+        await made.delete(wait=True)
+        await image.update({"profiles": before})
+        await profile.delete()
+
+
 ADDRESSES = {"shortest": "fd42:1::9", "other spellings": "FD42:0001:0:0::0009"}
 
 
