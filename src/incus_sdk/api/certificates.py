@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -12,6 +13,8 @@ from .._connection import wire
 from .._connection.tls import der
 from ..models.base import Json
 from .base import Collection, Deletable, Deletes, Editable, Edits
+
+_FINGERPRINT = re.compile("[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*")
 
 
 class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable):
@@ -33,7 +36,7 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
     options: ClassVar = {"filter": "api_filtering_extended"}
 
     def _spelling(self, key: str) -> str:
-        return key.replace(":", "").lower() if isinstance(key, str) else key
+        return key.replace(":", "").lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key
 
     async def create(
         self,

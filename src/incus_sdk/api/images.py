@@ -511,8 +511,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             with suppress(IncusNotFoundError):
                 target = (await self.aliases.get(alias)).target
                 raise IncusConflictError(
-                    f"the alias {alias!r} exists, and leads to image {target[:12]}: delete it first, or let it lead to "
-                    "the new image by aliases.update(); nothing was sent",
+                    f"the alias {alias!r} already exists, and leads to image {target[:12]}: delete it first, or let it "
+                    "lead to the new image by aliases.update(); nothing was sent",
                     status_code=409,
                 )
 

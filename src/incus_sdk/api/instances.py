@@ -564,7 +564,7 @@ class InstancesAPI(
     async def _complete_devices(self, body: Json) -> None:
         """Give devices without a type what those of the new instance's profiles have."""
         devices = body.get("devices") or {}
-        if all(device and device.get("type") for device in devices.values()):
+        if all(device is None or device.get("type") for device in devices.values()):
             return
         profiles, source = body.get("profiles"), body["source"]
         if profiles is None and source["type"] == "image" and not source.get("server"):

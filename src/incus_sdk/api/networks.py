@@ -24,9 +24,9 @@ class _ByAddress(Collection[Addressed]):
 
     def _spelling(self, key: str) -> str:
         try:
-            address = ipaddress.ip_address(key)
+            address = ipaddress.ip_address(key if isinstance(key, str) else "")
         except ValueError:
-            return key  # the server says what is wrong
+            return key  # who checks it says what is wrong
         return str(getattr(address, "ipv4_mapped", None) or address)
 
 

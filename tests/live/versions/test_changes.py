@@ -362,7 +362,7 @@ async def test_an_image_that_cannot_get_its_alias_is_not_made(
 
     try:
         for refused in makers():
-            with pytest.raises(IncusConflictError, match=r"'busybox' exists.*delete it first"):
+            with pytest.raises(IncusConflictError, match=r"'busybox' already exists.*delete it first"):
                 await refused
 
         async def free(*_: Any) -> None:
