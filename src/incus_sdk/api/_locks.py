@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from weakref import WeakValueDictionary
 
 from .._connection.scope import Scope
@@ -14,7 +15,8 @@ def write_lock(scope: Scope, path: tuple[str, ...]) -> asyncio.Lock:
     Servers compare the ETag first and write a moment later, so tasks of one client take turns.
     """
     # They belong to the connection, and each lives as long as a task holds it or waits for it.
-    locks: WeakValueDictionary[tuple[str, ...], asyncio.Lock] = vars(scope.transport).setdefault(
+    locks: WeakValueDictionary[tuple[Any, ...], asyncio.Lock] = vars(scope.transport).setdefault(
         "_write_locks", WeakValueDictionary()
     )
-    return locks.setdefault((scope.project or "default", *path), asyncio.Lock())
+    key = (asyncio.get_running_loop(), scope.project or "default", *path)
+    return locks.setdefault(key, asyncio.Lock())

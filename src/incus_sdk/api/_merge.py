@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from difflib import SequenceMatcher
 from typing import Any
 
@@ -28,12 +28,13 @@ def merge(before: Json, draft: Json, now: Json) -> Json:
     return _merge_objects(before, draft, now, "", _merge_field)
 
 
-def is_kept(now: Json, written: Json, merged: Callable[[Json], Json]) -> bool:
-    """Whether a change is there after it was written: unchanged, or as the server spells it."""
+def is_kept(now: Json, written: Json, merged: Callable[[Json], Json], fields: Collection[str]) -> bool:
+    """Whether a change of these fields is there after it was written: unchanged, or as the server spells it."""
     try:
-        return merged(now) in (now, written)
+        again = merged(now)
     except (IncusInputError, IncusPreconditionError):
         return True  # somebody changed the same, after it was there
+    return any(all(again.get(field) == side.get(field) for field in fields) for side in (now, written))
 
 
 def _merge_objects(before: Json, draft: Json, now: Json, where: str, merge_value: Callable[..., Any]) -> Json:

@@ -142,7 +142,7 @@ class EventsAPI(Group):
 class Warning(models.Warning, Editable[models.WarningPut], Deletable):
     """A warning; ``update({"status": "acknowledged"})`` puts it aside until it occurs again.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
     KEY = "uuid"

@@ -460,7 +460,7 @@ class Writable(Resource, Generic[Body]):
                 # Who compared the ETag at the same moment has written about as long after.
                 await self._scope.transport.pause(min(time.monotonic() - begun, _LONGEST_WRITE))
                 read = await self._read_with_etag()
-                if last or is_kept(read[0], body, merged):
+                if last or is_kept(read[0], body, merged, self._writable_fields() or body):
                     return outcome, read
         raise AssertionError("unreachable")
 

@@ -33,7 +33,7 @@ class _ByAddress(Collection[Addressed]):
 class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], Deletable):
     """An address on which a network takes connections, and the instances that get them.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
     PATCH_NEEDS_CONFIG = True
@@ -69,7 +69,7 @@ class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForward
 class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoadBalancerPut], Deletable):
     """An address on which an OVN network takes connections, and the instances over which it spreads them.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
     PATCH_NEEDS_CONFIG = True
@@ -134,7 +134,7 @@ class NetworkLoadBalancersAPI(_ByAddress[NetworkLoadBalancer], Edits[models.Netw
 class NetworkPeer(models.NetworkPeer, Editable[models.NetworkPeerPut], Deletable):
     """A route from an OVN network to another, which works once the other has one back.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost. `patch` acts
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment. `patch` acts
     like `replace`.
     """
 
