@@ -298,21 +298,26 @@ class Resource(Record, AtPath):
                         return frozenset(body.__annotations__) - cls.NOT_FOR_UPDATE.keys()
         return frozenset()
 
-    def _require_known(self, patch: Json, current: Json | None) -> None:
+    def _require_known(self, patch: Json, current: Json | None, strict: bool = False) -> None:
         """Raise `IncusInputError` for a field that the object does not have, or that servers would not write.
 
-        Fields that this SDK does not know are told by ``current``, the object as the server sends it.
+        ``current``, the object as the server sends it, has the fields that this SDK does not know, and what was not
+        read before; ``strict`` does without the latter.
         """
         writable, known = self._writable_fields(), frozenset(self.fields().values())
         if not writable:
             return
         kind = type(self).__name__
-        for field, remedy in self.NOT_FOR_UPDATE.items():
-            if field in patch:
+        # Whoever sends the whole object back changes nothing of these.
+        before = self._json if self._loaded else current
+        fixed = (known - writable) & patch.keys() if before is not None or strict else frozenset()
+        changed = [field for field in sorted(fixed) if patch[field] != (before or {}).get(field)]
+        for field in changed:
+            if remedy := self.NOT_FOR_UPDATE.get(field):
                 raise IncusInputError(f"{kind}: {field} is not changed by an update: {remedy}; nothing was changed")
-        if fixed := (known - writable) & patch.keys():
+        if changed:
             raise IncusInputError(
-                f"{kind}: servers do not let {sorted(fixed)} be changed, only {sorted(writable)}; nothing was changed"
+                f"{kind}: servers do not let {changed} be changed, only {sorted(writable)}; nothing was changed"
             )
         if current is not None and (unknown := patch.keys() - current.keys() - writable):
             raise IncusInputError(
@@ -518,7 +523,7 @@ class Patchable(Resource, Generic[Body]):
             ``PATCH`` of its path
         """
         json = with_dotted_keys(to_body(body))  # type: ignore[arg-type]
-        self._require_known(json, None)
+        self._require_known(json, None, strict=True)
         if ignored := self.PATCH_IGNORES & json.keys():
             raise IncusInputError(f"servers drop {sorted(ignored)} from a PATCH: use update(); nothing was changed")
         await self._require_fields(self._scope, json)

@@ -213,11 +213,11 @@ async def test_what_cannot_be_written_is_refused_and_named(client: Client, insta
     profile = await client.profiles.get("default")
     snapshot = await instance.snapshots.create("s0")
     image = await client.images.get((await client.images.aliases.get("busybox")).target)
-    volume = client.storage_pools["default"].volumes["custom/v"]
+    volume = await client.storage_pools["default"].volumes.create("custom/v")
     for refused, field, remedy in (
         (server.update({"environment": {"kernel": "x"}}), "environment", "config"),
         (client.server.update({"environment": {}}), "environment", "config"),
-        (profile.update({"used_by": []}), "used_by", "devices"),
+        (profile.update({"used_by": ["x"]}), "used_by", "devices"),
         (profile.update({"name": "x"}), "name", "description"),
         (instance.update({"status": "Running"}), "status", "profiles"),
         (instance.update({"stateful": True}), "stateful", "restore"),
@@ -226,7 +226,9 @@ async def test_what_cannot_be_written_is_refused_and_named(client: Client, insta
         (image.update({"size": 1}), "size", "public"),
         (volume.update({"restore": "s0"}), "restore", "snapshots"),
         (profile.replace({"limits.cpu": 2}), "limits.cpu", "config"),
-        (profile.patch({"used_by": []}), "used_by", "config"),
+        (profile.patch({"used_by": ["x"]}), "used_by", "config"),
+        (client.profiles.patch("default", {"used_by": ["x"]}), "used_by", "config"),
+        (client.profiles.update("default", {"used_by": ["x"]}), "used_by", "config"),
         (volume.update({"content_type": "block"}), "content_type", "config"),
     ):
         with pytest.raises(IncusInputError, match=rf"{field}.*{remedy}"):
@@ -240,6 +242,14 @@ async def test_what_cannot_be_written_is_refused_and_named(client: Client, insta
     with pytest.raises(IncusInputError, match=r"used_by.*devices"):
         await edit()
     assert (await client.profiles.get("default")).config == profile.config
+    await volume.delete()
+    for thing in (profile, client.profiles["default"]):  # the whole object can be sent back
+        await thing.update({**profile.raw, "description": "whole"})
+        assert thing.description == "whole"
+    await profile.update({"description": ""})
+    for box in (await instance.refresh(), client.instances[instance.name]):
+        await box.update({**instance.raw, "description": "whole"}, wait=True)
+        assert box.description == "whole"
 
 
 async def test_never_is_never(client: Client, instance: Instance) -> None:
