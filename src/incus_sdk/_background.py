@@ -12,7 +12,7 @@ from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
 from .exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusOperationError
-from .operations import OnProgress, Operation, checked
+from .operations import OnProgress, Operation, _checked
 
 _CANCELLED = 401  # the status code of a cancelled operation
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
@@ -144,4 +144,4 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
 
 
 def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
-    return Operation(scope, checked(answer.object)) if answer.type == "async" else None
+    return Operation(scope, _checked(answer.object)) if answer.type == "async" else None

@@ -374,9 +374,9 @@ class Client:
         answer = await self._scope.request(method, wire.require_quoted(path), query=query, body=body, headers=headers)
         if answer.type != "async":
             return answer.metadata
-        from .operations import Operation, checked
+        from .operations import Operation, _checked
 
-        return Operation(self._scope, checked(answer.object))
+        return Operation(self._scope, _checked(answer.object))
 
     def __repr__(self) -> str:
         scope = self._scope

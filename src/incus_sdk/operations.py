@@ -72,7 +72,7 @@ _SHAPE: dict[str, type] = {
 }
 
 
-def checked(json: Json) -> Json:
+def _checked(json: Json) -> Json:
     """An operation as a server sent it; raises `IncusConnectionError` if it cannot be one."""
     wire.text(json, "id")
     odd = [key for key, kind in _SHAPE.items() if not isinstance(json.get(key), kind | None)]
@@ -126,7 +126,7 @@ class Operation(models.Operation):
         API:
             ``GET /1.0/operations/{id}``
         """
-        self._json = checked((await self._scope.request("GET", self._path())).object)
+        self._json = _checked((await self._scope.request("GET", self._path())).object)
         return self
 
     async def wait(self, timeout: float | None = None) -> Self:
@@ -255,7 +255,7 @@ class Operation(models.Operation):
         while self.status_code < _FINAL:
             try:
                 answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
-                self._json = checked(answer.object)
+                self._json = _checked(answer.object)
             except IncusClosedError:
                 raise
             except _WAIT_ERRORS as error:

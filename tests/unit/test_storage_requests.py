@@ -297,4 +297,4 @@ def test_a_configuration_for_a_backup_is_written_as_the_server_reads_it() -> Non
         (None, {"a": None}),
     ):
         with pytest.raises(IncusInputError):
-            overrides(config, devices)  # type: ignore[arg-type]
+            overrides(config, devices)

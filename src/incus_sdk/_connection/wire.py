@@ -56,10 +56,10 @@ def _quote(segment: str) -> str:
 def names(url: str) -> list[str]:
     """The unquoted path segments after ``/1.0`` of a URL from the server, without its query and fragment."""
     path = url.partition("?")[0].partition("#")[0] if isinstance(url, str) else ""
-    found = [unquote(segment) for segment in path.split("/")[2:]]
-    if not found or not path.startswith("/1.0/"):
+    _, _, below = path.partition("/1.0/")
+    if not below:
         raise IncusConnectionError(f"the server sent {ascii(url)[:100]} where the URL of an object belongs")
-    return found
+    return [unquote(segment) for segment in below.split("/")]
 
 
 def text(json: Any, *keys: str) -> str:

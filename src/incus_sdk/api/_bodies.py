@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import datetime
 from typing import Any
 
 from .. import models
@@ -10,6 +11,10 @@ from .._connection import wire
 from ..exceptions import IncusInputError
 from ..models.base import Json, to_json
 from ..operations import Operation
+
+_NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
+NEVER = "0001-01-01T00:00:00Z"
+"""The time that servers take for never; without any, they take what is configured, or keep what is set."""
 
 
 def to_body(body: Mapping[str, Any]) -> Json:
@@ -33,6 +38,23 @@ def to_body(body: Mapping[str, Any]) -> Json:
     return plain
 
 
+def with_dotted_keys(body: Json) -> Json:
+    """``body`` with its keys that have a dot as keys of ``config``."""
+    dotted = {key: value for key, value in body.items() if "." in key}
+    if not dotted:
+        return body
+    rest = {key: value for key, value in body.items() if key not in dotted}
+    return {**rest, "config": {**(body.get("config") or {}), **wire.config_strings(dotted)}}
+
+
+def with_never(body: Json, never: str | None) -> Json:
+    """``body`` with ``never``, if there is such a word, for an ``expires_at`` that is missing or otherwise spelled."""
+    value = body.get("expires_at")
+    if never is None or (value is not None and not str(value).startswith(_NEVER)):
+        return body
+    return {**body, "expires_at": never}
+
+
 def difference(before: Any, after: Mapping[str, Any]) -> Json:
     """The merge patch that turns ``before`` into ``after``."""
     patch: Json = {key: None for key in before if key not in after}
@@ -43,6 +65,11 @@ def difference(before: Any, after: Mapping[str, Any]) -> Json:
         nested = isinstance(old, Mapping) and isinstance(value, Mapping)
         patch[key] = difference(old, value) if nested else value
     return patch
+
+
+def snapshot_expiry(expires_at: str | datetime | None) -> Json:
+    """What a new snapshot is sent of its end: None is never, and nothing leaves it to ``snapshots.expiry``."""
+    return {} if expires_at == "" else {"expires_at": expires_at or NEVER}
 
 
 def created_name(operation: Operation, kind: str) -> str:

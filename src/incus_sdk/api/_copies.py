@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import MappingProxyType
 from typing import Any, TypedDict
 
 from .. import models
@@ -11,7 +13,7 @@ from .._concurrency import Attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
 from .._migration import Mode, Side, migrate, same_server
-from ..exceptions import IncusInputError
+from ..exceptions import IncusInputError, IncusNotFoundError
 from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import to_body
@@ -42,7 +44,7 @@ class InstanceCopy(MigrationOptions, total=False):
     config: models.Config | None
     """Changed keys; None removes one."""
     devices: models.Devices | None
-    """Changed devices, and changed keys of devices; None removes one."""
+    """Changed devices, and changed keys of devices, also of those that come from a profile; None removes one."""
     profiles: Sequence[str] | None
     """In place of those of the source."""
     ephemeral: bool | None
@@ -60,14 +62,22 @@ async def copy_instance(
     name: str = source._json[source.KEY]
     original, _ = await source._read_with_etag()
     body = _without_volatile_config({key: original[key] for key in _WRITABLE if key in original})
-    changes = to_body({key: options.get(key) for key in ("config", "devices")})
-    body = wire.merge_patch(body, {key: value for key, value in changes.items() if value is not None})
+    inherited: Json = original.get("expanded_devices") or {}
     if (profiles := options.get("profiles")) is not None:
         body["profiles"] = wire.texts(profiles, "profiles")
+        inherited = await profile_devices(target._scope, body["profiles"])
+    changes = to_body({key: options.get(key) for key in ("config", "devices")})
+    own = body.get("devices") or {}
+    body["config"] = wire.merge_patch(body["config"], changes["config"] or {})
+    body["devices"] = {**own, **changed_devices(own, inherited, changes["devices"] or {})}
+    absent = {
+        "config": {key: "" for key, value in (changes["config"] or {}).items() if value is None},
+        "devices": {name: body["devices"].pop(name) for name in removed_devices(own, changes["devices"] or {})},
+    }
     if (ephemeral := options.get("ephemeral")) is not None:
         body["ephemeral"] = ephemeral
     if (pool := options.get("pool")) is not None:
-        _own_root_disk(body)["pool"] = pool
+        _own_root_disk(body, inherited)["pool"] = pool
     live = {"live": options.get("live", False)}
     content = {**live, "instance_only": instance_only, "allow_inconsistent": options.get("allow_inconsistent", False)}
     hints = {"base-image": (original.get("config") or {}).get("volatile.base_image", ""), "refresh": refresh}
@@ -85,6 +95,7 @@ async def copy_instance(
         sender_body={"name": name, **(live if is_snapshot else content)},
         options=options,
         new=not refresh,
+        absent=absent,
     )
     if refresh:
         await _refresh_config(target, body)
@@ -102,10 +113,10 @@ async def copy_volume(
     _, pool, _, type_, volume, *snapshot = source._path
     if type_ != "custom":
         raise IncusInputError(f"only a custom volume is copied by itself; one of type {type_} goes with its instance")
-    original = (await source._scope.request("GET", wire.path(*source._path[:5]))).object
+    original, _ = await source._read_with_etag()
     changes = to_body({"config": config})["config"]
     body: Json = {
-        **_without_volatile_config({key: original[key] for key in ("config", "description", "content_type")}),
+        **_without_volatile_config({key: original.get(key) for key in ("config", "description", "content_type")}),
         "name": target._path[-1],
         "type": type_,
     }
@@ -142,10 +153,12 @@ async def _copy_or_undo(
     sender_body: Json,
     options: MigrationOptions,
     new: bool,
+    absent: Mapping[str, Json] = MappingProxyType({}),
 ) -> None:
     """Make ``target`` by posting ``body`` to ``path``, and read it; failed or cancelled, leave nothing that is ``new``.
 
-    Within one server, the body's source gets the fields of ``local_source``. Between two, ``sender_body`` is posted to
+    Within one server, the body's source gets the fields of ``local_source``, and ``absent`` goes on top of the body,
+    since the server adds what the original has and the body does not name. Between two, ``sender_body`` is posted to
     the path of ``source`` to begin the migration.
     """
     progress = options.get("progress")
@@ -155,17 +168,31 @@ async def _copy_or_undo(
             await _remove(target, created)
 
     if await same_server(source._scope, target._scope):
-        body = {**body, "source": {**body["source"], "type": "copy", **local_source}}
-        await create_or_undo(target._scope, path, body, undo, progress)
+        local = {key: {**body[key], **value} for key, value in absent.items()}
+        local["source"] = {**body["source"], "type": "copy", **local_source}
+        await create_or_undo(target._scope, path, {**body, **local}, undo, progress)
     else:
         sender = Side(source._scope, wire.path(*source._path), sender_body)
         receiver = Side(target._scope, path, body)
         await migrate(sender, receiver, undo, options.get("mode", "pull"), options.get("addresses"), progress)
     try:
         await target.refresh()
+        if new:
+            await _correct(target, body, absent.get("devices") or {})
     except BaseException:
         await shielded(undo(True))
         raise
+
+
+async def _correct(target: Writable[Any], body: Json, hidden: Json) -> None:
+    """Change what a server made different of a new copy: devices that are only hidden, and an empty description."""
+    there = target._json.get("devices") or {}
+    change: Json = {"devices": {name: None for name in hidden if name in there}} if hidden else {}
+    if target._json.get("description", "") != (body.get("description") or ""):
+        change["description"] = body.get("description") or ""
+    if change:
+        await target._update(change)
+        await target.refresh()
 
 
 async def _remove(target: Resource, created: bool) -> None:
@@ -198,10 +225,45 @@ def _without_volatile_config(body: Json) -> Json:
     return {**body, "config": kept}
 
 
-def _own_root_disk(body: Json) -> Json:
-    """The root disk among the devices of an instance to be made; adds one if it is in a profile."""
+def _own_root_disk(body: Json, inherited: Json) -> Json:
+    """The root disk among the devices of an instance to be made; that of a profile becomes its own."""
     devices = body["devices"] = dict(body.get("devices") or {})
-    name = next((name for name, device in devices.items() if device.get("path") == "/"), "root")
-    devices[name] = dict(devices.get(name) or {"type": "disk", "path": "/"})
+    disks = [*devices.items(), *inherited.items(), ("root", {"type": "disk", "path": "/"})]
+    name, disk = next((name, device) for name, device in disks if device.get("path") == "/")
+    devices[name] = dict(disk)
     root: Json = devices[name]
     return root
+
+
+def changed_devices(own: Json, inherited: Json, changes: Json) -> Json:
+    """The devices that ``changes`` names, completed from the instance's ``own`` or those of its profiles.
+
+    What is None there is hidden by a device of type ``none``. Raises `IncusInputError` for a device without a type.
+    """
+    changed: Json = {}
+    for name, keys in changes.items():
+        device = own.get(name) or inherited.get(name)
+        if keys is None:
+            changed |= {name: {"type": "none"}} if device else {}
+            continue
+        changed[name] = wire.merge_patch(device or {}, keys)
+        if not changed[name].get("type"):
+            raise IncusInputError(
+                f"devices[{name!r}] has no type, and neither the instance nor its profiles have a device of that name: "
+                'give its type, as "disk" or "nic"'
+            )
+    return changed
+
+
+def removed_devices(own: Json, changes: Json) -> list[str]:
+    """Those of the instance's ``own`` devices that ``changes`` removes."""
+    return [name for name, keys in changes.items() if keys is None and name in own]
+
+
+async def profile_devices(scope: Scope, profiles: Sequence[str]) -> Json:
+    """The devices of profiles; a later one goes before an earlier one."""
+    devices: Json = {}
+    for profile in profiles:
+        with suppress(IncusNotFoundError):  # the server names it
+            devices |= (await scope.request("GET", wire.path("profiles", profile))).metadata.get("devices") or {}
+    return devices

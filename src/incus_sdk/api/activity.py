@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from .. import models
 from .._connection import wire
 from ..events import EventStream
-from ..operations import Operation, checked
+from ..operations import Operation, _checked
 from .base import Collection, Deletable, Deletes, Editable, Edits, Group
 
 
@@ -88,7 +88,7 @@ class OperationsAPI(Group):
 
     def _from_list(self, item: Any, status: str) -> Operation:
         if not isinstance(item, str):
-            return Operation(self._scope, checked(item))
+            return Operation(self._scope, _checked(item))
         handle = self[wire.names(item)[-1]]
         handle.raw["status"] = status.capitalize()
         return handle
@@ -142,7 +142,7 @@ class EventsAPI(Group):
 class Warning(models.Warning, Editable[models.WarningPut], Deletable):
     """A warning; ``update({"status": "acknowledged"})`` puts it aside until it occurs again.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
     KEY = "uuid"

@@ -17,8 +17,9 @@ one path. Each verb stands on the object; the collection's verb of the same name
 just that.
 
 What servers do differently for one kind of object is said by class attributes (`AtPath.EXTENSION`,
-`Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`)
-and by two hooks: `Resource._segment` and `Writable._put_body`.
+`Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`,
+`Collection.located` and the like) and by hooks: `Resource._segment`, `Resource._written`, `Collection._spelling` and
+`Writable._put_body`.
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from __future__ import annotations
 import asyncio
 import builtins
 import copy
+import time
+import typing
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
@@ -38,12 +41,15 @@ from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
-from ._bodies import difference, to_body
+from ._bodies import difference, to_body, with_dotted_keys, with_never
+from ._locks import write_lock
+from ._merge import Conflict, is_kept, merge
 
 if TYPE_CHECKING:
     from ..filters import Filter
 
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
+_LONGEST_WRITE = 0.1  # seconds in which another writer, who was let through as well, has written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
 
 
@@ -169,6 +175,10 @@ class Resource(Record, AtPath):
     """The field that names it within its collection."""
     FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
     """Writable fields that servers without these API extensions would drop silently."""
+    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {}
+    """Fields of a ``PUT`` that make it another request than a change of the object, each with the call to use."""
+    NEVER: ClassVar[str | None] = None
+    """How ``expires_at`` says never, where servers take a field that is missing for no change."""
 
     _loaded: bool
     _etag: str | None
@@ -280,11 +290,59 @@ class Resource(Record, AtPath):
         self._load(answer.object, answer.etag)
         return self
 
+    @classmethod
+    def _writable_fields(cls) -> frozenset[str]:
+        """The fields that a ``PUT`` takes; empty where the SDK does not know."""
+        for kind in cls.__mro__:
+            for base in getattr(kind, "__orig_bases__", ()):
+                for body in typing.get_args(base):
+                    if typing.is_typeddict(body):
+                        return frozenset(body.__annotations__) - cls.NOT_FOR_UPDATE.keys()
+        return frozenset()
+
+    def _require_known(self, patch: Json, current: Json | None, strict: bool = False) -> None:
+        """Raise `IncusInputError` for a field that the object does not have, or that servers would not write.
+
+        ``current``, the object as the server sends it, has the fields that this SDK does not know, and what was not
+        read before; ``strict`` does without the latter.
+        """
+        writable, known = self._writable_fields(), frozenset(self.fields().values())
+        if not writable:
+            return
+        kind = type(self).__name__
+        # Whoever sends the whole object back changes nothing of these.
+        before = self._json if self._loaded else current
+        fixed = (known - writable) & patch.keys() if before is not None or strict else frozenset()
+        changed = [field for field in sorted(fixed) if patch[field] != (before or {}).get(field)]
+        for field in changed:
+            if remedy := self.NOT_FOR_UPDATE.get(field):
+                raise IncusInputError(f"{kind}: {field} is not changed by an update: {remedy}; nothing was changed")
+        if changed:
+            raise IncusInputError(
+                f"{kind}: servers do not let {changed} be changed, only {sorted(writable)}; nothing was changed"
+            )
+        if current is not None and (unknown := patch.keys() - current.keys() - writable):
+            raise IncusInputError(
+                f"{kind} has no fields {sorted(unknown)}; it has {sorted(writable)}, and a key of config has a dot or "
+                "is written as {'config': {...}}; nothing was changed"
+            )
+
+    async def _reread(self) -> None:
+        """Read what a change made of it, unless nothing of it was ever read."""
+        if self._loaded:
+            await self._read()
+
+    def _written(self, body: Json) -> None:
+        """Called after ``body`` was written: this handle follows an object that is found elsewhere then."""
+
     async def _read_with_etag(self) -> tuple[Json, str | None]:
         """The object as it is now, with its ETag; this handle stays as it was."""
         answer = await self._request("GET")
         return answer.object, answer.etag
 
+
+Read = tuple[Json, str | None]
+"""An object, with its ETag."""
 
 Body = TypeVar("Body")
 """The TypedDict of an object's writable fields."""
@@ -292,6 +350,10 @@ Body = TypeVar("Body")
 
 class Writable(Resource, Generic[Body]):
     """An object that can be written as a whole."""
+
+    WRITTEN_AT_ONCE: ClassVar[bool] = False
+    """Whether servers compare the ETag and write in one step. Else they write a moment later, and can undo each other's
+    changes."""
 
     async def replace(self, body: Body | Mapping[str, Any], etag: str | None = None) -> None:
         """Replace all writable fields by exactly ``body``; fields it does not name are reset.
@@ -301,12 +363,18 @@ class Writable(Resource, Generic[Body]):
             etag: The `etag` of the object as it was read; None replaces it whatever has happened since.
 
         Raises:
+            IncusInputError: A key of ``config`` stands beside it; nothing was changed.
             IncusPreconditionError: The object has changed since that ``etag``.
 
         API:
             ``PUT`` of its path
         """
-        await self._put(to_body(body), etag)  # type: ignore[arg-type]
+        json = to_body(body)  # type: ignore[arg-type]
+        if dotted := sorted(key for key in json if "." in key):
+            raise IncusInputError(f"write {dotted} as {{'config': {{...}}}}, or use update(); nothing was changed")
+        async with write_lock(self._scope, self._path):
+            await self._put(json, etag)
+        await self._reread()
 
     @asynccontextmanager
     async def editing(self) -> AsyncGenerator[Self]:
@@ -316,24 +384,45 @@ class Writable(Resource, Generic[Body]):
                 profile.config["limits.memory"] = "2GiB"
                 del profile.devices["eth0"]
 
-        The changes are merged into the object as it is when they are saved, so other writers' changes stay.
+        What the block changed is merged into the object as it is when it is saved, so other writers' changes stay.
+        Fields, keys of ``config``, devices and entries of lists are merged one by one: an entry that was removed by
+        others as well stays removed, one that was added by others as well is there once, and what the block appended
+        comes last. Nothing is locked while the block runs.
 
         Yields:
             A copy of the object, read.
 
         Raises:
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusInputError: The block changed a field that cannot be written; nothing was changed.
+            IncusPreconditionError: Somebody else changed the same entry or key, or the order of the same list, while
+                the block ran, and nothing was saved; or other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path
         """
-        current, _ = await self._read_with_etag()
-        draft = type(self)(self._scope, self._path, copy.deepcopy(current))
+        before, _ = await self._read_with_etag()
+        draft = type(self)(self._scope, self._path, copy.deepcopy(before))
         yield draft
-        change = difference(current, draft.raw)
-        if change:
-            await self._update(change)
-            draft._load(self.raw)
+        change = difference(before, draft.raw)
+        if not change:
+            return
+        patch = self._merge_patch(change, before)
+        after = wire.merge_patch(before, patch)
+
+        def merged(now: Json) -> Json:
+            try:
+                return merge(before, after, now)
+            except Conflict as conflict:
+                raise IncusPreconditionError(
+                    f"{type(self).__name__} {self._path[-1]!r}: somebody else changed {conflict} as well, while it was "
+                    "edited; nothing was saved: read it again and repeat the change",
+                    status_code=412,
+                ) from None
+
+        _, read = await self._rewrite(merged)
+        self._load(*(read or await self._read_with_etag()))
+        draft._path = self._path
+        draft._load(self.raw, self._etag)
 
     async def _put_body(self, body: Json) -> Json:
         """What a ``PUT`` must send so that the object becomes ``body``."""
@@ -341,34 +430,54 @@ class Writable(Resource, Generic[Body]):
 
     async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
         await self._require_fields(self._scope, body)
-        body = await self._put_body(body)
-        return await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
+        body = await self._put_body(with_never(body, self.NEVER))
+        done = await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
+        self._etag = None
+        self._written(body)
+        return done
 
-    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> Operation | None:
-        """GET, merge, PUT with If-Match; again if somebody else was faster."""
+    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> tuple[Operation | None, Read | None]:
+        """GET, merge, PUT with If-Match; again if somebody else was faster. This handle stays as it was."""
         patch = self._merge_patch(change)
-        async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
-            current, etag = await self._read_with_etag()
-            if unknown := set(patch) - set(current) - set(self.fields().values()):
-                raise IncusInputError(f"{type(self).__name__} has no fields {sorted(unknown)}; nothing was changed")
-            merged = wire.merge_patch(current, patch)
-            try:
-                outcome = await self._put(merged, etag, wait)
-            except IncusPreconditionError:
-                if last:
-                    raise
-                continue
-            self._load(merged)
-            return outcome
+
+        def merged(now: Json) -> Json:
+            self._require_known(patch, now)
+            return wire.merge_patch(now, patch)  # type: ignore[no-any-return]
+
+        return await self._rewrite(merged, wait)
+
+    async def _rewrite(self, merged: Callable[[Json], Json], wait: bool = True) -> tuple[Operation | None, Read | None]:
+        """Write what ``merged`` makes of the object as it is; again if somebody else was faster.
+
+        Returns the operation, and the object as it is now, if that was read.
+        """
+        async with write_lock(self._scope, self._path):
+            async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
+                current, etag = await self._read_with_etag()
+                body = merged(current)
+                begun = time.monotonic()
+                try:
+                    outcome = await self._put(body, etag, wait)
+                except IncusPreconditionError:
+                    if last:
+                        raise
+                    continue
+                if self.WRITTEN_AT_ONCE:
+                    return outcome, None
+                # Who compared the ETag at the same moment has written about as long after.
+                await self._scope.transport.pause(min(time.monotonic() - begun, _LONGEST_WRITE))
+                read = await self._read_with_etag()
+                if last or is_kept(read[0], body, merged, self._writable_fields() or body):
+                    return outcome, read
         raise AssertionError("unreachable")
 
-    @staticmethod
-    def _merge_patch(change: Mapping[str, Any]) -> Json:
-        """``change`` as a merge patch: configuration in strings, a key with a dot being a key of ``config``."""
-        patch = to_body(change)
-        dotted = {key: patch.pop(key) for key in list(patch) if "." in key}
-        if dotted:
-            patch["config"] = {**(patch.get("config") or {}), **wire.config_strings(dotted)}
+    def _merge_patch(self, change: Mapping[str, Any], current: Json | None = None) -> Json:
+        """``change`` as a merge patch: configuration in strings, a key with a dot being a key of ``config``.
+
+        Raises `IncusInputError` for what cannot be written.
+        """
+        patch = with_dotted_keys(to_body(change))
+        self._require_known(patch, current)
         return patch
 
 
@@ -380,16 +489,17 @@ class Updatable(Writable[Body], Generic[Body]):
 
         Args:
             change: A JSON merge patch: keys not named are kept, at every depth, and a None removes its key. A key with
-                a dot is a key of ``config``: ``{"limits.cpu": 2}``.
+                a dot is a key of ``config``: ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges.
 
         Raises:
-            IncusInputError: The object has no such field; nothing was changed.
+            IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
             IncusPreconditionError: Other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path, with ``If-Match``, repeated if somebody else was faster
         """
-        await self._update(change)  # type: ignore[arg-type]
+        _, read = await self._update(change)  # type: ignore[arg-type]
+        self._load(*(read or await self._read_with_etag()))
 
 
 class Patchable(Resource, Generic[Body]):
@@ -397,6 +507,8 @@ class Patchable(Resource, Generic[Body]):
 
     PATCH_NEEDS_CONFIG: ClassVar[bool] = False
     """Whether servers fail on a ``PATCH`` without ``config``; then an empty one is added."""
+    PATCH_IGNORES: ClassVar[frozenset[str]] = frozenset()
+    """Writable fields that servers drop from a ``PATCH``."""
 
     async def patch(self, body: Body | Mapping[str, Any]) -> None:
         """Have the server merge ``body`` into the object by its own rules, which differ between kinds of objects.
@@ -404,16 +516,28 @@ class Patchable(Resource, Generic[Body]):
         `update` follows one rule everywhere.
 
         Args:
-            body: The fields to change.
+            body: The fields to change; a key with a dot is a key of ``config``.
+
+        Raises:
+            IncusInputError: It cannot be written, or not by a ``PATCH``; nothing was changed.
 
         API:
             ``PATCH`` of its path
         """
-        json = to_body(body)  # type: ignore[arg-type]
+        json = with_dotted_keys(to_body(body))  # type: ignore[arg-type]
+        self._require_known(json, None, strict=True)
+        if ignored := self.PATCH_IGNORES & json.keys():
+            raise IncusInputError(f"servers drop {sorted(ignored)} from a PATCH: use update(); nothing was changed")
         await self._require_fields(self._scope, json)
         if self.PATCH_NEEDS_CONFIG:
             json["config"] = json.get("config") or {}
-        await self._perform("PATCH", body=json)
+        if "expires_at" in json:
+            json = with_never(json, self.NEVER)
+        async with write_lock(self._scope, self._path):
+            await self._perform("PATCH", body=json)
+        self._etag = None
+        self._written(json)
+        await self._reread()
 
 
 class Editable(Updatable[Body], Patchable[Body], Generic[Body]):
@@ -469,11 +593,14 @@ class Collection(Group, Generic[Item]):
     """Whether the server quotes names in the URLs that it lists. Where it does not, they can mean two things."""
     named_with_parent: ClassVar[bool] = False
     """Whether servers list an object as ``parent/name``, and show it alone as ``name``."""
+    located: ClassVar[bool] = False
+    """Whether each belongs to a member of the cluster, on which its handle then looks for it."""
     options: ClassVar[Mapping[str, str]] = {}
     """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``, ``target``."""
 
     def __getitem__(self, key: str) -> Item:
         """A handle on one of them; makes no request."""
+        key = self._spelling(key)
         return self._make(self._segments(key), self._known(key), loaded=False)
 
     async def list(
@@ -558,6 +685,10 @@ class Collection(Group, Generic[Item]):
         """
         return await self[name].exists()
 
+    def _spelling(self, key: str) -> str:
+        """A key as servers write it, where callers can write it in several ways."""
+        return key
+
     def _segments(self, key: str) -> tuple[str, ...]:
         """The path segments of one object below the collection's; checks the key before anything is sent."""
         wire.path(key)
@@ -588,6 +719,9 @@ class Collection(Group, Generic[Item]):
             json: Json = item
         else:
             json = self._known(key) | {"project": project or scope.project or "default"}
+        if self.located and not scope.target:
+            location = wire.parameter(item, "target") if isinstance(item, str) else item.get("location")
+            scope = scope.view(target=location if location != "none" else None) if location else scope
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
         return self._make(segments, json, loaded, scope.view(project=project) if all_projects else scope)
@@ -687,13 +821,13 @@ class Updates(Generic[Body]):
             change: A JSON merge patch: keys not named are kept, a None removes its key.
 
         Raises:
-            IncusInputError: The object has no such field; nothing was changed.
+            IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
             IncusPreconditionError: Other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path
         """
-        await self[name].update(change)
+        await self[name]._update(change)  # type: ignore[arg-type]
 
 
 class Patches(Generic[Body]):

@@ -18,7 +18,7 @@ from .base import Collection, Deletable, Deletes, Editable, Edits, Nested, Repla
 class BucketKey(models.StorageBucketKey, Updatable[models.StorageBucketKeyPut], Deletable):
     """A pair of S3 credentials for one bucket: ``access_key`` and ``secret_key``.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
 
@@ -53,7 +53,7 @@ class BucketKeysAPI(
 class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable):
     """An S3 bucket in a pool; it is created with a key ``admin``.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost. `patch` merges
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment. `patch` merges
     ``config``, and resets the description unless it names it.
     """
 
@@ -82,7 +82,7 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
     local pool.
     """
 
-    resource, segment = Bucket, "buckets"
+    resource, segment, located = Bucket, "buckets", True
     get_extension = list_extension = "storage_bucket_full"
     options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "storage_buckets_all_projects"}
 

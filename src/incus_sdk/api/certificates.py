@@ -4,19 +4,29 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import ClassVar
 
 from .. import models
 from .._connection import wire
 from .._connection.tls import der
+from ..models.base import Json
 from .base import Collection, Deletable, Deletes, Editable, Edits
+
+_FINGERPRINT = re.compile("[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*")
 
 
 class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable):
-    """A trusted certificate, named by its fingerprint."""
+    """A trusted certificate, named by its fingerprint; a handle follows it when another certificate takes its place."""
 
     KEY = "fingerprint"
+
+    def _written(self, body: Json) -> None:
+        if body.get("certificate"):
+            fingerprint = hashlib.sha256(der(body["certificate"])).hexdigest()
+            self._path = (*self._path[:-1], fingerprint)
+            self._json[self.KEY] = fingerprint
 
 
 class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes):
@@ -24,6 +34,9 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
 
     resource, segment = Certificate, "certificates"
     options: ClassVar = {"filter": "api_filtering_extended"}
+
+    def _spelling(self, key: str) -> str:
+        return key.replace(":", "").lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key
 
     async def create(
         self,

@@ -216,7 +216,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
 class ClusterGroup(models.ClusterGroup, Editable[models.ClusterGroupPut], Renamable, Deletable):
     """Members under one name: with ``use_target("@name")`` the cluster chooses one of them.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost. Its ``config``
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment. Its ``config``
     needs the extension ``clustering_groups_config``. A member cannot leave its last group.
     """
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack
+import re
+from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 from typing import IO, ClassVar, Literal, TypedDict, Unpack, get_args, overload
@@ -14,13 +15,21 @@ from urllib.parse import urlencode
 
 from .. import models
 from .._atomic import atomic_file
+from .._concurrency import shielded
 from .._connection import wire
 from .._connection.scope import Scoped, scope_of
 from .._connection.transport import Stream
 from .._content import Content, checked_content, iter_content, read_form, size_of, with_progress, write_form
 from .._migration import Mode, same_server
-from ..exceptions import IncusAPIError, IncusConnectionError, IncusInputError, IncusNotFoundError
-from ..models.base import Json
+from ..exceptions import (
+    IncusAPIError,
+    IncusConflictError,
+    IncusConnectionError,
+    IncusInputError,
+    IncusNotFoundError,
+    IncusOperationError,
+)
+from ..models.base import Json, parse_time
 from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
 from ._image_copies import copy_image, discard, push_request
@@ -28,6 +37,7 @@ from ._image_names import is_remote_of, known_remotes, remote_source
 from ._options import known_options
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
+_FINGERPRINT = re.compile("[0-9A-Fa-f]{64}")
 _ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
 """The name of a split image's second file in its form, by the image's type."""
 
@@ -90,6 +100,8 @@ class Image(models.Image, Editable[models.ImagePut]):
     """An image, named by its fingerprint: the SHA-256 of its content in hex."""
 
     KEY = "fingerprint"
+    NEVER = "1970-01-01T00:00:00Z"
+    PATCH_IGNORES = frozenset({"expires_at", "profiles"})
 
     async def delete(self, wait: bool = False) -> Operation:
         """Delete the image.
@@ -216,6 +228,7 @@ class Image(models.Image, Editable[models.ImagePut]):
             )
         if copy_aliases:
             names = [*(alias.raw for alias in original.aliases), *names]
+        await group._require_free([alias["name"] for alias in names])
         async with AsyncExitStack() as undo:
             target = await copy_image(self, original, group, undo, mode, addresses, public, auto_update, progress)
             for alias in names:
@@ -315,6 +328,9 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
     urls_quoted = False  # in a list of all projects they do not say which project's image they mean
     options: ClassVar = {"filter": "api_filtering", "all-projects": "images_all_projects"}
 
+    def _spelling(self, key: str) -> str:
+        return key.lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key
+
     @property
     def aliases(self) -> ImageAliasesAPI:
         """Names of images."""
@@ -383,6 +399,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
 
         Raises:
             IncusInputError: An argument is invalid, a file cannot be read, or ``auto_update`` is without ``wait``.
+            IncusConflictError: One of the aliases exists; nothing was sent.
             IncusUnsupportedError: The server lacks ``image_import_alias`` for ``aliases``.
             IncusOperationError: With ``wait``: the server has the image already, cannot read it, or finds another
                 fingerprint.
@@ -412,14 +429,16 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         if properties:
             headers["X-Incus-properties"] = urlencode(properties)
         if fingerprint := more.get("fingerprint"):
-            headers["X-Incus-fingerprint"] = fingerprint
+            headers["X-Incus-fingerprint"] = self._spelling(fingerprint)
         if profiles := wire.texts(more.get("profiles", ()), "profiles"):
             headers["X-Incus-profiles"] = urlencode([("profile", profile) for profile in profiles])
         if aliases := wire.texts(more.get("aliases", ()), "aliases"):
             await self._scope.require("image_import_alias", "aliases of an upload")
             headers["X-Incus-aliases"] = urlencode([("alias", alias) for alias in aliases])
+            await self._require_free(aliases)
         body = with_progress(body, "upload", total, more.get("progress"))
-        operation = await self._operate("POST", body=body, headers=headers, wait=wait)
+        async with self._without_unnamed():
+            operation = await self._operate("POST", body=body, headers=headers, wait=wait)
         if not wait:
             return operation
         image = await self.get(operation.metadata["fingerprint"])
@@ -461,6 +480,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         Raises:
             IncusInputError: There is neither a valid name nor a valid ``source``, or both.
             IncusNotFoundError: The server has no image of that name, and there is no such remote.
+            IncusConflictError: One of the aliases exists; nothing was sent.
             IncusUnsupportedError: The server lacks the extension for ``format`` or for OCI images.
             IncusOperationError: The image could not be made.
 
@@ -480,8 +500,39 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             )
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
-        operation = await self._operate("POST", body=to_body(body), progress=progress)
+        aliases = [alias.get("name") for alias in body.get("aliases") or () if isinstance(alias, Mapping)]
+        await self._require_free([alias for alias in aliases if alias])
+        async with self._without_unnamed():
+            operation = await self._operate("POST", body=to_body(body), progress=progress)
         return await self.get(operation.metadata["fingerprint"])
+
+    async def _require_free(self, aliases: Iterable[str]) -> None:
+        """Raise `IncusConflictError` for an alias that exists, before an image is made that would not get it."""
+        for alias in aliases:
+            with suppress(IncusNotFoundError):
+                target = (await self.aliases.get(alias)).target
+                raise IncusConflictError(
+                    f"the alias {alias!r} already exists, and leads to image {target[:12]}: delete it first, or let it "
+                    "lead to the new image by aliases.update(); nothing was sent",
+                    status_code=409,
+                )
+
+    @asynccontextmanager
+    async def _without_unnamed(self) -> AsyncGenerator[None]:
+        """Delete the image that a server keeps though the operation failed, since an alias was taken meanwhile."""
+        try:
+            yield
+        except IncusOperationError as error:
+            fingerprint = (error.response.get("metadata") or {}).get("fingerprint")
+            if fingerprint and "lias already exists" in str(error):
+                await shielded(self._discard_new(fingerprint, error.response.get("created_at")))
+            raise
+
+    async def _discard_new(self, fingerprint: str, begun: str | None) -> None:
+        with suppress(IncusNotFoundError):
+            image, since = await self.get(fingerprint), parse_time(begun)
+            if since and image.uploaded_at and image.uploaded_at >= since and not image.aliases:
+                await discard(image)
 
     @known_options(ImagePushOptions)
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:

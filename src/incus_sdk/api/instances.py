@@ -24,11 +24,11 @@ from ..exceptions import (
 )
 from ..models.base import Json
 from ..operations import OnProgress, Operation
-from ._bodies import created_name, overrides, to_body
+from ._bodies import NEVER, created_name, difference, overrides, snapshot_expiry, to_body
 from ._commands import Executes
 from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
-from ._copies import copy_instance, other_project
+from ._copies import changed_devices, copy_instance, other_project, profile_devices, removed_devices
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
@@ -60,6 +60,8 @@ if TYPE_CHECKING:
 
 class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
     """An instance as it was at one moment."""
+
+    NEVER = NEVER
 
     async def restore(self, stateful: bool = False, *, disk_only: bool = False) -> None:
         """Bring the instance back to the snapshot.
@@ -113,13 +115,14 @@ class SnapshotsAPI(Collection[Snapshot], Edits[models.InstanceSnapshotPut], Rena
 
     resource, segment, urls_quoted, named_with_parent = Snapshot, "snapshots", False, True
 
-    async def create(self, name: str, stateful: bool = False, expires_at: str | datetime | None = None) -> Snapshot:
+    async def create(self, name: str, stateful: bool = False, expires_at: str | datetime | None = "") -> Snapshot:
         """Take a snapshot, and return it, read.
 
         Args:
             name: Its name.
             stateful: Include the running state; ``migration.stateful`` in the instance's configuration allows it.
-            expires_at: When the server deletes it; None for never.
+            expires_at: When the server deletes it; None for never, empty for what ``snapshots.expiry`` of the
+                instance says.
 
         Raises:
             IncusNotFoundError: There is no such instance.
@@ -129,8 +132,7 @@ class SnapshotsAPI(Collection[Snapshot], Edits[models.InstanceSnapshotPut], Rena
         API:
             ``POST /1.0/instances/{name}/snapshots``
         """
-        body = {"stateful": stateful} | ({} if expires_at is None else {"expires_at": expires_at})
-        return await self._create(name, body)
+        return await self._create(name, {"stateful": stateful, **snapshot_expiry(expires_at)})
 
 
 class Instance(
@@ -146,6 +148,11 @@ class Instance(
     Where a verb takes ``wait``: False returns the `Operation` as soon as it has begun, True when it has ended, and
     raises `IncusOperationError` if it failed. Nothing is cut off because it takes long.
     """
+
+    WRITTEN_AT_ONCE = True
+    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("restore", "stateful", "disk_only"), "`snapshots[...].restore()` restores"
+    )
 
     @property
     def snapshots(self) -> SnapshotsAPI:
@@ -211,14 +218,14 @@ class Instance(
         Args:
             config: A JSON merge patch: ``{"config": {"limits.cpu": 2}, "description": "web"}``. Keys not named are
                 kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
-                ``{"limits.cpu": 2}``.
-            wait: Wait until the change is made.
+                ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges entries.
+            wait: Wait until the change is made, and read what it made of the instance.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
-            IncusInputError: An instance has no such field; nothing was changed.
+            IncusInputError: An instance has no such field, or it cannot be written; nothing was changed.
             IncusNotFoundError: There is no such instance.
             IncusPreconditionError: Other writers were faster too many times.
             IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
@@ -226,7 +233,13 @@ class Instance(
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
-        operation = await self._update(config, wait)
+        operation = await self._update_in_background(config, wait)
+        if wait:
+            await self._read()
+        return operation
+
+    async def _update_in_background(self, change: Mapping[str, Any], wait: bool) -> Operation:
+        operation, _ = await self._update(change, wait)
         return required(operation, "PUT", self._url())
 
     async def get_logs(self) -> dict[str, str]:
@@ -311,8 +324,9 @@ class Instance(
             pool: The storage pool; None leaves it to the server.
             project: The project, on the same server; None keeps it.
             target: The cluster member, or ``@group`` for one of a cluster group; None leaves it to the server.
-            config: Changed keys of the configuration.
-            devices: Changed devices.
+            config: Changed keys of the configuration; None removes one.
+            devices: Changed devices, and changed keys of devices, also of those that come from a profile; None removes
+                one.
             profiles: Profiles in place of those that it has; None keeps them.
             instance_only: Leave its snapshots behind; they are lost.
             live: Keep it running on the way.
@@ -346,6 +360,20 @@ class Instance(
                 return
             project = project or other_project(self._scope, destination)
             target = target or destination.target
+        changes = to_body({"config": config, "devices": devices})
+        wanted: Json = {}
+        if devices:
+            current, _ = await self._read_with_etag()
+            own, inherited = current.get("devices") or {}, current.get("expanded_devices") or {}
+            if profiles is not None:
+                there = self._scope.view(project=project)
+                inherited = await profile_devices(there, wire.texts(profiles, "profiles"))
+            changed = changed_devices(own, inherited, changes["devices"])
+            for device in changed.values():
+                if device.get("path") == "/":
+                    pool = device["pool"] = pool or device.get("pool")
+            wanted = {**changed, **dict.fromkeys(removed_devices(own, changes["devices"]))}
+            changes["devices"] = changed
         if not (pool or project or target):
             raise IncusInputError(
                 "move() needs a destination: to, pool, project or target; a name alone is for rename()"
@@ -355,12 +383,11 @@ class Instance(
         wire.path(*path)
         if refresh:
             await self._scope.require("instance_refresh_migration", "moving in rounds")
-        changes = to_body({"config": config, "devices": devices})
         optional = {
             "name": name,
             "pool": pool,
             "project": project,
-            "Config": changes["config"],
+            "Config": {key: value or "" for key, value in (changes["config"] or {}).items()} or None,
             "Devices": changes["devices"],
             "Profiles": None if profiles is None else wire.texts(profiles, "profiles"),
         }
@@ -370,6 +397,15 @@ class Instance(
         await self._perform("POST", body=body, query={"target": target} if target else None)
         self._path, self._scope, self._etag = path, scope, None
         self._json |= {"name": path[-1], "project": scope.project or "default"}
+        if wanted:
+            # Servers take the root disk as it was, and what is only hidden is there still.
+            own = (await self._read_with_etag())[0].get("devices") or {}
+            change = {
+                name: difference(own.get(name) or {}, device) if device else None for name, device in wanted.items()
+            }
+            if any(change[name] or device is None for name, device in wanted.items()):
+                await self._update({"devices": change})
+        await self._reread()
 
     async def rebuild(self, source: models.InstanceSource | Mapping[str, Any] | str) -> None:
         """Replace the root disk of a stopped instance; its configuration is kept.
@@ -483,7 +519,8 @@ class InstancesAPI(
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
                 ``{"type": "image", "alias": "busybox"}``, or one of type ``none``, ``copy`` or ``migration``.
             config: Its configuration, on top of that of its profiles.
-            devices: Its devices by name, on top of those of its profiles.
+            devices: Its devices by name, on top of those of its profiles. One without a type changes keys of the
+                profiles' device of that name: ``{"root": {"size": "10GiB"}}``.
             profiles: Its profiles; None for the server's default, an empty list for none.
             ephemeral: Delete it when it stops.
             instance_type: ``container`` or ``virtual-machine``.
@@ -517,6 +554,8 @@ class InstancesAPI(
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
         body = to_body(body)
         body["source"] = await _resolve_image(self._scope, source) if isinstance(source, str) else dict(source)
+        if body["source"].get("type") in ("image", "none"):
+            await self._complete_devices(body)
         try:
             operation = await self._operate("POST", body=body, wait=wait, progress=progress)
         except IncusOperationError as error:
@@ -524,6 +563,22 @@ class InstancesAPI(
                 raise await handle._add_log(error) from None
             raise
         return await handle.refresh() if wait else operation
+
+    async def _complete_devices(self, body: Json) -> None:
+        """Give devices without a type what those of the new instance's profiles have."""
+        devices = body.get("devices") or {}
+        if all(device is None or device.get("type") for device in devices.values()):
+            return
+        from .images import ImagesAPI
+
+        profiles, source, images = body.get("profiles"), body["source"], ImagesAPI(self._scope)
+        if profiles is None and source["type"] == "image" and not source.get("server"):
+            name = source.get("fingerprint")
+            if alias := source.get("alias"):
+                name = (await images.aliases.get(alias)).target
+            profiles = (await images.get(name)).raw.get("profiles") if name else None
+        inherited = await profile_devices(self._scope, ["default"] if profiles is None else profiles)
+        body["devices"] = changed_devices({}, inherited, devices)
 
     async def create_from_backup(
         self,
@@ -584,7 +639,8 @@ class InstancesAPI(
             name: Its name; None for a random name.
             vm: Create a virtual machine, not a container.
             config: Its configuration, on top of that of its profiles.
-            devices: Its devices by name, on top of those of its profiles.
+            devices: Its devices by name, on top of those of its profiles. One without a type changes keys of the
+                profiles' device of that name: ``{"root": {"size": "10GiB"}}``.
             profiles: Its profiles; None for the server's default, an empty list for none.
             ephemeral: Delete it when it stops.
             description: Its description.
@@ -637,7 +693,8 @@ class InstancesAPI(
             name: Its name; None for a random name.
             vm: Create a virtual machine, not a container.
             config: Its configuration, on top of that of its profiles.
-            devices: Its devices by name, on top of those of its profiles.
+            devices: Its devices by name, on top of those of its profiles. One without a type changes keys of the
+                profiles' device of that name: ``{"root": {"size": "10GiB"}}``.
             profiles: Its profiles; None for the server's default, an empty list for none.
             progress: Called with how far the server's download and unpacking are.
 
@@ -669,14 +726,14 @@ class InstancesAPI(
             name: The instance.
             config: A JSON merge patch: ``{"config": {"limits.cpu": 2}, "description": "web"}``. Keys not named are
                 kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
-                ``{"limits.cpu": 2}``.
+                ``{"limits.cpu": 2}``. A list is replaced as a whole: `Instance.editing` merges entries.
             wait: Wait until the change is made.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
-            IncusInputError: An instance has no such field; nothing was changed.
+            IncusInputError: An instance has no such field, or it cannot be written; nothing was changed.
             IncusNotFoundError: There is no such instance.
             IncusPreconditionError: Other writers were faster too many times.
             IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
@@ -684,7 +741,7 @@ class InstancesAPI(
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
-        return await self[name].update(config, wait)
+        return await self[name]._update_in_background(config, wait)
 
     async def change_state(
         self,

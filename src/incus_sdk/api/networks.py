@@ -3,28 +3,44 @@
 from __future__ import annotations
 
 import builtins
-from typing import ClassVar, Unpack
+import ipaddress
+from typing import ClassVar, TypeVar, Unpack
 
 from .. import models
 from ._options import known_options
-from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource
 
 _FILTER = {"filter": "api_filtering_extended"}
 
+Addressed = TypeVar("Addressed", bound=Resource)
+
 # URLs in the lists of networks, ACLs, address sets and zones have unquoted names, or lack the project.
+
+
+class _ByAddress(Collection[Addressed]):
+    """Objects whose key is an address, which servers write in its shortest form."""
+
+    located = True
+
+    def _spelling(self, key: str) -> str:
+        try:
+            address = ipaddress.ip_address(key if isinstance(key, str) else "")
+        except ValueError:
+            return key  # who checks it says what is wrong
+        return str(getattr(address, "ipv4_mapped", None) or address)
 
 
 class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], Deletable):
     """An address on which a network takes connections, and the instances that get them.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
     PATCH_NEEDS_CONFIG = True
     KEY = "listen_address"
 
 
-class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForwardPut], Deletes):
+class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForwardPut], Deletes):
     """``network.forwards``; the key is the listen address."""
 
     resource, segment, options = NetworkForward, "forwards", _FILTER
@@ -53,7 +69,7 @@ class NetworkForwardsAPI(Collection[NetworkForward], Edits[models.NetworkForward
 class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoadBalancerPut], Deletable):
     """An address on which an OVN network takes connections, and the instances over which it spreads them.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost.
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
     PATCH_NEEDS_CONFIG = True
@@ -74,7 +90,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
         return models.NetworkLoadBalancerState((await self._request("GET", "state")).object)
 
 
-class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
+class NetworkLoadBalancersAPI(_ByAddress[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
     """``network.load_balancers``, of OVN networks; the key is the listen address."""
 
     resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER
@@ -118,7 +134,7 @@ class NetworkLoadBalancersAPI(Collection[NetworkLoadBalancer], Edits[models.Netw
 class NetworkPeer(models.NetworkPeer, Editable[models.NetworkPeerPut], Deletable):
     """A route from an OVN network to another, which works once the other has one back.
 
-    Servers do not check its ETag: if two writers change it at the same moment, one change can be lost. `patch` acts
+    Servers do not check its ETag: `replace` can undo what another client writes at the same moment. `patch` acts
     like `replace`.
     """
 

@@ -6,7 +6,12 @@ import builtins
 from typing import ClassVar
 
 from .. import models
-from .base import Collection, Editable, Edits, Renamable, Renames
+from .._connection import wire
+from .base import AtPath, Collection, Editable, Edits, Renamable, Renames
+from .instances import InstancesAPI
+
+_CONTENT = ("instances", "images", "networks", "network-acls", "network-zones", "volumes", "buckets")
+"""What can be in a project that shares its profiles, in the order in which it can be deleted."""
 
 
 class Project(models.Project, Editable[models.ProjectPut], Renamable):
@@ -36,6 +41,7 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
 
         Args:
             force: Delete everything in it first. If some of that cannot be deleted, it stays, and so does the project.
+                Profiles that it shares with the default project stay as they are.
 
         Raises:
             IncusNotFoundError: There is no such project.
@@ -43,9 +49,36 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
             IncusAPIError: It is not empty.
 
         API:
-            ``DELETE /1.0/projects/{name}``
+            ``DELETE /1.0/projects/{name}``; with ``force`` on older servers also ``DELETE`` of what is in it
         """
+        if force and not await self._is_emptied_rightly():
+            await self._empty()
+            force = False
         await self._perform("DELETE", query={"force": force or None})
+
+    async def _is_emptied_rightly(self) -> bool:
+        """Whether the server can empty it: those before 6.0.6 would empty the profile ``default`` that others use."""
+        current = models.Project((await self._read_with_etag())[0])
+        if current.config.get("features.profiles") == "true":
+            return True
+        # The remedy has no extension of its own; this one came after it.
+        return "instances_debug_repair" in ((await self._scope.server()).get("api_extensions") or ())
+
+    async def _empty(self) -> None:
+        """Delete all that is in it, in an order in which nothing is used any longer."""
+        for group in _CONTENT:
+            for url in (await self._read_with_etag())[0].get("used_by") or ():
+                path = wire.names(url)
+                if path[0] != group and path[2:3] != [group]:
+                    continue
+                place = self._scope.view(project=self._path[-1], target=wire.parameter(url, "target"))
+                if group != "instances":
+                    await AtPath(place, tuple(path))._perform("DELETE")
+                    continue
+                instance = await InstancesAPI(place).get(path[1])
+                if instance.expanded_config.get("security.protection.delete") == "true":
+                    await instance.update({"security.protection.delete": False}, wait=True)
+                await instance.delete(force=True, wait=True)
 
 
 class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
@@ -104,6 +137,7 @@ class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
         Args:
             name: The project.
             force: Delete everything in it first. If some of that cannot be deleted, it stays, and so does the project.
+                Profiles that it shares with the default project stay as they are.
 
         Raises:
             IncusNotFoundError: There is no such project.
@@ -111,7 +145,7 @@ class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
             IncusAPIError: It is not empty.
 
         API:
-            ``DELETE /1.0/projects/{name}``
+            ``DELETE /1.0/projects/{name}``; with ``force`` on older servers also ``DELETE`` of what is in it
         """
         await self[name].delete(force)
 

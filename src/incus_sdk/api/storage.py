@@ -17,7 +17,7 @@ from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..models.base import Json
 from ..operations import OnProgress
-from ._bodies import created_name
+from ._bodies import created_name, snapshot_expiry
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._file_verbs import FileVerbs
 from ._options import known_options
@@ -86,12 +86,13 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
 
     resource, segment, urls_quoted, named_with_parent = VolumeSnapshot, "snapshots", False, True
 
-    async def create(self, name: str, expires_at: str | datetime | None = None) -> VolumeSnapshot:
+    async def create(self, name: str, expires_at: str | datetime | None = "") -> VolumeSnapshot:
         """Take a snapshot of the volume.
 
         Args:
             name: Its name.
-            expires_at: When the server deletes it; None for what ``snapshots.expiry`` of the volume says.
+            expires_at: When the server deletes it; None for never, empty for what ``snapshots.expiry`` of the volume
+                says.
 
         Returns:
             The snapshot, read.
@@ -103,7 +104,7 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
         API:
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``
         """
-        return await self._create(name, {} if expires_at is None else {"expires_at": expires_at})
+        return await self._create(name, snapshot_expiry(expires_at))
 
 
 class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
@@ -153,6 +154,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
     """
 
     FILES_EXTENSION = "file_storage_volume"
+    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {"restore": "`snapshots[...].restore()` restores"}
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:
@@ -242,7 +244,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         """Move a custom volume to another pool, project, cluster member or server, with its snapshots.
 
         This handle follows it. The volume must not be used by a running instance, or for a move to another server by
-        any instance. A move to another cluster member loses the description and the configuration.
+        any instance.
 
         Args:
             pool: The name of the new pool; None keeps it.
@@ -284,8 +286,9 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         wire.path(*path)
         scope = self._scope.view(project=project, target=target)
         body |= {} if project is None else {"project": project}
+        before, _ = await self._read_with_etag()
         if target is not None:
-            body |= {"migration": True, "source": {"location": (await self._read_with_etag())[0]["location"]}}
+            body |= {"migration": True, "source": {"location": before["location"]}}
         await self._perform("POST", query={"target": scope.target}, body=body)
         if target is not None:
             # The answer only says that it began: an operation on each member goes on, and the volume is not there yet.
@@ -295,6 +298,11 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
                     await operation.wait()
         self._path, self._scope = path, scope
         self._json |= {key: body[key] for key in ("name", "project") if key in body}
+        if target is not None:
+            # Servers leave the description and the configuration behind.
+            kept = {key: value for key, value in before["config"].items() if not key.startswith("volatile.")}
+            await self._update({"config": kept, "description": before["description"]})
+        await self._reread()
 
     async def rebuild(self) -> None:
         """Empty a custom volume, which must not have snapshots; its configuration is kept.
@@ -335,7 +343,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
 class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Deletes):
     """``pool.volumes``; the key is the type and the name, as ``"custom/data"``."""
 
-    resource, segment = Volume, "volumes"
+    resource, segment, located = Volume, "volumes", True
     get_extension = list_extension = "storage_volume_full"
     options: ClassVar = {
         **{"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"},

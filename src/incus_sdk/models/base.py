@@ -29,8 +29,8 @@ Json = dict[str, Any]
 Config = Mapping[str, str | int | bool | None]
 """Configuration as callers write it; sent as strings (``True`` as ``"true"``). In an update, None removes the key."""
 
-Devices = Mapping[str, Config]
-"""Devices by name, each with its configuration."""
+Devices = Mapping[str, Config | None]
+"""Devices by name, each with its configuration. In an update or a copy, None removes the device."""
 
 ConfigMap = dict[str, str]
 """Configuration as the server sends it."""

@@ -154,6 +154,7 @@ class ImagePut(TypedDict, total=False):
     auto_update: bool
     """Have the server look for newer builds at the image's source."""
     expires_at: str | datetime
+    """None: never."""
     profiles: Sequence[str]
     """For instances made from it without naming profiles."""
     properties: Mapping[str, str]

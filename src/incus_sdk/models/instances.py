@@ -329,3 +329,4 @@ class InstanceSnapshotPut(TypedDict, total=False):
     """Changes when a snapshot expires."""
 
     expires_at: str | datetime
+    """None: never."""

@@ -163,7 +163,7 @@ class StorageVolumeSnapshotPut(TypedDict, total=False):
 
     description: str
     expires_at: str | datetime
-    """When the server deletes it."""
+    """When the server deletes it; None: never."""
 
 
 class StorageVolumeBackup(Record):

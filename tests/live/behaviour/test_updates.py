@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import json
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any, NamedTuple
@@ -192,15 +193,23 @@ async def test_an_etag_is_known_of_what_was_read_as_it_is_now(client: Client, in
     assert (listed[0].etag, client.instances[instance.name].etag) == (None, None)
     read = await client.instances.get(instance.name)
     assert read.etag
+    before = read.etag
     await update(read, {"user.c": 3})
-    assert read.etag is None, "it is another one now"
+    assert read.etag not in (None, before), "it is that of the instance as it is now"
+    assert read.etag == (await client.instances.get(instance.name)).etag
+    await (await read.update({"user.c": 4})).wait()
+    assert {"user.c": read.config["user.c"], "etag": read.etag} == {"user.c": "3", "etag": None}, (
+        "it was not read since"
+    )
 
 
 async def test_patch_hands_it_to_the_server(thing: Thing, sent: list[Sent]) -> None:
     await thing.patch({"config": {"user.c": 3}})
     assert [request.method for request in sent if request.method != "GET"] == ["PATCH"]
     assert sent[0].body == {"config": {"user.c": "3"}}
-    assert user(await thing.refresh()) == CONFIG | {"user.c": "3"}
+    assert user(thing) == user(await thing.refresh()) == CONFIG | {"user.c": "3"}
+    await thing.patch({"user.d": True})
+    assert user(thing) == user(await thing.refresh()) == CONFIG | {"user.c": "3", "user.d": "true"}
 
 
 async def test_editing_saves_the_difference(thing: Thing) -> None:
@@ -229,35 +238,91 @@ async def test_editing_keeps_what_others_write_meanwhile(thing: Thing) -> None:
     async with thing.editing() as draft:
         draft.config["user.mine"] = "1"
         draft.config["user.a"] = "mine"
-        await update(other, {"user.theirs": 1, "user.a": "theirs", "user.b": None})
-    assert user(await thing.refresh()) == {"user.a": "mine", "user.mine": "1", "user.theirs": "1"}
+        await update(other, {"user.theirs": 1, "user.b": None})
+    assert user(draft) == user(thing) == {"user.a": "mine", "user.mine": "1", "user.theirs": "1"}
+    assert user(await thing.refresh()) == user(draft)
 
 
-async def test_an_update_that_meets_another_is_done_again(thing: Thing, monkeypatch: pytest.MonkeyPatch) -> None:
-    left = interfere(monkeypatch, thing, 3)
+async def test_editing_saves_nothing_if_somebody_changed_the_same_key(thing: Thing) -> None:
+    other = type(thing)(thing._scope, thing._path, {}, loaded=False)
+
+    async def edit() -> None:
+        async with thing.editing() as draft:
+            draft.config |= {"user.a": "secret", "user.mine": "1"}
+            await update(other, {"user.a": "theirs"})
+
+    with pytest.raises(IncusPreconditionError, match=r"config\.user\.a.*read it again") as caught:
+        await edit()
+    assert "secret" not in str(caught.value)
+    assert user(await thing.refresh()) == CONFIG | {"user.a": "theirs"}
+
+
+async def test_an_update_inside_a_block_that_edits_the_same_object_is_made(thing: Thing) -> None:
+    async with asyncio.timeout(20), thing.editing() as draft:
+        draft.config["user.mine"] = "1"
+        await update(thing, {"user.inside": 1})
+        async with thing.editing() as inner:
+            inner.config["user.inner"] = "1"
+    expected = CONFIG | {"user.inside": "1", "user.inner": "1", "user.mine": "1"}
+    assert user(thing) == user(await thing.refresh()) == expected
+
+
+async def test_a_cancelled_update_holds_nobody_up(thing: Thing, monkeypatch: pytest.MonkeyPatch) -> None:
+    fresh, entered = type(thing)._read_with_etag, asyncio.Event()
+
+    async def stalled(self: Any) -> tuple[dict[str, Any], str | None]:
+        if not entered.is_set():
+            entered.set()
+            await asyncio.Event().wait()
+        return await fresh(self)
+
+    monkeypatch.setattr(type(thing), "_read_with_etag", stalled)
+    first = asyncio.create_task(update(thing, {"user.first": 1}))
+    await entered.wait()
+    second, third = (asyncio.create_task(update(thing, {key: 1})) for key in ("user.second", "user.third"))
+    await asyncio.sleep(0)
+    for task in (second, first):
+        task.cancel()
+    await asyncio.wait([first, second])
+    async with asyncio.timeout(20):
+        await third
+    assert user(await thing.refresh()) == CONFIG | {"user.third": "1"}
+    del first, second, third, task  # with their tracebacks, which hold the lock
+    gc.collect()
+    assert not vars(thing._scope.transport)["_write_locks"], "no lock stays behind"
+
+
+async def test_an_update_that_meets_another_is_done_again(
+    daemon: Daemon, thing: Thing, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = interfere(daemon, monkeypatch, thing, 3)
     await update(thing, {"user.mine": 1, "user.a": None})
     assert left == [], "each of the others came between reading and writing"
     others = {f"user.other{number}": "1" for number in range(3)}
     assert user(await thing.refresh()) == {"user.b": "2", "user.mine": "1", **others}
 
 
-async def test_an_update_gives_up_in_the_end(instance: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_update_gives_up_in_the_end(
+    daemon: Daemon, instance: Instance, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(base, "_ATTEMPTS", 3)
-    left = interfere(monkeypatch, instance, 4)
+    left = interfere(daemon, monkeypatch, instance, 4)
     with pytest.raises(IncusPreconditionError):
         await instance.update({"user.mine": 1}, wait=True)
     assert len(left) == 1
     assert "user.mine" not in (await instance.refresh()).config
 
 
-def interfere(monkeypatch: pytest.MonkeyPatch, thing: Thing, times: int) -> list[int]:
-    """Let somebody else write so many times as soon as the object was read; returns what is still to be written."""
+def interfere(daemon: Daemon, monkeypatch: pytest.MonkeyPatch, thing: Thing, times: int) -> list[int]:
+    """Let another client write so many times as soon as the object was read; returns what is still to be written."""
     fresh, left = type(thing)._read_with_etag, [*range(times)]
 
     async def interfered(self: Any) -> tuple[dict[str, Any], str | None]:
         read = await fresh(self)
         if left:
-            await self.patch({"config": {f"user.other{left.pop(0)}": "1"}})
+            async with daemon.client() as other:
+                handle = type(thing)(other._scope, thing._path, {}, loaded=False)
+                await handle.patch({"config": {f"user.other{left.pop(0)}": "1"}})
         return read
 
     monkeypatch.setattr(type(thing), "_read_with_etag", interfered)

@@ -270,6 +270,10 @@ async def test_what_has_a_part_on_each_member_is_made_in_two_steps(cluster: Clus
         await each.storage_pools[name].volumes.create("custom/data", description=each._scope.target or "")
     volumes = client.storage_pools[name].volumes
     assert sorted(volume.location for volume in await volumes.list()) == ["three", "two"]
+    for recursion in (0, 1):
+        for listed in await volumes.list(recursion):
+            await listed.update({"user.place": (await listed.refresh()).location})
+    assert sorted(each.config["user.place"] for each in await volumes.list()) == ["three", "two"]
     assert [volume.location for volume in await volumes.list(target="two")] == ["two"]
     assert (await placed[2].storage_pools[name].volumes.get("custom/data")).description == "three"
     with pytest.raises(IncusAPIError, match="target a specific member"):

@@ -215,7 +215,7 @@ async def test_a_volume_moves_to_another_member_of_a_cluster(daemon: Daemon, req
         await two.cluster.join(token, address, asked, cluster_certificate=certificate)
 
         here = one.use_target("one").storage_pools["default"].volumes
-        moving = await here.create("custom/v", config={"user.a": "1"}, description="lost on the way")
+        moving = await here.create("custom/v", config={"user.a": "1"}, description="kept on the way")
         files = await one.has_extension("custom_volume_sftp")
         if files:
             await moving.path("/file").write_text("kept")
@@ -224,7 +224,7 @@ async def test_a_volume_moves_to_another_member_of_a_cluster(daemon: Daemon, req
             await moving.move(target="two", project="p")
         await moving.move(target="two", new_name="w")
         assert ((await moving.refresh()).location, moving.name) == ("two", "w")
-        assert (moving.description, moving.config.get("user.a")) == ("", None)
+        assert (moving.description, moving.config.get("user.a")) == ("kept on the way", "1")
         assert not files or await moving.path("/file").read_text() == "kept"
         assert [each.name for each in await moving.snapshots.list()] == ["s0"]
         assert not await one.storage_pools["default"].volumes.exists("custom/v")
