@@ -531,9 +531,11 @@ async def test_a_shell_that_a_signal_ends_restores_the_terminal(
     daemon: Daemon, clean: None, number: signal.Signals
 ) -> None:
     async with daemon.client() as client, client.instances.temporary("busybox") as box, Terminal() as terminal:
-        program = await terminal.start(
-            f"import resource; resource.setrlimit(4, (0, 0))\n{SHELL}", str(daemon.socket), box.name
+        # Without a core dump; and the signal is ignored, where the tests run in the background of a shell.
+        prepare = (
+            f"import resource, signal; resource.setrlimit(4, (0, 0)); signal.signal({int(number)}, signal.SIG_DFL)"
         )
+        program = await terminal.start(f"{prepare}\n{SHELL}", str(daemon.socket), box.name)
         await terminal.until(b"box> ")
         program.send_signal(number)
         assert await program.wait() == -number
