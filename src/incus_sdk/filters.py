@@ -12,7 +12,9 @@ Knows nothing of the network.
 
 from __future__ import annotations
 
+import functools
 import json
+import operator
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +22,7 @@ from typing import Literal, NoReturn
 
 from .exceptions import IncusInputError
 
+_CONFIG = r"(expanded_)?config\."
 _PLAIN = re.compile(r"[\w/:@=-]", re.ASCII)
 
 # The parts of a regular expression with the same meaning in Python's re and in the server's RE2; compiled when needed.
@@ -93,12 +96,14 @@ class F:
 
     def __eq__(self, value: str | int | bool | list[str]) -> Filter:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         match value:
-            case bool():
-                return self._clause("true" if value else "false")
-            case int():
-                return self._clause(str(int(value)))
             case str():
                 return self._match(_literal(value))
+            case int() if re.match(
+                _CONFIG, self._field
+            ):  # whose values are text, which they would compare without case
+                return self._match(_literal(_word(value)))
+            case int():
+                return self._clause(_word(value))
             case list() if all(isinstance(item, str) for item in value):
                 return self._clause(json.dumps(value, separators=(",", ":")).replace(" ", r"\u0020"))
             case _:
@@ -109,19 +114,21 @@ class F:
 
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleUnannotatedOverride]
 
-    def isin(self, values: Iterable[str]) -> Filter:
-        """Match objects whose field is one of these texts.
+    def isin(self, values: Iterable[str | int | bool]) -> Filter:
+        """Match objects whose field is one of these values.
 
         Args:
-            values: The texts, at least one.
+            values: The values, at least one, each as ``==`` takes it.
 
         Raises:
-            IncusInputError: It is a single str, is empty, or holds something other than str.
+            IncusInputError: It is a single str, is empty, or holds what servers cannot compare with.
         """
-        texts = () if isinstance(values, str) else tuple(values)
-        if not texts:
-            raise IncusInputError(f"isin() takes a list of at least one str, not {values!r}")
-        return self._match("|".join(map(_literal, texts)))
+        found = () if isinstance(values, str) else tuple(values)
+        if not found:
+            raise IncusInputError(f"isin() takes a list of at least one value, not {values!r}")
+        if all(isinstance(value, str) for value in found):
+            return self._match("|".join(_literal(str(value)) for value in found))
+        return functools.reduce(operator.or_, (self == value for value in found))
 
     def startswith(self, prefix: str) -> Filter:
         """Match objects whose field begins with a text.
@@ -169,6 +176,11 @@ class F:
 
     def __repr__(self) -> str:
         return f"F({self._field!r})"
+
+
+def _word(value: int) -> str:
+    """A number or a boolean as servers write it."""
+    return str(value).lower() if isinstance(value, bool) else str(int(value))
 
 
 def _literal(text: str) -> str:

@@ -107,6 +107,12 @@ class Operation(models.Operation):
             return "async" if key == "type" else self._path()
         return super().__getitem__(key)
 
+    def _field(self, name: str) -> Any:
+        try:
+            return super()._field(name)
+        except AttributeError as error:
+            raise AttributeError(f"{error}; create() and the like return the object itself with wait=True") from None
+
     def __eq__(self, other: object) -> bool:
         return models.Operation(self._json) == other
 

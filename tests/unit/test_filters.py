@@ -71,6 +71,12 @@ def test_chains_need_no_parentheses_whichever_side_is_longer() -> None:
     assert str(~(a & ~b)) == "not a eq 1 or b eq 1"
 
 
+def test_one_of_several_values_can_be_numbers() -> None:
+    assert str(F("a").isin([1, True])) == "a eq 1 or a eq true"
+    assert str(F("a").isin(["x", 1])) == f"{F('a') == 'x'} or a eq 1"
+    assert str(F("a").isin([1, 2]) & F("b").isin([3])) == "a eq 1 or a eq 2 and b eq 3"  # read from left to right
+
+
 def test_what_servers_cannot_be_asked_is_refused_with_the_reason() -> None:
     a, b, c, d = (F(field) == 1 for field in "abcd")
     mistakes: list[Callable[[], Any]] = [
@@ -93,7 +99,7 @@ def test_what_servers_cannot_be_asked_is_refused_with_the_reason() -> None:
     for wrong in (None, 1.5, ["x", 1], b"x"):
         with pytest.raises(IncusInputError, match="compare a with"):
             _ = F("a") == wrong
-    for wrong in ("abc", [], ["x", 1]):
+    for wrong in ("abc", [], ["x", 1.5], [None]):
         with pytest.raises(IncusInputError):
             F("a").isin(wrong)
     with pytest.raises(TypeError):

@@ -23,7 +23,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from incus_sdk import models
+from incus_sdk import Operation, models
 from incus_sdk.models import Config, Devices, Record, RecordList, RecordMap
 
 API = Path(__file__).parents[2] / "tools" / "incus-api"
@@ -274,6 +274,12 @@ def test_absent_and_null_read_as_zero(raw: dict[str, Any]) -> None:
     assert volume.snapshots == []
     assert volume.created_at is None
     assert volume.state.usage.used == 0
+
+
+def test_an_operation_that_is_taken_for_its_object_says_how_to_get_that() -> None:
+    scope: Any = None
+    with pytest.raises(AttributeError, match=r"Operation has no field 'name'; create\(\) .* with wait=True"):
+        print(Operation(scope, {"id": "x"}).name)  # type: ignore[attr-defined]
 
 
 def test_what_the_sdk_has_never_heard_of_is_readable_at_any_depth() -> None:

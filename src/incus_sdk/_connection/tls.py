@@ -208,10 +208,11 @@ def check_fingerprint(certificate: bytes, expected: str) -> str:
 
 
 def der(certificate: str) -> bytes:
-    """The DER of a certificate, which is given in PEM or as the base64 in it."""
+    """The DER of a certificate, which is given in PEM, maybe after a description, or as the base64 in it."""
     if not isinstance(certificate, str) or not certificate.strip():
         raise IncusInputError(f"certificate must be PEM text, not {certificate!r}")
-    body = certificate.replace("-----BEGIN CERTIFICATE-----", "").replace("-----END CERTIFICATE-----", "")
+    pem = re.search("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", certificate, re.DOTALL)
+    body = certificate if pem is None else pem[1]
     try:
         return base64.b64decode("".join(body.split()), validate=True)
     except ValueError as error:

@@ -76,7 +76,8 @@ class FileVerbs(Resource):
                 case "directory":
                     return await self._tar(path)
                 case _:
-                    return answer.content
+                    # Of a file that grows while it is read, as those of /proc, servers send as much as its size says.
+                    return answer.content or await self.path(path).read_bytes()
         raise IncusInputError(f"{path}: more than {_MAX_LINKS} symbolic links follow each other")
 
     async def put_files(

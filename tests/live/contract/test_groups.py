@@ -227,7 +227,7 @@ async def test_certificates_are_created_found_changed_and_deleted(daemon: Daemon
     assert (found.name, found.restricted, found.projects) == ("renamed", False, ["default"])
     assert found.certificate == pem
     with pytest.raises(IncusAPIError, match="already in trust store"):
-        await client.certificates.create(pem)
+        await client.certificates.create(f"Certificate:\n    Data: of openssl x509 -text\n{pem}")
     await client.certificates.delete(made.fingerprint)
     assert not await client.certificates.exists(made.fingerprint)
 

@@ -598,6 +598,10 @@ async def test_a_file_comes_back_as_it_was_put(client: Client, standing: str, co
     assert (type(got), got) == (bytes, content)
 
 
+async def test_a_file_whose_size_nobody_knows_is_read_to_its_end(client: Client, standing: str) -> None:
+    assert (await client.instances.get_files(standing, "/proc/version")).startswith(b"Linux version")
+
+
 async def test_a_new_file_is_roots_and_a_replaced_one_keeps_mode_and_owner(client: Client, standing: str) -> None:
     path = "/tmp/modes"
     await client.instances.put_files(standing, path, b"a longer first text")
