@@ -190,19 +190,6 @@ class IncusOperationConflictError(IncusOperationError, IncusConflictError):
     """An operation failed because something exists already: an error of an operation, and a conflict."""
 
 
-_TAKEN = ("UNIQUE constraint failed", "already exists", "exists already", "already in trust store", ": file exists")
-"""How servers say, under several statuses, that something exists already."""
-
-
-def _says_taken(reason: str) -> bool:
-    return any(words in reason for words in _TAKEN)
-
-
-def _plain(reason: str) -> str:
-    """A server's reason, with words for what only its database says."""
-    return f"it exists already ({reason})" if _TAKEN[0] in reason else reason
-
-
 _BY_STATUS: dict[int, type[IncusAPIError]] = {
     401: IncusAuthenticationError,
     403: IncusPermissionError,

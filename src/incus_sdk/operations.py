@@ -25,8 +25,6 @@ from .exceptions import (
     IncusOperationError,
     IncusOperationLostError,
     IncusTimeoutError,
-    _plain,
-    _says_taken,
 )
 from .models.base import Json
 
@@ -270,8 +268,8 @@ class Operation(models.Operation):
                     await self._scope.transport.pause(_PAUSE)
         if self.status_code != _FINAL:
             reason = str(self.err or self.status)
-            kind = IncusOperationConflictError if _says_taken(reason) else IncusOperationError
-            raise kind(f"{self._describe()}: {_plain(reason)}", operation_id=self.id, response=self.raw)
+            kind = IncusOperationConflictError if wire.says_taken(reason) else IncusOperationError
+            raise kind(f"{self._describe()}: {wire.plain(reason)}", operation_id=self.id, response=self.raw)
         return self
 
     async def _wait_for_command(self, *, cancel: bool = True) -> None:

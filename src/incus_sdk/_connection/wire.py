@@ -19,8 +19,6 @@ from ..exceptions import (
     IncusConflictError,
     IncusConnectionError,
     IncusInputError,
-    _plain,
-    _says_taken,
 )
 
 T = TypeVar("T")
@@ -109,6 +107,7 @@ def _to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
+_TAKEN = ("UNIQUE constraint failed", "already exists", "exists already", "already in trust store", ": file exists")
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
     list: "a list",
@@ -178,6 +177,16 @@ class Answer(NamedTuple):
         return self.headers.get("ETag")
 
 
+def says_taken(reason: str) -> bool:
+    """Whether a server's reason, under whatever status, is that something exists already."""
+    return any(words in reason for words in _TAKEN)
+
+
+def plain(reason: str) -> str:
+    """A server's reason, with words for what only its database says."""
+    return f"it exists already ({reason})" if _TAKEN[0] in reason else reason
+
+
 def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -> Answer:
     """The answer to ``request``, or its exception: the one place where that is decided.
 
@@ -207,9 +216,9 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
                 code = status if status >= 400 else 500
             reason = str(envelope.get("error") or f"HTTP {code}")
             found = _BY_STATUS.get(code, IncusAPIError)
-            if found is IncusAPIError and _says_taken(reason):
+            if found is IncusAPIError and says_taken(reason):
                 found = IncusConflictError
-            raise found(f"{request}: {_plain(reason)}", status_code=code, response=envelope)
+            raise found(f"{request}: {plain(reason)}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(request, type_, envelope, status, headers)
         case _ if status >= 400:

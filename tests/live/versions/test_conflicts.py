@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ NETWORK: dict[str, Any] = {"config": {"ipv4.address": "none", "ipv6.address": "n
 
 
 @contextlib.asynccontextmanager
-async def made(*makes: Awaitable[object]) -> AsyncIterator[None]:
+async def made(*makes: Awaitable[object]) -> AsyncGenerator[None]:
     """Objects, for as long as the block takes; renamed ones too."""
     found = [await make for make in makes]
     try:
