@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import json
 import traceback
 import uuid
@@ -18,7 +17,7 @@ from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Response
 from tests.unit.test_reach import METHODS, NAMES, Asked
 
-DEEP: Any = functools.reduce(lambda inner, _: [inner], range(300), [])
+DEEP: Any = json.loads("[" * 300 + "]" * 300)
 
 OPERATION = {"id": str(uuid.uuid4()), "class": "task", "status": "Success", "status_code": 200, "metadata": {}}
 ODD = {
