@@ -139,7 +139,9 @@ async def test_a_server_without_an_address_is_no_side_to_connect_to(two: Two) ->
 
 async def test_servers_are_the_same_by_their_certificate_and_strangers_tell_none() -> None:
     def server(**told: Any) -> Scope:
-        return Scope(Client("/nowhere")._scope.transport, server={"auth": "x", **told})
+        scope = Client("/nowhere")._scope
+        scope._server.update({"auth": "x", **told})
+        return scope
 
     one, cluster, other = (server(environment={"certificate_fingerprint": each}) for each in "aab")
     stranger, second = server(), server()

@@ -6,16 +6,17 @@ extensions the server has. Scopes are cheap views: all those of one client share
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
+from weakref import WeakValueDictionary
 
 from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusPermissionError, IncusUnsupportedError
 from . import wire
 from .transport import Body, Headers, Response, Stream, Transport, UpgradeRefused, WebSocket
 
-if TYPE_CHECKING:
-    import asyncio
+_Locks = WeakValueDictionary[tuple[Any, ...], asyncio.Lock]
 
 
 class Scope:
@@ -26,19 +27,28 @@ class Scope:
         transport: Transport,
         project: str | None = None,
         target: str | None = None,
-        server: dict[str, Any] | None = None,
+        seen_from: Scope | None = None,
     ) -> None:
         self.transport = transport
         self.project = project
         self.target = target
-        self._server = {} if server is None else server  # GET /1.0, shared by all views
+        # Shared by all views: GET /1.0, and the locks of what is being written.
+        self._server: dict[str, Any] = {} if seen_from is None else seen_from._server
+        self._locks: _Locks = WeakValueDictionary() if seen_from is None else seen_from._locks
 
     def view(self, *, project: str | None = None, target: str | None = None) -> Scope:
         """The same connection seen from another project or member."""
         for name, value in (("project", project), ("target", target)):
             if value is not None and (not isinstance(value, str) or not value):
                 raise IncusInputError(f"{name} must be a name, not {value!r}")
-        return Scope(self.transport, project or self.project, target or self.target, self._server)
+        return Scope(self.transport, project or self.project, target or self.target, self)
+
+    def write_lock(self, path: tuple[str, ...]) -> asyncio.Lock:
+        """The lock under which this client reads an object and writes it back; gone when no task holds or awaits it.
+
+        Servers compare the ETag first and write a moment later, so tasks of one client take turns.
+        """
+        return self._locks.setdefault((asyncio.get_running_loop(), self.project or "default", *path), asyncio.Lock())
 
     async def request(
         self,

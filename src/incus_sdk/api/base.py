@@ -42,7 +42,6 @@ from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedErro
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body, with_dotted_keys, with_never
-from ._locks import write_lock
 from ._merge import Conflict, is_kept, merge
 
 if TYPE_CHECKING:
@@ -372,7 +371,7 @@ class Writable(Resource, Generic[Body]):
         json = to_body(body)  # type: ignore[arg-type]
         if dotted := sorted(key for key in json if "." in key):
             raise IncusInputError(f"write {dotted} as {{'config': {{...}}}}, or use update(); nothing was changed")
-        async with write_lock(self._scope, self._path):
+        async with self._scope.write_lock(self._path):
             await self._put(json, etag)
         await self._reread()
 
@@ -451,7 +450,7 @@ class Writable(Resource, Generic[Body]):
 
         Returns the operation, and the object as it is now, if that was read.
         """
-        async with write_lock(self._scope, self._path):
+        async with self._scope.write_lock(self._path):
             async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
                 current, etag = await self._read_with_etag()
                 body = merged(current)
@@ -533,7 +532,7 @@ class Patchable(Resource, Generic[Body]):
             json["config"] = json.get("config") or {}
         if "expires_at" in json:
             json = with_never(json, self.NEVER)
-        async with write_lock(self._scope, self._path):
+        async with self._scope.write_lock(self._path):
             await self._perform("PATCH", body=json)
         self._etag = None
         self._written(json)

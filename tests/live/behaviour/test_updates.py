@@ -289,7 +289,7 @@ async def test_a_cancelled_update_holds_nobody_up(thing: Thing, monkeypatch: pyt
     assert user(await thing.refresh()) == CONFIG | {"user.third": "1"}
     del first, second, third, task  # with their tracebacks, which hold the lock
     gc.collect()
-    assert not vars(thing._scope.transport)["_write_locks"], "no lock stays behind"
+    assert not thing._scope._locks, "no lock stays behind"
 
 
 async def test_an_update_that_meets_another_is_done_again(
