@@ -31,6 +31,7 @@ async def join(
         config.check_new_name(name)
     addresses = [f"https://{address}" for address in invitation.addresses] if endpoint is None else [endpoint]
     remote = replace(config.new_remote(name or ""), addresses=tuple(addresses), server_cert=None)
+    config.check_add(replace(remote, project=project))  # before the token is used up
     transport = make_transport(remote, server_cert=invitation.fingerprint, timeout=timeout, password=password)
     try:
         scope = Scope(transport).view(project=project)
