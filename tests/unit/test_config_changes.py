@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
@@ -51,6 +52,7 @@ def config_at(directory: Path, text: str | None = None) -> ClientConfig:
 # What stays.
 
 
+@pytest.mark.parametrize("parser", ["CSafeLoader", "SafeLoader"])
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
@@ -68,7 +70,11 @@ def config_at(directory: Path, text: str | None = None) -> ClientConfig:
         ("? remotes\n: ? a\n  : {}\n", f"? remotes\n: {BLOCK[2:]}  ? a\n  : {{}}\n"),
     ],
 )
-def test_a_remote_is_inserted_and_the_rest_stays_byte_by_byte(tmp_path: Path, text: str, expected: str) -> None:
+def test_a_remote_is_inserted_and_the_rest_stays_byte_by_byte(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str, expected: str, parser: str
+) -> None:
+    if parser == "SafeLoader":  # where PyYAML was built without C
+        monkeypatch.delattr(yaml, "CSafeLoader", raising=False)
     config = config_at(tmp_path, text)
     before = {name: remote for name, remote in config.remotes().items() if name != "local"}
     config.add(NEW)
@@ -149,6 +155,17 @@ def test_what_cannot_be_read_is_refused_and_nothing_is_written(tmp_path: Path, t
     assert [path.name for path in tmp_path.iterdir()] == ["config.yml"]
 
 
+NAMES = ("höst", "\U0001f600", "a'b\"c\\d", "~", "null", "#", "- x", "*a", "&a", "!x", "%", "@", "`", "0x1F", "y")
+
+
+def test_names_of_any_script_are_written_in_both_styles(tmp_path: Path) -> None:
+    for text in ("remotes: {a: {}}", "remotes:\n  a: {}\n"):
+        config = config_at(tmp_path, text)
+        for name in NAMES:
+            config.add(Remote(name, ("https://[::1]:8443",), project=f"{name}: x"))
+            assert config.remotes()[name].project == f"{name}: x"
+
+
 # Names that a server proposes.
 
 
@@ -159,7 +176,7 @@ def test_what_cannot_be_read_is_refused_and_nothing_is_written(tmp_path: Path, t
         *((name, "a-b") for name in ("a:b", "a/b", "a\nb", "a\x1bb", "a\ud800b", ".a b", "--a:b")),
         *((nothing, "incus") for nothing in ("", "...", None, 5, ["x"])),
         ("x" * 300, "x" * 63),
-        ("höst", "höst"),
+        *((name, name) for name in ("höst", "node1.example", "\u732b")),
     ],
 )
 def test_any_name_that_a_server_proposes_becomes_a_safe_one(tmp_path: Path, proposed: Any, name: str) -> None:
@@ -169,7 +186,7 @@ def test_any_name_that_a_server_proposes_becomes_a_safe_one(tmp_path: Path, prop
     assert [path.name for path in (tmp_path / "servercerts").iterdir()] == [f"{name}.crt"]
 
 
-@pytest.mark.parametrize("name", ["a\x1bb", "a\rb", "a\u2028b", "a\ud800", "x" * 101, "a\x7f"])
+@pytest.mark.parametrize("name", ["a\x1bb", "a\rb", "a\u2028b", "a\ud800", "<<", "x" * 101, "a\x7f"])
 def test_a_name_with_more_than_a_file_can_have_is_refused(tmp_path: Path, name: str) -> None:
     with pytest.raises(IncusInputError, match="is not a name for a remote"):
         config_at(tmp_path).check_new_name(name)
@@ -301,7 +318,10 @@ def test_a_process_that_dies_at_any_step_leaves_nothing_that_the_next_one_stumbl
         config.check_add(remote)
         config.add(remote, server_cert=b"DER")
 
-    for step in range(1, 100):
+    step = 0
+    died = True
+    while died:
+        step += 1
         with tempfile.TemporaryDirectory() as directory:
             config = config_at(Path(directory, "conf"))
             died = dies_at(step, work)
@@ -313,10 +333,7 @@ def test_a_process_that_dies_at_any_step_leaves_nothing_that_the_next_one_stumbl
             certificate, key = (file.read_bytes() for file in config.client_cert)
             public = load_pem_private_key(key, None).public_key()
             assert load_pem_x509_certificate(certificate).public_key() == public
-        if not died:
-            break
-    print(f"{step - 1} steps")
-    assert 12 < step < 99
+    assert step > 12
 
 
 @pytest.mark.parametrize("seconds", [float("nan"), float("inf"), 1e18, -1, 10**400, "x", None])

@@ -36,7 +36,7 @@ remotes:
 LOCAL = {"addr": "unix://", "protocol": "incus", "public": False}
 IMAGES = {"addr": "https://images.linuxcontainers.org", "protocol": "simplestreams", "public": True}
 
-_NAME = re.compile(r"[^.:/][^:/]{0,99}")
+_NAME = re.compile(r"(?!<<$)[^.:/][^:/]{0,99}")  # Newer versions of the command take << for YAML's, even quoted.
 _SERVERS_OF_IMAGES = ("docker", "gcr", "ghcr", "images", "local", "oci", "quay", "ubuntu")
 """Names that are for others than a server that proposes one of them: ``docker:nginx`` must not lead there."""
 
@@ -201,7 +201,7 @@ class ClientConfig:
             write(self.file, text)  # last, since the remote is there with it
 
     def check_add(self, remote: Remote) -> None:
-        """Check that `add` can write a remote, whatever its name will be; writes nothing.
+        """Check that `add` can write a remote, whatever its name will be; makes no more than directories.
 
         Args:
             remote: The remote, with or without a name.

@@ -320,7 +320,7 @@ def _as_read(entry: Fields) -> Fields:
 
 
 def _as_flow(value: Fields) -> str:
-    return json.dumps(value, ensure_ascii=True)
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _as_block(value: Fields) -> str:

@@ -41,9 +41,10 @@ async def join(
         remote = replace(remote, addresses=(str(transport.endpoint),), project=project)
         # A certificate that an authority vouches for may be renewed, so it is not pinned.
         vouched = await _is_vouched_for(remote, timeout, password)
+        environment = server.get("environment")
         config.add(
             remote,
-            by_name=(server.get("environment") or {}).get("server_name"),
+            by_name=environment.get("server_name") if isinstance(environment, Mapping) else None,
             server_cert=None if vouched else transport.pinned_certificate,
         )
     except BaseException:

@@ -15,7 +15,10 @@ from incus_sdk._connection.config import ClientConfig, Remote
 from tests.live.roots import ROOTS
 
 FILES = 240
-ADDED = Remote("added", ("https://added:8443",), project="0x1F")
+ADDED = [
+    Remote(name, ("https://added:8443",), project="0x1F")
+    for name in ("added", "0x1F", "null", "~", "*a", "!x", "- y", "'\"", "#", "h\xf6 \U0001f600")
+]
 
 WORDS = (
     *("0x1F", "1_000", "1:30", "0o17", "017", "0b1", "+1", "-.5", "1e3", ".inf", "2001-01-01", "yes", "no", "y", "off"),
@@ -82,15 +85,13 @@ def a_file(chance: random.Random) -> str:
 
 def a_remote(chance: random.Random, indent: str) -> str:
     flag = chance.choice(("yes", "no", "true", "off", "~", "False"))
-    match chance.randrange(8):
-        case 0:
-            return chance.choice((" ~", ""))
-        case 1:
-            return " &again {addr: https://again:1, project: '5'}"
-        case 2 | 3:
-            return (
-                f" {{addr: 'https://a:1', project: {chance.choice(WORDS)}, public: {flag}{chance.choice(('', ','))}}}"
-            )
+    kind = chance.randrange(8)
+    if kind == 0:
+        return chance.choice((" ~", ""))
+    if kind == 1:
+        return " &again {addr: https://again:1, project: '5'}"
+    if kind in (2, 3):
+        return f" {{addr: 'https://a:1', project: {chance.choice(WORDS)}, public: {flag}{chance.choice(('', ','))}}}"
     fields = [f"addr: {chance.choice(('https://a:8443', chr(34) + 'https://b:1, https://c:2' + chr(34), 'unix:///x'))}"]
     for key in chance.sample(("project", "auth_type", "protocol", "x-unknown"), chance.randrange(4)):
         word = chance.choice(WORDS if chance.random() < 0.7 else LONG)
@@ -115,14 +116,14 @@ def seen_by_the_command(program: Path, directory: Path, *, default: bool) -> Any
     return found
 
 
-def check(program: Path, directory: Path, text: str, *, default: bool) -> str:
+def check(program: Path, directory: Path, text: str, new: Remote, *, default: bool) -> str:
     directory.mkdir()
     config = ClientConfig(directory, {"INCUS_GLOBAL_CONF": "/nowhere"})
     config.file.write_bytes(text.encode())
     before = seen_by_the_command(program, directory, default=default)
     try:
         remotes, default_remote = config.remotes(), config.default_remote
-        config.add(ADDED)
+        config.add(new)
     except IncusInputError:
         assert (before, config.file.read_bytes()) == (None, text.encode()), text
         return "refused"
@@ -131,8 +132,8 @@ def check(program: Path, directory: Path, text: str, *, default: bool) -> str:
     written = config.file.read_bytes().decode()
     after = seen_by_the_command(program, directory, default=default)
     assert after is not None, (text, written)
-    added = after[0].pop(ADDED.name)
-    assert (added["Project"], added.get("Addr") or added["Addrs"][0]) == (ADDED.project, ADDED.addresses[0])
+    added = after[0].pop(new.name)
+    assert (added["Project"], added.get("Addr") or added["Addrs"][0]) == (new.project, new.addresses[0])
     assert after == before, (text, written)
     assert [default_remote][:default] == before[1:], text
     for name, there in before[0].items():
@@ -156,7 +157,8 @@ async def test_whatever_a_person_wrote_is_the_same_for_the_command_afterwards(tm
         async with work:
             program = programs[number % len(programs)]
             default = number < len(WHOLE) * len(programs) or number % 5 == 0
-            return await asyncio.to_thread(check, program, tmp_path / str(number), text, default=default)
+            new = ADDED[number % len(ADDED)]
+            return await asyncio.to_thread(check, program, tmp_path / str(number), text, new, default=default)
 
     results = await asyncio.gather(*(one(number, text) for number, text in enumerate(texts)))
     counts = {result: results.count(result) for result in sorted(set(results))}
