@@ -12,11 +12,11 @@ from .exceptions import IncusInputError
 
 
 @contextmanager
-def atomic_file(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[IO[bytes]]:
+def atomic_file(path: str | os.PathLike[str], mode: int = 0o600, *, keep_mode: bool = True) -> Generator[IO[bytes]]:
     """A file that appears complete when the block ends, also in place of another; or not at all if it raises.
 
-    Of a link, the target is replaced. A file that exists keeps its mode, a new one gets ``mode``. Raises
-    `IncusInputError` if it cannot be written.
+    Of a link, the target is replaced. A file that exists keeps its mode, unless ``keep_mode`` is False; a new one gets
+    ``mode``. Raises `IncusInputError` if it cannot be written.
     """
     import tempfile
 
@@ -27,7 +27,7 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o600) -> Generator[IO
         if target.exists() and not target.is_file():
             raise IncusInputError(f"{target} is not a regular file, and would be replaced by one")
         target = Path(os.path.realpath(target))
-        if target.exists():
+        if keep_mode and target.exists():
             mode = target.stat().st_mode & 0o7777
         with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
             try:

@@ -36,12 +36,15 @@ async def main():
         if "start" in sys.argv:
             async with daemon.client() as client:
                 await (await client.query("POST", "/1.0/instances", body={C1})).wait()
+                if "freeze" in sys.argv:
+                    state = {"action": "freeze"}
+                    await (await client.query("PUT", "/1.0/instances/c1/state", body=state)).wait()
         print(daemon.directory, flush=True)
         await asyncio.to_thread(sys.stdin.read)
 
 asyncio.run(main())
 """.replace("{C1}", repr(C1))
-"""A program that owns a daemon until its standard input ends; ``start``: with a running container."""
+"""A program that owns a daemon until its standard input ends; ``start``: with a container; ``freeze``: a frozen one."""
 
 
 async def do(client: Client, method: str, path: str, body: Any = None) -> Any:
@@ -350,6 +353,161 @@ def test_a_sweep_takes_only_what_it_knows(temporary: Path) -> None:
     _host.sweep()
     assert set(temporary.iterdir()) == {halfway, foreign, held}
     os.close(lock)
+
+
+NOBODY = 65534
+
+
+@pytest.fixture
+def shared(temporary: Path) -> Path:
+    """A directory for temporary files that anybody may write to."""
+    temporary.chmod(0o1777)
+    return temporary
+
+
+def as_nobody(work: Callable[[], None]) -> int:
+    """Start a process of an unprivileged user, which ends with the work, or after a minute."""
+    child = os.fork()
+    if child == 0:
+        try:
+            os.setgroups([])
+            os.setgid(NOBODY)
+            os.setuid(NOBODY)
+            signal.signal(signal.SIGALRM, signal.SIG_DFL)
+            signal.alarm(60)
+            work()
+            os._exit(0)
+        except BaseException:
+            os._exit(1)
+    return child
+
+
+def in_time(work: Callable[[], object]) -> None:
+    """Do it in a thread that may not end."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert errors == []
+
+
+def test_what_others_put_where_a_sweep_looks_neither_stops_nor_misleads_it(shared: Path, tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    (mine / "sub").mkdir(parents=True)
+    (mine / "owner").write_text(_host._MARK)
+    linked = shared / "elsewhere"
+    (linked / "sub").mkdir(parents=True)
+    (linked / "owner").write_text(_host._MARK)
+    loose = shared / "incus-sdk-loose"  # anybody can write to it
+    loose.mkdir()
+    loose.chmod(0o777)
+    (loose / "owner").write_text(_host._MARK)
+    (loose / "sub").mkdir()
+
+    def attack() -> None:
+        for name in ("fifo", "marked", "folder", "link"):
+            (shared / f"incus-sdk-{name}").mkdir()
+        os.mkfifo(shared / "incus-sdk-fifo" / "owner")
+        (shared / "incus-sdk-marked" / "owner").write_text(_host._MARK)
+        (shared / "incus-sdk-folder" / "owner").mkdir()
+        (shared / "incus-sdk-link" / "owner").symlink_to(mine / "owner")
+        (shared / "incus-sdk-other").symlink_to(linked)
+        (shared / "incus-sdk-mine").symlink_to(mine)
+        (shared / "incus-sdk-file").touch()
+        os.mkfifo(shared / "incus-sdk-pipe")
+
+    assert os.waitpid(as_nobody(attack), 0)[1] == 0
+    before = sorted(shared.rglob("*"))
+    in_time(_host.sweep)
+    assert sorted(shared.rglob("*")) == before
+    assert (mine / "sub").exists()
+    fifo = shared / "incus-sdk-own"  # even where it is in a directory of one's own
+    fifo.mkdir()
+    os.mkfifo(fifo / "owner")
+    in_time(_host.sweep)
+    assert there(fifo)
+
+
+def test_a_sweep_leaves_cgroups_alone_that_are_no_daemons(temporary: Path) -> None:
+    for number, path in enumerate(
+        (temporary / "incus-sdk-x", _host._CGROUPS, _host._CGROUPS / "x/../../etc/incus-sdk-x")
+    ):
+        directory = temporary / f"incus-sdk-{number}"
+        directory.mkdir()
+        (directory / "owner").write_text(f"{_host._MARK}\n{path}")
+        _host.sweep()
+        assert there(directory)
+
+
+def test_a_link_that_is_flipped_while_a_sweep_works_leads_it_to_nothing(shared: Path) -> None:
+    victim, dead = shared / "victim", shared / "dead"
+    flipping, prepared = shared / "incus-sdk-flip", shared / "prepared"
+    victim.mkdir(0o700)
+    (victim / "precious").mkdir()
+    (victim / "file").touch()
+
+    def attack() -> None:
+        while True:
+            for target in (dead, victim):
+                prepared.symlink_to(target)
+                prepared.rename(flipping)
+
+    def rounds() -> None:
+        while not there(flipping):
+            pass
+        for _ in range(2000):
+            (dead / "sub").mkdir(parents=True, exist_ok=True)
+            (dead / "owner").write_text(_host._MARK)
+            _host.sweep()
+
+    attacker = as_nobody(attack)
+    try:
+        in_time(rounds)
+        assert sorted(path.name for path in victim.iterdir()) == ["file", "precious"]
+        assert os.waitpid(attacker, os.WNOHANG) == (0, 0)
+    finally:
+        os.kill(attacker, signal.SIGKILL)
+        os.waitpid(attacker, 0)
+
+
+@pytest.mark.parametrize("root", ROOTS.values(), ids=list(ROOTS))
+async def test_a_frozen_instance_ends_with_its_daemon(root: Path | None) -> None:
+    async with Daemon(root=root) as daemon, daemon.client() as client:
+        traces = Traces(daemon.directory)
+        await do(client, "POST", "/1.0/instances", C1)
+        await do(client, "PUT", "/1.0/instances/c1/state", {"action": "freeze"})
+        assert (await client.query("GET", "/1.0/instances/c1"))["status"] == "Frozen"
+        async with asyncio.timeout(30):
+            await daemon.kill()
+        assert traces.processes() == []
+    assert traces() == []
+
+
+async def test_what_a_killed_owner_left_frozen_is_thawed_and_removed_by_the_next_start(temporary: Path) -> None:
+    owner = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", OWNER, "start", "freeze"),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "TMPDIR": str(temporary)},
+    )
+    assert owner.stdout is not None
+    traces = Traces(Path((await owner.stdout.readline()).decode().strip()))
+    async with Daemon(image=False):  # of an owner that lives, everything is left as it is
+        assert "init" in traces.names()
+        frozen = [Path(path) for cgroup in traces.cgroups for path in cgroup.rglob("freezer.state")]
+        assert not frozen or "FROZEN\n" in [path.read_text() for path in frozen]
+        owner.kill()
+        await owner.wait()
+    async with asyncio.timeout(30), Daemon(image=False):
+        assert traces() == []
 
 
 async def test_a_directory_of_the_callers_choice(temporary: Path) -> None:

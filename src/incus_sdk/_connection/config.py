@@ -1,6 +1,6 @@
 """The configuration directory of the ``incus`` command: its remotes, and their certificates.
 
-The command and the SDK can use it at the same time: keys that are unknown here are kept, and files are replaced whole.
+The command and the SDK can use it at the same time: what is not changed here is kept, and files are replaced whole.
 """
 
 from __future__ import annotations
@@ -17,10 +17,28 @@ from typing import Any
 
 from .._atomic import atomic_file
 from ..exceptions import IncusInputError
+from .config_file import Content, insert_remote, parse
 from .discovery import local_socket
+
+NEW_FILE = """\
+default-remote: local
+remotes:
+  images:
+    addr: https://images.linuxcontainers.org
+    protocol: simplestreams
+    public: true
+  local:
+    addr: unix://
+    protocol: incus
+    public: false
+"""
 
 LOCAL = {"addr": "unix://", "protocol": "incus", "public": False}
 IMAGES = {"addr": "https://images.linuxcontainers.org", "protocol": "simplestreams", "public": True}
+
+_NAME = re.compile(r"(?!<<$)[^.:/][^:/]{0,99}")  # Newer versions of the command take << for YAML's, even quoted.
+_SERVERS_OF_IMAGES = ("docker", "gcr", "ghcr", "images", "local", "oci", "quay", "ubuntu")
+"""Names that are for others than a server that proposes one of them: ``docker:nginx`` must not lead there."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +95,7 @@ class ClientConfig:
     @property
     def default_remote(self) -> str:
         """The name of the default remote: INCUS_REMOTE, or that in the file, or ``local``."""
-        return self._environ.get("INCUS_REMOTE") or str(_read(self.file).get("default-remote") or "local")
+        return self._environ.get("INCUS_REMOTE") or _read(self.file).default_remote or "local"
 
     def remotes(self) -> dict[str, Remote]:
         """Read all remotes by name: the user's, those of the whole machine, and ``local``.
@@ -85,8 +103,8 @@ class ClientConfig:
         Raises:
             IncusInputError: A file cannot be read, or is not a configuration.
         """
-        own = _read_remotes(self.file) if self.file.exists() else {"images": IMAGES}
-        everywhere = _read_remotes(self.global_directory / "config.yml")
+        own = _read(self.file).remotes if self.file.exists() else {"images": IMAGES}
+        everywhere = _read(self.global_directory / "config.yml").remotes
         local = {**LOCAL, "project": own.get("local", {}).get("project")}
         return {
             **{name: self._parse_remote(name, entry, self.global_directory) for name, entry in everywhere.items()},
@@ -136,29 +154,75 @@ class ClientConfig:
         """
         certificate, key = self.client_cert
         with self.lock():
-            if _exist(certificate) != _exist(key):
-                raise IncusInputError(f"only one of {certificate} and {key} exists: restore the other, or remove it")
-            if not _exist(key):
-                import socket
-
-                from .tls import make_pair
-
-                texts = make_pair(f"{_user_name()}@{socket.gethostname()}")
-                write(key, texts[1], 0o600)
-                write(certificate, texts[0])
+            if not _exist(certificate, key):
+                self._make_client_cert(certificate, key)
         return self._parse_remote(name, {}, self.directory)
+
+    def _make_client_cert(self, certificate: Path, key: Path) -> None:
+        import socket
+
+        from .tls import make_pair
+
+        half = IncusInputError(f"only one of {certificate} and {key} exists: restore the other, or remove it")
+        if _exist(certificate):
+            raise half
+        with _explain_errors(key):
+            # A process that ended between the two leaves a key, which loses nothing by getting a certificate.
+            known = key.read_text() if _exist(key) else None
+        try:
+            texts = make_pair(f"{_user_name()}@{socket.gethostname()}", known)
+        except ValueError:
+            raise half from None
+        if known is None:
+            write(key, texts[1], 0o600)
+        write(certificate, texts[0])
 
     def add(self, remote: Remote, *, by_name: str | None = None, server_cert: bytes | None = None) -> None:
         """Write a new remote.
 
         Args:
             remote: The remote.
-            by_name: The name for a remote without one; if it is taken, a number is added.
+            by_name: What a remote without a name is named after; a number is added to a name that is taken, or that
+                users expect to be a server of images.
             server_cert: The server's certificate (DER), which is pinned from then on.
 
         Raises:
             IncusInputError: The name is invalid or taken, or a file cannot be written.
         """
+        with self.lock():
+            name = remote.name or self._free_name(by_name)
+            self.check_new_name(name)
+            text = self._text_with(name, remote)
+            pinned = self.directory / "servercerts" / f"{name}.crt"
+            with _explain_errors(pinned):
+                pinned.unlink(missing_ok=True)  # it can be left from a remote that was removed
+            if server_cert is not None:
+                write(pinned, ssl.DER_cert_to_PEM_cert(server_cert))
+            write(self.file, text)  # last, since the remote is there with it
+
+    def check_add(self, remote: Remote) -> None:
+        """Check that `add` can write a remote, whatever its name will be; makes no more than directories.
+
+        Args:
+            remote: The remote, with or without a name.
+
+        Raises:
+            IncusInputError: The name is invalid or taken, or a file cannot be read or written.
+        """
+        with self.lock():
+            name = remote.name or self._free_name(None)
+            self.check_new_name(name)
+            self._text_with(name, remote)
+            pinned = self.directory / "servercerts" / f"{name}.crt"
+            with _explain_errors(pinned):
+                make_directory(pinned.parent)
+            for file in (pinned, self.file):
+                directory = Path(os.path.realpath(file)).parent
+                if not os.access(directory, os.W_OK | os.X_OK):
+                    raise IncusInputError(f"{file} cannot be written: {directory} is not writable")
+
+    def _text_with(self, name: str, remote: Remote) -> str:
+        """The text of the file with one more remote."""
         entry = {
             "addr": ",".join(remote.addresses),
             "auth_type": remote.auth_type,
@@ -166,20 +230,8 @@ class ClientConfig:
             "protocol": remote.protocol,
             "public": remote.public,
         }
-        with self.lock():
-            name = remote.name or self._free_name(by_name or "incus")
-            self.check_new_name(name)
-            document: dict[str, Any] = _read(self.file)
-            if not self.file.exists():
-                document = {"default-remote": "local", "remotes": {"images": IMAGES, "local": LOCAL}}
-            remotes: dict[Any, Any] = dict(document.get("remotes") or {})
-            remotes[name] = {key: value for key, value in entry.items() if value is not None}
-            pinned = self.directory / "servercerts" / f"{name}.crt"
-            with _explain_errors(pinned):
-                pinned.unlink(missing_ok=True)  # it can be left from a remote that was removed
-            if server_cert is not None:
-                write(pinned, ssl.DER_cert_to_PEM_cert(server_cert))
-            write(self.file, _dump({**document, "remotes": remotes}))
+        text = _read_text(self.file) if self.file.exists() else NEW_FILE
+        return insert_remote(text, self.file, name, {key: value for key, value in entry.items() if value is not None})
 
     def check_new_name(self, name: str) -> None:
         """Check that a new remote can have a name.
@@ -190,9 +242,10 @@ class ClientConfig:
         Raises:
             IncusInputError: It is invalid or taken.
         """
-        if not isinstance(name, str) or not name or name[0] == "." or any(bad in name for bad in ":/\0\n"):
+        if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.isprintable():
             raise IncusInputError(
-                f"{name!r} is not a name for a remote: it must not be empty, contain : or /, or begin with ."
+                f"{name!r} is not a name for a remote: it must not be empty or long, contain : or / or control "
+                "characters, or begin with ."
             )
         if (known := self.remotes().get(name)) is not None:
             raise IncusInputError(f"there is already a remote {name}, at {', '.join(known.addresses)}")
@@ -207,7 +260,7 @@ class ClientConfig:
         import fcntl
 
         with _explain_errors(self.directory):
-            self.directory.mkdir(0o750, parents=True, exist_ok=True)
+            make_directory(self.directory)
             directory = os.open(self.directory, os.O_RDONLY)
         try:
             fcntl.flock(directory, fcntl.LOCK_EX)
@@ -215,9 +268,12 @@ class ClientConfig:
         finally:
             os.close(directory)
 
-    def _free_name(self, name: str) -> str:
+    def _free_name(self, proposal: object) -> str:
+        """A valid name that is not taken; the server proposes it, so it can be anything."""
+        name = re.sub(r"[^\w.-]", "-", proposal if isinstance(proposal, str) else "").lstrip(".-")[:63] or "incus"
+        taken = {each.casefold() for each in (*self.remotes(), *_SERVERS_OF_IMAGES)}
         names = itertools.chain((name,), (f"{name}-{number}" for number in itertools.count(2)))
-        return next(itertools.dropwhile(self.remotes().__contains__, names))
+        return next(name for name in names if name.casefold() not in taken)
 
     def _parse_remote(self, name: str, entry: dict[str, Any], directory: Path) -> Remote:
         # The command also takes ``unix:/path`` for ``unix:///path``.
@@ -246,11 +302,19 @@ class ClientConfig:
 
 
 def write(file: Path, text: str, mode: int = 0o644) -> None:
-    """Replace a file whole, and make its parents; a file that exists keeps its mode."""
+    """Replace a file whole, and make its parents; a file that exists keeps its mode, unless it is a secret now."""
     with _explain_errors(file):
-        file.parent.mkdir(0o750, parents=True, exist_ok=True)
-    with atomic_file(file, mode) as stream:
-        stream.write(text.encode())
+        content = text.encode()
+        make_directory(file.parent)
+    with atomic_file(file, mode, keep_mode=bool(mode & 0o077)) as stream:
+        stream.write(content)
+
+
+def make_directory(directory: Path) -> None:
+    """Make a directory and its parents, into which others cannot write, whatever the umask is."""
+    missing = itertools.takewhile(lambda each: not each.exists(), (directory, *directory.parents))
+    for each in reversed(list(missing)):
+        each.mkdir(0o750 if each == directory else 0o700, exist_ok=True)
 
 
 def _user_name() -> str:
@@ -273,35 +337,16 @@ def _default_directory(environ: Mapping[str, str]) -> Path:
     return Path(home if home and os.path.exists(home) else os.path.expanduser("~"), ".config", "incus")
 
 
-def _read_remotes(file: Path) -> dict[str, dict[str, Any]]:
-    remotes = _read(file).get("remotes") or {}
-    if not isinstance(remotes, dict) or not all(isinstance(entry, dict) for entry in remotes.values()):
-        raise IncusInputError(f"{file}: remotes must be a mapping of names to remotes")
-    return {str(name): entry for name, entry in remotes.items()}
+def _read(file: Path) -> Content:
+    return parse(_read_text(file), file)
 
 
-def _read(file: Path) -> dict[str, Any]:
+def _read_text(file: Path) -> str:
     with _explain_errors(file):
         try:
-            text = file.read_text(encoding="utf-8")
+            return file.read_bytes().decode()
         except (FileNotFoundError, NotADirectoryError):
-            return {}
-    import yaml
-
-    try:
-        document = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise IncusInputError(f"{file} is not YAML: {error}") from None
-    if not isinstance(document, dict | None):
-        raise IncusInputError(f"{file} is not a configuration of the incus command: it is not a mapping")
-    return document or {}
-
-
-def _dump(document: dict[str, Any]) -> str:
-    import yaml
-
-    text: str = yaml.safe_dump(document, sort_keys=False, allow_unicode=True, default_flow_style=False)
-    return text
+            return ""
 
 
 def _exist(*files: Path) -> bool:

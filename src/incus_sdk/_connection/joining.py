@@ -31,6 +31,7 @@ async def join(
         config.check_new_name(name)
     addresses = [f"https://{address}" for address in invitation.addresses] if endpoint is None else [endpoint]
     remote = replace(config.new_remote(name or ""), addresses=tuple(addresses), server_cert=None)
+    config.check_add(replace(remote, project=project))  # before the token is used up
     transport = make_transport(remote, server_cert=invitation.fingerprint, timeout=timeout, password=password)
     try:
         scope = Scope(transport).view(project=project)
@@ -40,9 +41,10 @@ async def join(
         remote = replace(remote, addresses=(str(transport.endpoint),), project=project)
         # A certificate that an authority vouches for may be renewed, so it is not pinned.
         vouched = await _is_vouched_for(remote, timeout, password)
+        environment = server.get("environment")
         config.add(
             remote,
-            by_name=(server.get("environment") or {}).get("server_name"),
+            by_name=environment.get("server_name") if isinstance(environment, Mapping) else None,
             server_cert=None if vouched else transport.pinned_certificate,
         )
     except BaseException:

@@ -26,6 +26,8 @@ Login = Callable[[str, str], object]
 """Shows the user a URL, and the code to confirm there; can be a coroutine function."""
 
 _ANSWER_SECONDS = 30
+_LONGEST = 10 * 365 * 86400
+"""Seconds; a provider's longer time is as good as no end, and no date can hold some of them."""
 
 
 class OIDC:
@@ -173,7 +175,7 @@ def _merge_tokens(cached: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]
 
 def _read_seconds(answer: Mapping[str, Any], key: str, default: float) -> float:
     value = answer.get(key)
-    return value if isinstance(value, int | float) else default
+    return min(max(value, 0), _LONGEST) if isinstance(value, int | float) and value == value else default
 
 
 def _issuer_of(token: str | None) -> str | None:

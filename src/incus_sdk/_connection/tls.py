@@ -125,14 +125,26 @@ def _read_private_key(file: Path, password: str | None) -> ec.EllipticCurvePriva
     return key
 
 
-def make_pair(name: str) -> tuple[str, str]:
-    """Make a certificate and its key (PEM) like the ``incus`` command: EC P-384, self-signed, for ten years."""
+def make_pair(name: str, key_pem: str | None = None) -> tuple[str, str]:
+    """Make a certificate and its key (PEM) like the ``incus`` command: EC P-384, self-signed, for ten years.
+
+    ``key_pem`` is a key for which there is no certificate yet; raises `ValueError` if it is not of that kind.
+    """
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization
     from cryptography.hazmat.primitives.asymmetric import ec
     from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-    key = ec.generate_private_key(ec.SECP384R1())
+    if key_pem is None:
+        key = ec.generate_private_key(ec.SECP384R1())
+    else:
+        try:
+            known = serialization.load_pem_private_key(key_pem.encode(), None)
+        except TypeError:
+            raise ValueError("the key is encrypted") from None
+        if not isinstance(known, ec.EllipticCurvePrivateKey):
+            raise ValueError("the key is of another kind")
+        key = known
     subject = x509.Name(
         [
             x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Linux Containers"),

@@ -272,7 +272,11 @@ class Daemon:
             self._control.close()
             self._control = None
         if self._namespaces is not None:
-            self._namespaces.wait()
+            while self._home is not None:
+                self._home.thaw()  # also what the daemon freezes as it ends
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self._namespaces.wait(0.2)
+                    break
             self._namespaces = None
 
     def _close(self) -> None:

@@ -2,7 +2,11 @@
 
 Every daemon's directory has the file ``owner``, which lists its cgroups. The file is locked (flock) by the owner, and
 by the process that waits for the end of the daemon's namespaces: if the lock is free, nothing of that daemon runs any
-more. An owner that was killed leaves directory and cgroups behind, and the next one that starts removes them.
+more. The directory itself is locked by the owner alone: if only that lock is free, something frozen cannot end. An
+owner that was killed leaves directory and cgroups behind, and the next one that starts thaws and removes them.
+
+Others can write to the directory for temporary files, too. So what is left there is used by descriptors, never by its
+path a second time, and only if it is this user's own and nobody else can write to it.
 
 Everything here blocks, and knows nothing of Incus' API.
 """
@@ -14,10 +18,12 @@ import fcntl
 import os
 import secrets
 import shutil
+import stat
 import struct
 import sys
 import tempfile
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from incus_sdk.exceptions import IncusError
@@ -27,8 +33,15 @@ from ._init import HIDDEN
 PREFIX = "incus-sdk-"
 _MARK = "A private Incus daemon of incus_sdk.testing, and its cgroups:"
 _CGROUPS = Path("/sys/fs/cgroup")
+_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _MAX_LENGTH = 60
 """Characters of a daemon's directory: unix sockets of instances are below it, and their paths have 107 at most."""
+
+_FREEZERS = (("freezer.state", ("FROZEN", "FREEZING"), "THAWED"), ("cgroup.freeze", ("1",), "0"))
+"""The file of each version of cgroups, with what is in it and what thaws."""
+
+_END_TIMEOUT = 5
+"""Seconds in which processes that were thawed end."""
 
 _PATH = ("/usr/libexec/incus", "/usr/lib/incus", "/usr/lib/x86_64-linux-gnu/incus", "/usr/lib/aarch64-linux-gnu/incus")
 _PROGRAMS = {
@@ -141,14 +154,20 @@ class Home:
             place = Path(tempfile.mkdtemp(prefix=PREFIX, dir=place))
         else:
             _remove_if_abandoned(place)
-            place.mkdir(parents=True, exist_ok=True)
-            if any(place.iterdir()):
-                raise DaemonUnavailableError(f"{place} is not empty, or in use by another daemon: choose another")
+            place.mkdir(0o711, parents=True, exist_ok=True)
         self.directory = place
         self.cgroups: list[Path] = []
-        self.lock = os.open(place / "owner", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600)
+        self._descriptor = os.open(place, _DIRECTORY)
+        # A sweep may hold the lock for a moment, but leaves a directory without the mark alone.
+        if os.listdir(place) or not _lock(self._descriptor, _END_TIMEOUT) or os.listdir(self._descriptor):
+            os.close(self._descriptor)
+            raise DaemonUnavailableError(f"{place} is not empty, or in use by another daemon: choose another")
         try:
-            # A sweep may hold the lock for a moment, but leaves a file without the mark alone.
+            self.lock = os.open("owner", os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600, dir_fd=self._descriptor)
+        except BaseException:
+            os.close(self._descriptor)
+            raise
+        try:
             fcntl.flock(self.lock, fcntl.LOCK_EX)
             name = f"{PREFIX}{secrets.token_hex(4)}"
             self.cgroups += (parent / name for parent in _cgroup_parents())
@@ -159,12 +178,17 @@ class Home:
             self.remove()
             raise
 
+    def thaw(self) -> bool:
+        """Thaw what is frozen, since it could not end before; returns whether there was anything."""
+        return _thaw(self.cgroups)
+
     def remove(self) -> None:
         """Remove both, after the daemon has ended."""
         try:
-            _remove(self.directory, self.cgroups)
+            _remove(self.directory, self._descriptor, self.cgroups)
         finally:
             os.close(self.lock)
+            os.close(self._descriptor)
 
 
 def sweep() -> None:
@@ -174,31 +198,86 @@ def sweep() -> None:
 
 
 def _remove_if_abandoned(directory: Path) -> None:
-    with contextlib.suppress(OSError):
-        lock = os.open(directory / "owner", os.O_RDWR | os.O_NOFOLLOW)
+    with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
+        descriptor = os.open(directory, _DIRECTORY)
+        stack.callback(os.close, descriptor)
+        if not _is_own(descriptor, stat.S_ISDIR) or not _lock(descriptor):
+            return
+        # Not blocking: it can be a fifo.
+        lock = os.open("owner", os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK, dir_fd=descriptor)
+        stack.callback(os.close, lock)
+        if not _is_own(lock, stat.S_ISREG):
+            return
+        mark, *lines = os.read(lock, 65536).decode(errors="replace").split("\n")
+        cgroups = [Path(line) for line in lines]
+        if mark != _MARK or not all(_is_daemons(cgroup) for cgroup in cgroups):
+            return
+        if not _lock(lock, _END_TIMEOUT if _thaw(cgroups) else 0):
+            return
+        there = os.stat("owner", dir_fd=descriptor, follow_symlinks=False)
+        if os.path.samestat(os.fstat(lock), there):  # no other sweep was faster
+            _remove(directory, descriptor, cgroups)
+
+
+def _is_own(descriptor: int, is_kind: Callable[[int], bool]) -> bool:
+    """Whether it is of that kind, this user's own, and nobody else can write to it."""
+    status = os.fstat(descriptor)
+    return is_kind(status.st_mode) and status.st_uid == os.geteuid() and not status.st_mode & 0o022
+
+
+def _is_daemons(cgroup: Path) -> bool:
+    return cgroup.is_relative_to(_CGROUPS) and ".." not in cgroup.parts and cgroup.name.startswith(PREFIX)
+
+
+def _lock(descriptor: int, timeout: float = 0) -> bool:
+    """Lock a file or directory; False if it is locked for longer than that."""
+    end = time.monotonic() + timeout
+    while True:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            mark, *cgroups = os.read(lock, 65536).decode(errors="replace").split("\n")
-            ours = os.fstat(lock).st_uid == os.geteuid()
-            current = os.path.samestat(os.fstat(lock), os.lstat(directory / "owner"))  # no other sweep was faster
-            if mark == _MARK and ours and current:
-                _remove(directory, [Path(cgroup) for cgroup in cgroups])
-        finally:
-            os.close(lock)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() >= end:
+                return False
+            time.sleep(0.02)
+        else:
+            return True
 
 
-def _remove(directory: Path, cgroups: list[Path]) -> None:
+def _thaw(cgroups: list[Path]) -> bool:
+    """Thaw what is frozen in these cgroups; returns whether there was anything.
+
+    A frozen process ends only when it is thawed, if its cgroup is one of version 1.
+    """
+    found = False
+    for cgroup in cgroups:
+        for path, _, files in os.walk(cgroup):
+            for name, frozen, thawed in _FREEZERS:
+                if name in files:
+                    with contextlib.suppress(OSError):
+                        file = Path(path, name)
+                        if file.read_text().strip() in frozen:
+                            found = True
+                            file.write_text(thawed)
+    return found
+
+
+def _remove(directory: Path, descriptor: int, cgroups: list[Path]) -> None:
+    """Remove a daemon's directory, which is open, and its cgroups."""
     for cgroup in cgroups:
         for path, _, _ in os.walk(cgroup, topdown=False):
             with contextlib.suppress(OSError):
                 os.rmdir(path)
     # The file ``owner`` goes last, so that the next sweep continues an interrupted removal.
-    for entry in directory.iterdir():
-        if entry.is_dir() and not entry.is_symlink():
-            shutil.rmtree(entry)
-        elif entry.name != "owner":
-            entry.unlink()
-    shutil.rmtree(directory)
+    with os.scandir(descriptor) as scan:
+        entries = [(entry.name, entry.is_dir(follow_symlinks=False)) for entry in scan]
+    for name, is_directory in entries:
+        if is_directory:
+            shutil.rmtree(name, dir_fd=descriptor)
+        elif name != "owner":
+            os.unlink(name, dir_fd=descriptor)
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink("owner", dir_fd=descriptor)
+    os.rmdir(directory)  # by its path, at which there may be something else; then this fails, or it was empty
 
 
 def _cgroup_parents(root: Path = _CGROUPS) -> Iterator[Path]:

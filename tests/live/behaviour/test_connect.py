@@ -475,6 +475,66 @@ async def test_one_half_of_a_pair_is_never_overwritten(daemon: Daemon, owner: Cl
     assert (directory / "client.key").read_text() == "precious"
 
 
+JOIN = """
+import asyncio, os, sys
+from incus_sdk import Client
+
+left = int(sys.argv[2])
+
+def count(event, arguments):
+    global left
+    writes = event == "open" and isinstance(arguments[2], int) and arguments[2] & (os.O_WRONLY | os.O_RDWR)
+    if writes or event in ("os.rename", "os.mkdir", "os.chmod", "os.remove", "tempfile.mkstemp"):
+        left -= 1
+        if left == 0:
+            os._exit(9)
+
+sys.addaudithook(count)
+
+async def main():
+    await (await Client.join(sys.argv[1], "prod")).disconnect()
+
+asyncio.run(main())
+"""
+"""Joins with a token, and is gone before the step of a number that changes a file."""
+
+
+async def test_a_join_that_dies_at_any_step_can_be_done_again_with_its_token(
+    daemon: Daemon, owner: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, code = 0 if daemon._root == Path("/") else -1, 9
+    while code == 9:
+        step += 2  # half of them on each version
+        monkeypatch.setenv("INCUS_CONF", str(tmp_path / f"conf{step}"))
+        token = await owner.certificates.create_token(f"c{step}")
+        done = await run(sys.executable, "-c", JOIN, token, str(step))
+        code = done.returncode
+        assert code in (0, 9), done.stderr
+        if "prod" not in ClientConfig().remotes():
+            await (await Client.join(token, "prod")).disconnect()
+        assert (await who(Client.from_remote("prod")))[0] == "trusted"
+    assert step > 12
+
+
+async def test_what_cannot_be_written_shows_before_the_token_is_used(
+    daemon: Daemon, owner: Client, directory: Path
+) -> None:
+    token = await owner.certificates.create_token("laptop")
+    directory.mkdir()
+    for text, reason in (("remotes: [", "is not YAML"), ("remotes: {a: {public: perhaps}}", "must be true or false")):
+        (directory / "config.yml").write_text(text)
+        with pytest.raises(IncusInputError, match=reason):
+            await Client.join(token, "prod")
+        assert (directory / "config.yml").read_text() == text
+    (directory / "config.yml").unlink()
+    (directory / "servercerts").touch()
+    with pytest.raises(IncusInputError, match="servercerts"):
+        await Client.join(token, "prod")
+    assert await invited(owner) == ["laptop"]
+    (directory / "servercerts").unlink()
+    await (await Client.join(token, "prod")).disconnect()
+
+
 # PKI.
 
 
