@@ -732,21 +732,21 @@ class Process(_LiveOperation):
         ]
 
     async def _read_small(self, file: str) -> bytes:
-        path = file
+        """A file of the instance, which is read no further than a list of names can go."""
+        path, url = file, wire.path(*self._path, "files")
         for _ in range(_MAX_LINKS):
             content = bytearray()
             try:
-                url, query = wire.path(*self._path, "files"), {"path": path}
-                async with self._scope.download("GET", url, query=query) as stream:
+                async with self._scope.download("GET", url, query={"path": path}) as stream:
                     kind = stream.headers.get("X-Incus-type")
                     async for piece in stream.chunks():
                         content += piece
-                        if len(content) > _MAX_NAMES or kind not in ("file", "symlink"):
+                        if len(content) > _MAX_NAMES:
                             break
             except IncusNotFoundError:
                 raise IncusInputError(f"the instance has no {file} to look up names in: use numeric ids") from None
             if len(content) > _MAX_NAMES or kind not in ("file", "symlink"):
-                raise IncusInputError(f"the instance's {file} is no list of names, or has too many: use numeric ids")
+                raise IncusInputError(f"the instance's {file} is not a list of names, or too long: use numeric ids")
             if kind == "file":
                 return bytes(content)
             path = content.decode(errors="surrogateescape")  # absolute, as the server resolved it

@@ -26,7 +26,8 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from incus_sdk import IncusInputError
 from incus_sdk._connection import oidc
-from incus_sdk._connection.config import ClientConfig, Remote, make_directory, write
+from incus_sdk._connection.config import IMAGES, LOCAL, NEW_FILE, ClientConfig, Remote, make_directory, write
+from incus_sdk._connection.config_file import parse
 from incus_sdk._connection.tls import make_pair
 
 NEW = Remote("new", ("https://n:8443",), project="0x1F")
@@ -342,3 +343,9 @@ def test_whatever_time_a_provider_names_its_tokens_are_kept(seconds: Any) -> Non
     assert (
         datetime.now(UTC) - timedelta(1) < datetime.fromisoformat(tokens["expiry"]) < datetime(2200, 1, 1, tzinfo=UTC)
     )
+
+
+def test_a_new_file_has_the_remotes_that_are_there_without_one() -> None:
+    new = parse(NEW_FILE, "new")
+    assert new.default_remote == "local"
+    assert new.remotes == {"images": IMAGES, "local": {key: value for key, value in LOCAL.items() if value}}

@@ -43,7 +43,7 @@ class Frames:
                     self._obey(frame)
         except PayloadTooBig:
             raise Oversized(f"a message of more than {limits.MESSAGE // 2**20} MiB") from None
-        except (ProtocolError, StopIteration):
+        except (ProtocolError, StopIteration):  # the latter, where the parser ended with an error before
             raise Foreign("what came is not a websocket's") from None
 
     def _parse(self) -> Generator[Frame | None]:

@@ -220,6 +220,7 @@ class LifecycleVerbs(models.Instance, Resource):
 
         for operation in await OperationsAPI(self._scope).list():
             instances = [wire.names(url) for url in operation.resources.get("instances") or ()]
+            # Its metadata is null, and its class that of any other operation.
             is_command = operation.description == "Executing command"
             if operation.class_ == "task" and not is_command and list(self._path) in instances:
                 with contextlib.suppress(IncusError):

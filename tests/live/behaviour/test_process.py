@@ -127,8 +127,8 @@ async def test_a_user_by_name_brings_home_group_and_supplementary_groups(box: In
 @pytest.mark.parametrize(
     ("script", "said"),
     [
-        ("mkdir /etc/passwd", "passwd is no list of names"),
-        ("truncate -s 2G /etc/passwd", "passwd is no list of names, or has too many: use numeric ids"),
+        ("mkdir /etc/passwd", "passwd is not a list of names"),
+        ("truncate -s 2G /etc/passwd", "passwd is not a list of names, or too long: use numeric ids"),
         ("ln -s passwd /etc/passwd", "."),
         ("echo 'ada:x:abc:1001::/tmp:/bin/false' >/etc/passwd", "/etc/passwd has no 'ada'"),
         ("true", "has no /etc/passwd to look up names in: use numeric ids"),
