@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from .models.base import Json, Record
 _TYPES = ("lifecycle", "logging", "network-acl", "operation")
 
 _IDLE = 30.0  # seconds; the server pings every 10
-_QUEUE = 1000  # events held for a slow reader; then the server has to wait, until it drops the connection
+_QUEUE = 1000  # events after which a slow reader lets the server wait, until it drops the connection
 
 
 class Requestor(Record):
@@ -117,7 +116,7 @@ class EventStream:
             raise IncusInputError(f"unknown event types: {chosen}; the types are {', '.join(_TYPES)}")
         self._scope = scope
         self._query = {"type": ",".join(chosen) if chosen else None, "all-projects": all_projects or None}
-        self._queue: asyncio.Queue[models.Event | Gap | Exception | None] = asyncio.Queue(_QUEUE)
+        self._queue: asyncio.Queue[models.Event | Gap | Exception | None] = asyncio.Queue()
         self._socket: WebSocket | None = None
         self._pump: asyncio.Task[None] | None = None
 
@@ -149,6 +148,8 @@ class EventStream:
         if self._pump.done() and self._queue.empty():
             raise StopAsyncIteration
         item = await self._queue.get()
+        if self._socket is not None and self._socket.held and self._queue.qsize() <= _QUEUE // 2:
+            self._socket.resume_reading()
         if item is None:
             self._queue.put_nowait(None)
             raise StopAsyncIteration
@@ -165,20 +166,24 @@ class EventStream:
             while True:
                 reason = await self._receive_from(socket)
                 self._socket = socket = await self._reconnect()
-                await self._queue.put(Gap(reason))
+                self._queue.put_nowait(Gap(reason))
         except Exception as error:
-            await self._queue.put(error)  # raised where the stream is read
+            self._queue.put_nowait(error)  # raised where the stream is read
 
     def _wake_reader(self, _: object) -> None:
         """End the iteration of whoever still waits for an event."""
-        with contextlib.suppress(asyncio.QueueFull):
-            self._queue.put_nowait(None)
+        self._queue.put_nowait(None)
 
     async def _receive_from(self, socket: WebSocket) -> str:
         """Queue events until the connection ends; returns the reason."""
+
+        def take(message: bytes | str) -> None:
+            self._queue.put_nowait(_to_event(json.loads(message)))
+            if self._queue.qsize() >= _QUEUE:
+                socket.pause_reading()
+
         try:
-            while (message := await socket.receive(idle=_IDLE)) is not None:
-                await self._queue.put(_to_event(json.loads(message)))
+            await socket.hand_on(take, idle=_IDLE)
         except ValueError as error:
             return f"the server sent an invalid event: {error}"
         finally:

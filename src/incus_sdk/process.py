@@ -13,7 +13,7 @@ import json
 import re
 import signal as signals
 from collections import deque
-from collections.abc import AsyncIterable, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
@@ -90,21 +90,6 @@ class ProcessResult(Generic[AnyStr]):
                 stdout=self.stdout,
                 stderr=self.stderr,
             )
-
-
-class _Gate(asyncio.ReadTransport):
-    """What a `StreamReader` takes for its transport: it closes the gate while it has enough."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.open = asyncio.Event()
-        self.open.set()
-
-    def pause_reading(self) -> None:
-        self.open.clear()
-
-    def resume_reading(self) -> None:
-        self.open.set()
 
 
 class _Output(asyncio.StreamReader):
@@ -293,8 +278,8 @@ async def _ignore(socket: WebSocket) -> None:
         pass
 
 
-Take = Callable[[bytes], Awaitable[object] | None]
-"""What gets the pieces of an output; the next one is not read before it is done."""
+Take = Callable[[bytes], object]
+"""What gets the pieces of an output."""
 
 
 class _LiveOperation:
@@ -315,7 +300,6 @@ class _LiveOperation:
         self._operation: Operation | None = None
         self._unfinished: set[str] = set()  # outputs that go on
         self._received = 0
-        self._gates: list[_Gate] = []
         self._lost: IncusConnectionError | None = None
         self._control_lost = False
 
@@ -387,17 +371,12 @@ class _LiveOperation:
 
     def _start_reader(self, channel: str, name: str) -> asyncio.StreamReader:
         """A stream that gets all of an output."""
-        reader, gate = _Output(name), _Gate()
-        reader.set_transport(gate)
-        self._gates.append(gate)
-
-        def take(piece: bytes) -> Awaitable[object] | None:
-            reader.feed_data(piece)
-            return None if gate.open.is_set() else gate.open.wait()
+        reader = _Output(name)
+        reader.set_transport(self._sockets[channel])  # type: ignore[arg-type]  # it pauses and resumes it, no more
 
         async def feed() -> None:
             try:
-                await self._receive(channel, take)
+                await self._receive(channel, reader.feed_data)
             except IncusError as error:
                 reader.fail(error)
             finally:
@@ -409,11 +388,12 @@ class _LiveOperation:
     async def _receive(self, channel: str, take: Take) -> None:
         """Hand on all of an output; raises if the connection breaks before its end."""
         socket = self._sockets[channel]
-        while isinstance(message := await socket.receive(), bytes):
+
+        def note_and_take(piece: bytes) -> None:
             self._received += 1
-            waiting = take(message)
-            if waiting is not None:
-                await waiting
+            take(piece)
+
+        message = await socket.hand_on(note_and_take, bytes)
         if message is None and not await self._is_over():
             raise self._lose("the output is not whole")
         self._unfinished.discard(channel)
@@ -455,7 +435,7 @@ class _LiveOperation:
 
     def _is_read(self) -> bool:
         """Whether nobody holds the outputs up."""
-        return all(gate.open.is_set() for gate in self._gates)
+        return not any(socket.held for socket in self._sockets.values())
 
     async def _is_answering(self, channel: str, seconds: float) -> bool:
         """Whether the server answers a ping within that time."""

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 from collections import deque
 from collections.abc import Callable
+from typing import Any
 
 from . import limits
 from .errors import Closed, Foreign, Lost, Oversized
@@ -42,6 +43,10 @@ class WebSocket(Link):
         self._frames = Frames()
         self._messages: deque[bytes | str] = deque()
         self._size = 0
+        self._take: Callable[[Any], object] | None = None  # what gets messages as they come
+        self._kind: type = object  # of messages that it gets
+        self._failure: Exception | None = None  # of it
+        self._held = False
         self._paused = False
         self._over = False  # no more messages come
         self._gone = asyncio.Event()
@@ -69,17 +74,49 @@ class WebSocket(Link):
     async def receive(self, idle: float | None = None) -> bytes | str | None:
         """The next message; None once it is closed, or after ``idle`` seconds without anything, pings included."""
         if not self._messages:
-            with self._explaining("websocket"):
-                await self._wait_for_message(idle)
-                if not self._messages and isinstance(self.error, Closed | Oversized):
-                    raise self.error
+            await self._wait_for_message(idle)
+        return self._next()
+
+    async def hand_on(
+        self, take: Callable[[Any], object], kind: type = object, idle: float | None = None
+    ) -> bytes | str | None:
+        """Call ``take`` with each message of a kind, as it comes: no task has to wake up for it.
+
+        Args:
+            take: Called in the event loop; an error of it is raised here. See `pause_reading`.
+            kind: ``bytes``, ``str``, or ``object`` for both.
+            idle: See `receive`.
+
+        Returns:
+            The first message of another kind, or None as `receive`.
+        """
+        while self._messages and isinstance(self._messages[0], kind):
+            take(self._next())
         if not self._messages:
-            return None
-        message = self._messages.popleft()
-        self._size -= len(message) + _MESSAGE_COST
-        if self._paused and self._size <= limits.READ_AHEAD // 2:
-            self._resume()
-        return message
+            self._take, self._kind = take, kind
+            try:
+                await self._wait_for_message(idle)
+            finally:
+                self._take = None
+            if self._failure is not None:
+                failure, self._failure = self._failure, None
+                raise failure
+        return self._next()
+
+    def pause_reading(self) -> None:
+        """Let the other side wait, but for what came already."""
+        self._held = True
+        self._regulate()
+
+    def resume_reading(self) -> None:
+        """Let the other side go on."""
+        self._held = False
+        self._regulate()
+
+    @property
+    def held(self) -> bool:
+        """Whether `pause_reading` holds it up."""
+        return self._held
 
     def ping(self) -> None:
         """Ask the other side whether it has read everything so far; see `answered`."""
@@ -109,7 +146,8 @@ class WebSocket(Link):
                 self.transport.write(self._frames.unsent())
             self._over = True
             self._messages.clear()
-            self._resume()
+            self._size, self._held = 0, False
+            self._regulate()
             self._wake()
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(limits.CLOSE_SECONDS):
@@ -139,7 +177,9 @@ class WebSocket(Link):
             self._alarm.set(self._idle)
         try:
             for message in self._frames.receive(data):
-                if not self._over:
+                if self._take is not None and not self._messages and isinstance(message, self._kind):
+                    self._hand_on(message)
+                elif not self._over:
                     self._messages.append(message)
                     self._size += len(message) + _MESSAGE_COST
         except (Foreign, Oversized) as error:
@@ -152,18 +192,38 @@ class WebSocket(Link):
         if self.error is not None or self._frames.closed_by_peer:
             self._over = True
             self.transport.close()
-        elif self._size > limits.READ_AHEAD and not self._paused:
-            self._paused = True
-            self.transport.pause_reading()
+        elif self._size:
+            self._regulate()
         if self._messages or self._over:
             self._wake()
+
+    def _hand_on(self, message: bytes | str) -> None:
+        assert self._take is not None
+        try:
+            self._take(message)
+        except Exception as error:
+            self._take, self._failure = None, error
+            self._wake()
+
+    def _next(self) -> bytes | str | None:
+        """The next message, if there is one; else why there is none, if that is an error."""
+        if not self._messages:
+            if isinstance(self.error, Closed | Oversized):
+                with self._explaining("websocket"):
+                    raise self.error
+            return None
+        message = self._messages.popleft()
+        self._size -= len(message) + _MESSAGE_COST
+        if self._paused:
+            self._regulate()
+        return message
 
     async def _wait_for_message(self, idle: float | None) -> None:
         self._idle = idle
         if idle is not None:
             self._alarm.set(idle)
         try:
-            while not self._messages and not self._over and self.error is None:
+            while not (self._messages or self._over or self._failure) and self.error is None:
                 await self._wait()
                 if idle is not None and self._idle is None:
                     return
@@ -172,10 +232,18 @@ class WebSocket(Link):
             self._alarm.clear()
 
     def _on_alarm(self) -> None:
-        self._idle = None
-        self._wake()
+        if self._held and self._idle is not None:
+            self._alarm.set(self._idle)  # nothing can come
+        else:
+            self._idle = None
+            self._wake()
 
-    def _resume(self) -> None:
-        if self._paused:
-            self._paused = False
-            self.transport.resume_reading()
+    def _regulate(self) -> None:
+        """Let the other side wait while there is too much that nobody takes."""
+        pause = self._held or self._size > (limits.READ_AHEAD // 2 if self._paused else limits.READ_AHEAD)
+        if pause != self._paused:
+            self._paused = pause
+            if pause:
+                self.transport.pause_reading()
+            else:
+                self.transport.resume_reading()
