@@ -609,7 +609,7 @@ async def test_a_console_whose_attaching_is_cancelled_is_free_at_once(talker: In
         await asyncio.sleep(0)
     attaching.cancel()
     with contextlib.suppress(asyncio.CancelledError):
-        await (await attaching).detach()  # it was attached already
+        await (await attaching).__aexit__()  # it was attached already
     async with talker.console() as console:
         await answered(console, b"mine")
 
