@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import builtins
+import contextlib
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -64,7 +65,7 @@ def text(json: Any, *keys: str) -> str:
     """The text at a path in JSON that a server sent; raises `IncusConnectionError` if there is none."""
     found = json
     for key in keys:
-        found = found.get(key) if isinstance(found, Mapping) else None
+        found = found.get(key) if isinstance(found, dict | Mapping) else None  # a dict is seen at once
     if not isinstance(found, str):
         raise IncusConnectionError(f"the server sent an object without the text {'.'.join(keys)}")
     return found
@@ -229,15 +230,15 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
 
 def read_json(text: bytes) -> Any:
     """What JSON says, the same whether orjson is there or not; raises `ValueError` or `RecursionError`."""
-    if len(text) >= _MANY and _LONG not in text.translate(_ZEROS):
+    if len(text) >= _MANY:
         try:
             import orjson
-
-            return orjson.loads(text)
         except ImportError:
             pass  # an extra; without it, reading takes longer
-        except ValueError:
-            pass  # json takes more, as NaN
+        else:
+            if _LONG not in text.translate(_ZEROS):
+                with contextlib.suppress(ValueError):  # json takes more, as NaN
+                    return orjson.loads(text)
     return json.loads(text)
 
 

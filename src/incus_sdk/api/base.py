@@ -712,7 +712,7 @@ class Collection(Group, Generic[Item]):
         else:
             if self.named_with_parent:
                 item[self.resource.KEY] = self._key(item).rpartition("/")[2]
-            key, project = self._key(item), wire.text({"project": "", **item}, "project")
+            key, project = self._key(item), wire.text(item, "project") if "project" in item else ""
             segments = self._segments(key)
         if loaded and isinstance(item, dict):
             json: Json = item
