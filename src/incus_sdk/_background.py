@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from ._concurrency import shielded
+from ._concurrency import closing, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
@@ -16,6 +16,11 @@ from .operations import OnProgress, Operation, _checked
 
 _CANCELLED = 401  # the status code of a cancelled operation
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
+
+Undo = Callable[[Operation | None], Awaitable[Any]]
+"""Removes what an operation created, or what a server created at once, without one. A server may create something all
+the same after its operation was cancelled: see `was_created`.
+"""
 
 
 async def perform(
@@ -34,20 +39,19 @@ async def perform(
     With ``wait`` False it returns as soon as the operation has begun; else it raises `IncusOperationError` if that
     fails. A caller who is cancelled while waiting cancels the operation.
     """
-    request = scope.request(method, path, query=query, body=body, headers=headers)
+
+    async def begin() -> Operation | None:
+        return _begun_operation(scope, await scope.request(method, path, query=query, body=body, headers=headers))
+
     if not wait:
-        return _begun_operation(scope, await request)
-    sent = asyncio.ensure_future(request)
+        return await begin()
+    begun = asyncio.ensure_future(begin())
     try:
-        operation = _begun_operation(scope, await asyncio.shield(sent))
+        operation = await asyncio.shield(begun)
     except asyncio.CancelledError:
         if isinstance(body, bytes) or hasattr(body, "__aiter__"):
-            sent.cancel()  # an upload that is cut off starts nothing
-        # The server may have begun: only its answer names the operation to cancel.
-        with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
-            async with asyncio.timeout(_GRACE):
-                if (begun := _begun_operation(scope, await sent)) is not None:
-                    await begun._try_cancel()
+            begun.cancel()  # an upload that is cut off starts nothing
+        await shielded(_cancel_begun(begun))
         raise
     return None if operation is None else await operation._wait_reporting(progress)
 
@@ -68,15 +72,14 @@ async def create_or_undo(
     scope: Scope,
     path: str,
     body: Any,
-    undo: Callable[[bool], Awaitable[Any]],
+    undo: Undo,
     progress: OnProgress | None = None,
     headers: Headers | None = None,
 ) -> Operation | None:
     """``POST`` a request that creates something, and wait for it; if cancelled meanwhile, leave nothing behind.
 
     An upload is then cut off. An operation is cancelled, or waited for where the server does not allow that, and what
-    it created is removed by ``undo``. That is called with True if it is there for sure, with False if the operation was
-    cancelled, after which the server may create it all the same. An error of ``progress`` counts as a cancellation.
+    it created is removed by ``undo``. An error of ``progress`` counts as a cancellation.
     """
     upload = _Upload(body) if hasattr(body, "__aiter__") else None
     begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
@@ -85,7 +88,6 @@ async def create_or_undo(
         if upload is not None and not upload.complete:
             begun.cancel()  # it starts nothing
         with contextlib.suppress(IncusError, asyncio.CancelledError):
-            created = True
             if (operation := await begun) is not None:
                 await operation._try_cancel()
                 try:
@@ -93,16 +95,22 @@ async def create_or_undo(
                 except IncusOperationError:
                     if operation.status_code != _CANCELLED:
                         raise
-                    created = False
-            await undo(created)
+            await undo(operation)
 
-    try:
+    async with undoing(end):  # which undoes nothing where the operation failed: the server did that itself
         operation = await asyncio.shield(begun)
         return None if operation is None else await operation._wait_reporting(progress)
-    except IncusClosedError:  # a clean-up does not open the client again
+
+
+@contextlib.asynccontextmanager
+async def undoing(undo: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncGenerator[None]:
+    """Undo something if the block raises, also a cancellation; but a clean-up does not open a closed client again."""
+    try:
+        yield
+    except IncusClosedError:
         raise
     except BaseException:
-        await shielded(end())  # undoes nothing where the operation failed: the server did that itself
+        await shielded(undo())
         raise
 
 
@@ -114,8 +122,9 @@ class _Upload:
         self.complete = False
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self.content:
-            yield piece
+        async with closing(self.content) as pieces:
+            async for piece in pieces:
+                yield piece
         self.complete = True
 
 
@@ -131,16 +140,24 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
     Yields:
         The operation.
     """
-    begun = asyncio.ensure_future(operate(scope, "POST", path, body=body, wait=False))
-
-    async def end() -> None:
-        with contextlib.suppress(IncusError):
-            await (await begun)._try_cancel()
-
+    begun = asyncio.ensure_future(perform(scope, "POST", path, body=body, wait=False))
     try:
-        yield await asyncio.shield(begun)
+        yield required(await asyncio.shield(begun), "POST", path)
     finally:
-        await shielded(end())
+        await shielded(_cancel_begun(begun))
+
+
+async def _cancel_begun(begun: asyncio.Future[Operation | None]) -> None:
+    """Cancel an operation that the server may have begun: only its answer, which can still come, names it."""
+    with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(_GRACE):
+            if (operation := await begun) is not None:
+                await operation._try_cancel()
+
+
+def was_created(operation: Operation | None) -> bool:
+    """Whether what it creates is there for sure."""
+    return operation is None or operation.status == "Success"
 
 
 def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from . import models
-from ._concurrency import Attempts
+from ._concurrency import Attempts, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -164,7 +164,7 @@ class Operation(models.Operation):
                 f"{self._describe()} has not ended after {timeout} s and goes on: wait() again, or cancel() it"
             ) from None
         except asyncio.CancelledError:
-            await self._try_cancel()
+            await shielded(self._try_cancel())
             raise
 
     async def cancel(self) -> None:
@@ -250,7 +250,7 @@ class Operation(models.Operation):
                 async for update in self.progress():
                     progress(update)
             except BaseException:
-                await self._try_cancel()
+                await shielded(self._try_cancel())
                 raise
         return await self.wait()
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
 from ._background import operate
-from ._concurrency import Attempts, shielded
+from ._concurrency import Attempts, end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -503,10 +503,10 @@ class _LiveOperation:
         await self._send_control("window-resize", args={"width": str(width), "height": str(height)})
 
     async def _release(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._abort()
+        try:
+            await end(self._tasks)
+        finally:
+            self._abort()
 
 
 class Process(_LiveOperation):

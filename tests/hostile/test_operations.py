@@ -282,8 +282,8 @@ async def test_what_an_upload_made_that_was_given_up_is_undone(
             await asyncio.Event().wait()
         sent.set()
 
-    async def undo(made: bool) -> None:
-        undone.append(made)
+    async def undo(operation: Operation | None) -> None:
+        undone.append(incus_sdk._background.was_created(operation))
 
     server.replies = {post: replies if replies == [UNREAD] else [answer, *replies], WAIT: [end], DELETE: [DONE]}
     making = asyncio.create_task(incus_sdk._background.create_or_undo(client._scope, "/1.0/images", content(), undo))
