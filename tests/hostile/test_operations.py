@@ -325,6 +325,57 @@ async def test_what_is_held_is_let_go_however_that_comes(server: Server, client:
     assert (seen, server.requests) == ([ID], [post, DELETE])
 
 
+async def test_a_silent_server_holds_nobody_up_who_lets_go(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incus_sdk._background, "_GRACE", 0.1)
+    post, tasks = "POST /1.0/images", asyncio.all_tasks()
+    server.replies = {post: [asyncio.Event()]}
+
+    async def hold() -> None:
+        async with incus_sdk._background.pending_operation(client._scope, "/1.0/images"):
+            pass
+
+    holding = asyncio.create_task(hold())
+    await server.asked(post)
+    holding.cancel()
+    async with asyncio.timeout(10):  # of the 30 that an answer can take
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+    assert asyncio.all_tasks() - tasks <= server.tasks
+
+
+async def test_an_instance_in_error_is_deleted_without_a_stop_that_servers_refuse(
+    server: Server, client: Client
+) -> None:
+    server.replies = {
+        "GET /1.0/operations": [sync({})],
+        "GET /1.0/instances/c1": [sync({"name": "c1", "status": "Error"})],
+        "DELETE /1.0/instances/c1": [BEGUN],
+        WAIT: [SUCCESS],
+    }
+    await client.instances["c1"].delete(force=True, wait=True)
+    assert START not in server.requests
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_wait_that_is_cancelled_twice_still_cancels_the_operation(
+    server: Server, client: Client, times: int
+) -> None:
+    answer = asyncio.Event()
+    server.replies = {WAIT: [asyncio.Event()], DELETE: [answer, DONE]}
+    waiting = asyncio.create_task(Operation(client._scope, operation(103)).wait())
+    await server.asked(WAIT)
+    for _ in range(times):
+        waiting.cancel()
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert server.requests == [WAIT, DELETE]
+
+
 async def test_a_timeout_cancels_nothing(server: Server, client: Client) -> None:
     server.replies = {WAIT: [asyncio.Event()]}
     with pytest.raises(IncusTimeoutError, match=f"{ID}.*0.5 s and goes on"):

@@ -106,7 +106,9 @@ class Outcome:
     problems: tuple[str, ...] = ()
 
 
-async def attempt(verb: Callable[[], Awaitable[Any]], point: Point | None, client: Client, limit: float) -> Outcome:
+async def attempt(
+    verb: Callable[[], Awaitable[Any]], point: Point | None, client: Client | None, limit: float
+) -> Outcome:
     """Call a verb and cancel it at that point; find what is wrong on this side after that."""
     loop, steps, tasks, files = asyncio.get_running_loop(), _Steps(point), asyncio.all_tasks(), _open_files()
 
@@ -145,7 +147,7 @@ async def attempt(verb: Callable[[], Awaitable[Any]], point: Point | None, clien
     if left := asyncio.all_tasks() - tasks - {asyncio.current_task(), task}:
         problems.append(f"left tasks: {', '.join(sorted(_where(each) for each in left))}")
         await asyncio.wait(left, timeout=30)
-    pool = client._scope.transport._pool
+    pool = None if client is None else client._scope.transport._pool
     if pool is not None and (used := pool._open - set[Any](pool._idle)):
         problems.append(f"left connections open: {used}")
         for each in used:
