@@ -49,8 +49,6 @@ async def perform(
     try:
         operation = await asyncio.shield(begun)
     except asyncio.CancelledError:
-        if isinstance(body, bytes) or hasattr(body, "__aiter__"):
-            begun.cancel()  # an upload that is cut off starts nothing
         await shielded(_cancel_begun(begun))
         raise
     return None if operation is None else await operation._wait_reporting(progress)
@@ -85,7 +83,7 @@ async def create_or_undo(
     begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
 
     async def end() -> None:
-        if upload is not None and not upload.complete:
+        if upload is not None and upload.cut_off():
             begun.cancel()  # it starts nothing
         with contextlib.suppress(IncusError, asyncio.CancelledError):
             if (operation := await begun) is not None:
@@ -115,17 +113,24 @@ async def undoing(undo: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncGenerato
 
 
 class _Upload:
-    """Content to send, and whether all of it was sent."""
+    """Content to send, whose end is not sent once it was cut off."""
 
     def __init__(self, content: AsyncIterable[bytes]) -> None:
-        self.content = content
-        self.complete = False
+        self._content = content
+        self._complete = self._cut_off = False
+
+    def cut_off(self) -> bool:
+        """Let it not come to its end; False if it has."""
+        self._cut_off = not self._complete
+        return self._cut_off
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async with closing(self.content) as pieces:
+        async with closing(self._content) as pieces:
             async for piece in pieces:
                 yield piece
-        self.complete = True
+        if self._cut_off:  # in this very moment
+            raise asyncio.CancelledError
+        self._complete = True
 
 
 @contextlib.asynccontextmanager

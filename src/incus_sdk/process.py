@@ -462,7 +462,8 @@ class _LiveOperation:
         socket = self._sockets[channel]
         socket.ping()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(socket.answered.wait(), seconds)
+            async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 can swallow a cancellation
+                await socket.answered.wait()
         return socket.answered.is_set()
 
     async def _end_outputs(self) -> None:

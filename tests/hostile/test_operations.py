@@ -300,6 +300,18 @@ async def test_what_an_upload_made_that_was_given_up_is_undone(
     assert server.requests == ([post] if replies == [UNREAD] else [post, DELETE, WAIT])
 
 
+async def test_an_upload_that_is_cut_off_in_its_last_moment_does_not_come_to_its_end() -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"x"
+        assert upload.cut_off()
+
+    upload, sent = incus_sdk._background._Upload(content()), list[bytes]()
+    with pytest.raises(asyncio.CancelledError):
+        async for piece in upload:
+            sent.append(piece)
+    assert sent == [b"x"]
+
+
 async def test_what_is_held_is_let_go_however_that_comes(server: Server, client: Client) -> None:
     post, answer, seen = "POST /1.0/images", asyncio.Event(), list[str]()
 
