@@ -305,11 +305,11 @@ async def test_an_upload_that_is_cut_off_in_its_last_moment_does_not_come_to_its
         yield b"x"
         assert upload.cut_off()
 
-    upload, sent = incus_sdk._background._Upload(content()), list[bytes]()
+    upload = incus_sdk._background._Upload(content())
+    pieces = aiter(upload)
+    assert await anext(pieces) == b"x"
     with pytest.raises(asyncio.CancelledError):
-        async for piece in upload:
-            sent.append(piece)
-    assert sent == [b"x"]
+        await anext(pieces)
 
 
 async def test_what_is_held_is_let_go_however_that_comes(server: Server, client: Client) -> None:

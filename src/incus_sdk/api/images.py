@@ -466,8 +466,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         A ``source`` of ``{"type": "instance", "name": "c1"}`` or ``{"type": "snapshot", "name": "c1/snap0"}`` publishes
         that, ``{"type": "image", "server": "https://...", "alias": "debian/13"}`` copies another server's image, and
         ``{"type": "url", "url": "https://..."}`` downloads the file that this URL names in its headers
-        ``Incus-Image-URL`` and ``Incus-Image-Hash``. An image that the server has is not downloaded again. A caller who
-        is cancelled cancels the operation.
+        ``Incus-Image-URL`` and ``Incus-Image-Hash``. An image that the server has is not downloaded again. If it is
+        cancelled, nothing remains of a new image.
 
         Args:
             name: An image on another server, as ``images:debian/13``; see `resolve`. None with a ``source``.

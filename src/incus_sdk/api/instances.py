@@ -513,6 +513,8 @@ class InstancesAPI(
     ) -> Instance | Operation:
         """Create an instance.
 
+        If it is cancelled while it waits, nothing remains of the instance.
+
         Args:
             name: Its name.
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
