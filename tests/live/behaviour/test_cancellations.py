@@ -12,6 +12,7 @@ import hashlib
 import os
 import random
 import shutil
+import tarfile
 from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -297,6 +298,9 @@ async def export_of_a_backup(place: Place) -> None:
 async def direct_export(place: Place) -> None:
     if "direct_backup" in (await place.client.server.get()).api_extensions:
         await place.still.backups.direct(compression_algorithm="none").export(place.local / "backup")
+        with tarfile.open(place.local / "backup") as whole:  # each is another
+            assert whole.getmembers()
+        (place.local / "backup").unlink()
 
 
 @server
