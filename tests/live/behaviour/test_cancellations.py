@@ -344,6 +344,12 @@ async def import_of_a_volume(place: Place) -> None:
 
 
 @server
+async def editing(place: Place) -> None:
+    async with place.still.editing() as instance:
+        instance.description = os.urandom(4).hex()
+
+
+@server
 async def events(place: Place) -> None:
     async with place.client.events.listen(types=["operation"]) as stream:
         await place.watch.instances["still"].refresh()
