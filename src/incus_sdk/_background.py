@@ -101,14 +101,17 @@ async def create_or_undo(
 
 
 @contextlib.asynccontextmanager
-async def undoing(undo: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncGenerator[None]:
-    """Undo something if the block raises, also a cancellation; but a clean-up does not open a closed client again."""
+async def undoing(
+    undo: Callable[[], Coroutine[Any, Any, Any]], on: type[BaseException] = BaseException
+) -> AsyncGenerator[None]:
+    """Undo something if the block raises; that it fails does not hide why. A closed client is not opened again."""
     try:
         yield
     except IncusClosedError:
         raise
-    except BaseException:
-        await shielded(undo())
+    except on:
+        with contextlib.suppress(IncusError):
+            await shielded(undo())
         raise
 
 

@@ -370,6 +370,27 @@ async def test_an_instance_in_error_is_deleted_without_a_stop_that_servers_refus
     assert START not in server.requests
 
 
+async def test_a_clean_up_that_fails_does_not_hide_the_cancellation(server: Server, client: Client) -> None:
+    answer, began = asyncio.Event(), "2026-01-01T00:00:00Z"
+    begun = http(202, {"type": "async", "metadata": operation(103, created_at=began)})
+    server.replies = {
+        "POST /1.0/instances": [answer, begun],
+        DELETE: [DONE],
+        WAIT: [sync(operation(200, created_at=began))],
+        "GET /1.0/instances/c1": [sync({"name": "c1", "status": "Stopped", "created_at": "2026-01-01T00:00:01Z"})],
+        "GET /1.0/operations": [sync({})],
+        "DELETE /1.0/instances/c1": [error(500, "boom")],
+    }
+    making = asyncio.create_task(client.instances.create("c1", {"type": "none"}, wait=True))
+    await server.asked("POST /1.0/instances")
+    making.cancel()
+    await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert server.requests[-1] == "DELETE /1.0/instances/c1"
+
+
 @pytest.mark.parametrize("times", [1, 2])
 async def test_a_wait_that_is_cancelled_twice_still_cancels_the_operation(
     server: Server, client: Client, times: int

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any, TypeVar
@@ -37,7 +38,7 @@ async def create_named(
     url = collection._url(*segments)
     await collection._require_extension()
     operation = required(await create_or_undo(collection._scope, url, body, undo, progress, headers), "POST", url)
-    async with undoing(lambda: undo(operation)):
+    async with undoing(lambda: undo(operation), asyncio.CancelledError):
         return await collection[key(operation)]._read()
 
 

@@ -206,7 +206,8 @@ class LifecycleVerbs(models.Instance, Resource):
             return await self.refresh()
         except BaseException as error:
             if not (keep_failed and isinstance(error, IncusError)):
-                await shielded(self._undo_creation(creation))
+                with contextlib.suppress(IncusError):  # which would hide why
+                    await shielded(self._undo_creation(creation))
             raise
 
     async def _undo_creation(self, creation: asyncio.Future[Operation]) -> None:

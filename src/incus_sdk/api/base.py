@@ -738,7 +738,7 @@ class Collection(Group, Generic[Item]):
 
         await self._require_extension()
         operation = await create_or_undo(self._scope, self._url(*segments), json, undo)
-        async with undoing(lambda: undo(operation)):
+        async with undoing(lambda: undo(operation), asyncio.CancelledError):
             return await handle.refresh()
 
 
