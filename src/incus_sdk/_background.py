@@ -41,7 +41,8 @@ async def perform(
     """
 
     async def begin() -> Operation | None:
-        return _begun_operation(scope, await scope.request(method, path, query=query, body=body, headers=headers))
+        answer = await scope.request(method, path, query=query, body=body, headers=headers)
+        return Operation(scope, _checked(answer.object)) if answer.type == "async" else None
 
     if not wait:
         return await begin()
@@ -49,7 +50,7 @@ async def perform(
     try:
         operation = await asyncio.shield(begun)
     except asyncio.CancelledError:
-        await shielded(_cancel_begun(begun))
+        await shielded(_cancel_begun(begun, _GRACE))
         raise
     return None if operation is None else await operation._wait_reporting(progress)
 
@@ -152,13 +153,34 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
     try:
         yield required(await asyncio.shield(begun), "POST", path)
     finally:
-        await shielded(_cancel_begun(begun))
+        await shielded(_cancel_begun(begun, _GRACE))
 
 
-async def _cancel_begun(begun: asyncio.Future[Operation | None]) -> None:
+@contextlib.asynccontextmanager
+async def cancelled_operation(scope: Scope, path: str, body: Any, seconds: float = _GRACE) -> AsyncGenerator[Operation]:
+    """Hold an operation that is begun by a ``POST``, and cancelled if the caller is, from the request on.
+
+    Args:
+        scope: The connection.
+        path: The path, quoted.
+        body: See `perform`.
+        seconds: What that cancellation may take.
+
+    Yields:
+        The operation.
+    """
+    begun = asyncio.ensure_future(perform(scope, "POST", path, body=body, wait=False))
+    try:
+        yield required(await asyncio.shield(begun), "POST", path)
+    except asyncio.CancelledError:
+        await shielded(_cancel_begun(begun, seconds))
+        raise
+
+
+async def _cancel_begun(begun: asyncio.Future[Operation | None], seconds: float) -> None:
     """Cancel an operation that the server may have begun: only its answer, which can still come, names it."""
     with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
-        async with asyncio.timeout(_GRACE):
+        async with asyncio.timeout(seconds):
             if (operation := await begun) is not None:
                 await operation._try_cancel()
 
@@ -166,7 +188,3 @@ async def _cancel_begun(begun: asyncio.Future[Operation | None]) -> None:
 def was_created(operation: Operation | None) -> bool:
     """Whether what it creates is there for sure."""
     return operation is None or operation.status == "Success"
-
-
-def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
-    return Operation(scope, _checked(answer.object)) if answer.type == "async" else None

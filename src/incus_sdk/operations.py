@@ -272,13 +272,10 @@ class Operation(models.Operation):
             raise kind(f"{self._describe()}: {wire.plain(reason)}", operation_id=self.id, response=self.raw)
         return self
 
-    async def _wait_for_command(self, *, cancel: bool = True) -> None:
-        """`wait` for a command: that it could not be executed, or was not found, is an exit code like any other.
-
-        Cancelled, it cancels the operation, unless ``cancel`` is False.
-        """
+    async def _wait_for_command(self) -> None:
+        """`_wait_final` for a command: that it could not be run, or was not found, is an exit code like any other."""
         try:
-            await (self.wait() if cancel else self._wait_final())
+            await self._wait_final()
         except IncusOperationError as error:
             if (error.response.get("metadata") or {}).get("return") not in _NOT_RUN:
                 raise

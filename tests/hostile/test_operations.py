@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import pickle
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from incus_sdk import (
     IncusOperationLostError,
     IncusPermissionError,
     IncusTimeoutError,
+    Instance,
     Operation,
     Progress,
     models,
@@ -368,6 +370,22 @@ async def test_an_instance_in_error_is_deleted_without_a_stop_that_servers_refus
     }
     await client.instances["c1"].delete(force=True, wait=True)
     assert START not in server.requests
+
+
+@pytest.mark.parametrize("verb", [Instance.run, functools.partial(Instance.execute, wait=True)], ids=["run", "execute"])
+async def test_a_command_whose_beginning_is_cancelled_is_cancelled_too(
+    server: Server, client: Client, verb: Callable[..., Awaitable[object]]
+) -> None:
+    post, answer = "POST /1.0/instances/c1/exec", asyncio.Event()
+    server.replies = {post: [answer, BEGUN], DELETE: [DONE]}
+    running = asyncio.ensure_future(verb(client.instances["c1"], ["sleep", "1000"]))
+    await server.asked(post)
+    running.cancel()
+    await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert server.requests == [post, DELETE]
 
 
 async def test_a_clean_up_that_fails_does_not_hide_the_cancellation(server: Server, client: Client) -> None:
