@@ -41,8 +41,7 @@ async def perform(
     """
 
     async def begin() -> Operation | None:
-        answer = await scope.request(method, path, query=query, body=body, headers=headers)
-        return Operation(scope, _checked(answer.object)) if answer.type == "async" else None
+        return _begun_operation(scope, await scope.request(method, path, query=query, body=body, headers=headers))
 
     if not wait:
         return await begin()
@@ -188,3 +187,7 @@ async def _cancel_begun(begun: asyncio.Future[Operation | None], seconds: float)
 def was_created(operation: Operation | None) -> bool:
     """Whether what it creates is there for sure."""
     return operation is None or operation.status == "Success"
+
+
+def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
+    return Operation(scope, _checked(answer.object)) if answer.type == "async" else None
