@@ -134,3 +134,12 @@ class WholeRun:
             terminalreporter.line(line)
         if self.problems:
             terminalreporter.line("after a change: INCUS_SDK_RECORD=1 scripts/test, then tools/operations.py")
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Shows the counts that tests recorded, whichever worker they ran in."""
+    for reports in terminalreporter.stats.values():
+        for report in reports:
+            for name, value in getattr(report, "user_properties", ()):
+                if name == "counts":
+                    terminalreporter.line(f"{report.nodeid.rpartition('[')[2].rstrip(']')}: {value}")

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
 from typing import Any
 
-from ._concurrency import shielded
+from ._concurrency import closing, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
@@ -16,6 +16,11 @@ from .operations import OnProgress, Operation, _checked
 
 _CANCELLED = 401  # the status code of a cancelled operation
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
+
+Undo = Callable[[Operation | None], Awaitable[Any]]
+"""Removes what an operation created, or what a server created at once, without one. A server may create something all
+the same after its operation was cancelled: see `was_created`.
+"""
 
 
 async def perform(
@@ -34,20 +39,17 @@ async def perform(
     With ``wait`` False it returns as soon as the operation has begun; else it raises `IncusOperationError` if that
     fails. A caller who is cancelled while waiting cancels the operation.
     """
-    request = scope.request(method, path, query=query, body=body, headers=headers)
+
+    async def begin() -> Operation | None:
+        return _begun_operation(scope, await scope.request(method, path, query=query, body=body, headers=headers))
+
     if not wait:
-        return _begun_operation(scope, await request)
-    sent = asyncio.ensure_future(request)
+        return await begin()
+    begun = asyncio.ensure_future(begin())
     try:
-        operation = _begun_operation(scope, await asyncio.shield(sent))
+        operation = await asyncio.shield(begun)
     except asyncio.CancelledError:
-        if isinstance(body, bytes) or hasattr(body, "__aiter__"):
-            sent.cancel()  # an upload that is cut off starts nothing
-        # The server may have begun: only its answer names the operation to cancel.
-        with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
-            async with asyncio.timeout(_GRACE):
-                if (begun := _begun_operation(scope, await sent)) is not None:
-                    await begun._try_cancel()
+        await shielded(_cancel_begun(begun, _GRACE))
         raise
     return None if operation is None else await operation._wait_reporting(progress)
 
@@ -68,24 +70,22 @@ async def create_or_undo(
     scope: Scope,
     path: str,
     body: Any,
-    undo: Callable[[bool], Awaitable[Any]],
+    undo: Undo,
     progress: OnProgress | None = None,
     headers: Headers | None = None,
 ) -> Operation | None:
     """``POST`` a request that creates something, and wait for it; if cancelled meanwhile, leave nothing behind.
 
     An upload is then cut off. An operation is cancelled, or waited for where the server does not allow that, and what
-    it created is removed by ``undo``. That is called with True if it is there for sure, with False if the operation was
-    cancelled, after which the server may create it all the same. An error of ``progress`` counts as a cancellation.
+    it created is removed by ``undo``. An error of ``progress`` counts as a cancellation.
     """
     upload = _Upload(body) if hasattr(body, "__aiter__") else None
     begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
 
     async def end() -> None:
-        if upload is not None and not upload.complete:
+        if upload is not None and upload.cut_off():
             begun.cancel()  # it starts nothing
         with contextlib.suppress(IncusError, asyncio.CancelledError):
-            created = True
             if (operation := await begun) is not None:
                 await operation._try_cancel()
                 try:
@@ -93,30 +93,47 @@ async def create_or_undo(
                 except IncusOperationError:
                     if operation.status_code != _CANCELLED:
                         raise
-                    created = False
-            await undo(created)
+            await undo(operation)
 
-    try:
+    async with undoing(end):  # which undoes nothing where the operation failed: the server did that itself
         operation = await asyncio.shield(begun)
         return None if operation is None else await operation._wait_reporting(progress)
-    except IncusClosedError:  # a clean-up does not open the client again
+
+
+@contextlib.asynccontextmanager
+async def undoing(
+    undo: Callable[[], Coroutine[Any, Any, Any]], on: type[BaseException] = BaseException
+) -> AsyncGenerator[None]:
+    """Undo something if the block raises; that it fails does not hide why. A closed client is not opened again."""
+    try:
+        yield
+    except IncusClosedError:
         raise
-    except BaseException:
-        await shielded(end())  # undoes nothing where the operation failed: the server did that itself
+    except on:
+        with contextlib.suppress(IncusError):
+            await shielded(undo())
         raise
 
 
 class _Upload:
-    """Content to send, and whether all of it was sent."""
+    """Content to send, whose end is not sent once it was cut off."""
 
     def __init__(self, content: AsyncIterable[bytes]) -> None:
-        self.content = content
-        self.complete = False
+        self._content = content
+        self._complete = self._cut_off = False
+
+    def cut_off(self) -> bool:
+        """Let it not come to its end; False if it has."""
+        self._cut_off = not self._complete
+        return self._cut_off
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for piece in self.content:
-            yield piece
-        self.complete = True
+        async with closing(self._content) as pieces:
+            async for piece in pieces:
+                yield piece
+        if self._cut_off:  # in this very moment
+            raise asyncio.CancelledError
+        self._complete = True
 
 
 @contextlib.asynccontextmanager
@@ -131,16 +148,45 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
     Yields:
         The operation.
     """
-    begun = asyncio.ensure_future(operate(scope, "POST", path, body=body, wait=False))
-
-    async def end() -> None:
-        with contextlib.suppress(IncusError):
-            await (await begun)._try_cancel()
-
+    begun = asyncio.ensure_future(perform(scope, "POST", path, body=body, wait=False))
     try:
-        yield await asyncio.shield(begun)
+        yield required(await asyncio.shield(begun), "POST", path)
     finally:
-        await shielded(end())
+        await shielded(_cancel_begun(begun, _GRACE))
+
+
+@contextlib.asynccontextmanager
+async def cancelled_operation(scope: Scope, path: str, body: Any, seconds: float = _GRACE) -> AsyncGenerator[Operation]:
+    """Hold an operation that is begun by a ``POST``, and cancelled if the caller is, from the request on.
+
+    Args:
+        scope: The connection.
+        path: The path, quoted.
+        body: See `perform`.
+        seconds: What that cancellation may take.
+
+    Yields:
+        The operation.
+    """
+    begun = asyncio.ensure_future(perform(scope, "POST", path, body=body, wait=False))
+    try:
+        yield required(await asyncio.shield(begun), "POST", path)
+    except asyncio.CancelledError:
+        await shielded(_cancel_begun(begun, seconds))
+        raise
+
+
+async def _cancel_begun(begun: asyncio.Future[Operation | None], seconds: float) -> None:
+    """Cancel an operation that the server may have begun: only its answer, which can still come, names it."""
+    with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
+        async with asyncio.timeout(seconds):
+            if (operation := await begun) is not None:
+                await operation._try_cancel()
+
+
+def was_created(operation: Operation | None) -> bool:
+    """Whether what it creates is there for sure."""
+    return operation is None or operation.status == "Success"
 
 
 def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:

@@ -8,11 +8,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import math
-from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+_PATIENCE = 2  # cancellations that a clean-up goes on in spite of
 
 
 class Attempts:
@@ -61,13 +63,31 @@ class Attempts:
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:
-    """Finish a clean-up even if the caller is cancelled meanwhile; a second cancellation ends it."""
-    task = asyncio.ensure_future(work)
+    """Finish a clean-up even if the caller is cancelled meanwhile, also twice; a third cancellation ends it."""
+    task, cancellations = asyncio.ensure_future(work), list[asyncio.CancelledError]()
+    while not task.done():
+        try:
+            await asyncio.wait([task])
+        except asyncio.CancelledError as error:
+            cancellations.append(error)
+            if len(cancellations) > _PATIENCE:
+                task.cancel()
+    if cancellations:
+        with contextlib.suppress(asyncio.CancelledError):
+            task.exception()
+        raise cancellations[0]
+    return task.result()
+
+
+@contextlib.asynccontextmanager
+async def closing(pieces: AsyncIterable[T]) -> AsyncGenerator[AsyncIterator[T]]:
+    """Iterate; at the end, close what is a generator, and so what it holds open, at once."""
+    iterator = aiter(pieces)
     try:
-        return await asyncio.shield(task)
-    except asyncio.CancelledError:
-        await task
-        raise
+        yield iterator
+    finally:
+        if isinstance(iterator, AsyncGenerator):
+            await iterator.aclose()
 
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
@@ -110,6 +130,15 @@ async def cancel_at_end(tasks: Iterable[asyncio.Future[Any]]) -> AsyncGenerator[
     try:
         yield
     finally:
-        for task in tasks:
+        await end(tasks)
+
+
+async def end(tasks: Iterable[asyncio.Future[Any]]) -> None:
+    """Cancel tasks, and wait for them, also if the caller is cancelled meanwhile."""
+    if pending := [task for task in tasks if not task.done()]:
+        for task in pending:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await shielded(asyncio.wait(pending))
+    for task in tasks:
+        if not task.cancelled():
+            task.exception()  # which is not of interest any longer

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from typing import TYPE_CHECKING
 
-from ._concurrency import in_thread
+from ._concurrency import closing, in_thread
 from ._connection.transport import CHUNK
 from .exceptions import IncusConnectionError, IncusInputError
 from .operations import OnProgress, Progress
@@ -45,11 +46,14 @@ def size_of(content: Content) -> int | None:
 async def iter_content(content: Content) -> AsyncIterator[bytes]:
     """Read a content piece by piece."""
     if isinstance(content, AsyncIterable):
-        async for piece in content:
-            yield piece
+        async with closing(content) as pieces:
+            async for piece in pieces:
+                yield piece
     elif isinstance(content, os.PathLike):
         try:
-            with await in_thread(open, content, "rb", 0) as file:
+            with contextlib.ExitStack() as stack:
+                # Entered in the thread, since a caller who is cancelled meanwhile does not get the file.
+                file = await in_thread(lambda: stack.enter_context(open(content, "rb", 0)))
                 while piece := await in_thread(file.read, CHUNK):
                     yield piece
         except OSError as error:
@@ -65,12 +69,13 @@ async def with_progress(
 ) -> AsyncIterator[bytes]:
     """Pass the pieces on, and report how many bytes of ``total`` have passed, and how fast."""
     passed, start = 0, time.monotonic()
-    async for piece in content:
-        yield piece
-        if progress is not None:
-            passed += len(piece)
-            speed = int(passed / max(time.monotonic() - start, 1e-6))
-            progress(Progress("", stage, min(100 * passed // total, 100) if total else None, passed, speed))
+    async with closing(content) as pieces:
+        async for piece in pieces:
+            yield piece
+            if progress is not None:
+                passed += len(piece)
+                speed = int(passed / max(time.monotonic() - start, 1e-6))
+                progress(Progress("", stage, min(100 * passed // total, 100) if total else None, passed, speed))
 
 
 def write_form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[str, AsyncIterator[bytes]]:
@@ -82,8 +87,9 @@ def write_form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[
             disposition = f'form-data; name="{_escape(name)}"; filename="{_escape(filename)}"'
             head = f"Content-Disposition: {disposition}\r\nContent-Type: application/octet-stream"
             yield f"--{boundary}\r\n{head}\r\n\r\n".encode()
-            async for piece in content:
-                yield piece
+            async with closing(content) as pieces:
+                async for piece in pieces:
+                    yield piece
             yield b"\r\n"
         yield f"--{boundary}--\r\n".encode()
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, TypeVar, get_args
 
-from ._background import operate
+from ._background import Undo, operate
 from ._concurrency import cancel_at_end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
@@ -26,8 +26,6 @@ from .operations import OnProgress, Operation
 
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
-Undo = Callable[[bool], Awaitable[Any]]
-"""Removes what was created; called with False where the server may be doing that itself."""
 
 _UNREACHABLE = re.compile(r"waiting for migration \S* ?connection", re.IGNORECASE)
 """The error of a side that could not connect to the other, or was not connected to."""
@@ -212,7 +210,7 @@ class _Migration:
                 with contextlib.suppress(IncusOperationError):
                     await operation._wait_final()
                 if side is self.receiver:
-                    await self.undo(operation.status == "Success")
+                    await self.undo(operation)
 
 
 async def _wait_for_error(operation: Operation) -> IncusOperationError | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
 from . import models
-from ._concurrency import Attempts
+from ._concurrency import Attempts, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -164,7 +164,7 @@ class Operation(models.Operation):
                 f"{self._describe()} has not ended after {timeout} s and goes on: wait() again, or cancel() it"
             ) from None
         except asyncio.CancelledError:
-            await self._try_cancel()
+            await shielded(self._try_cancel())
             raise
 
     async def cancel(self) -> None:
@@ -250,7 +250,7 @@ class Operation(models.Operation):
                 async for update in self.progress():
                     progress(update)
             except BaseException:
-                await self._try_cancel()
+                await shielded(self._try_cancel())
                 raise
         return await self.wait()
 
@@ -272,13 +272,10 @@ class Operation(models.Operation):
             raise kind(f"{self._describe()}: {wire.plain(reason)}", operation_id=self.id, response=self.raw)
         return self
 
-    async def _wait_for_command(self, *, cancel: bool = True) -> None:
-        """`wait` for a command: that it could not be executed, or was not found, is an exit code like any other.
-
-        Cancelled, it cancels the operation, unless ``cancel`` is False.
-        """
+    async def _wait_for_command(self) -> None:
+        """`_wait_final` for a command: that it could not be run, or was not found, is an exit code like any other."""
         try:
-            await (self.wait() if cancel else self._wait_final())
+            await self._wait_final()
         except IncusOperationError as error:
             if (error.response.get("metadata") or {}).get("return") not in _NOT_RUN:
                 raise

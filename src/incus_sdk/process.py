@@ -17,8 +17,8 @@ from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mappin
 from dataclasses import dataclass
 from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
-from ._background import operate
-from ._concurrency import Attempts, shielded
+from ._background import cancelled_operation
+from ._concurrency import Attempts, end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
@@ -46,6 +46,7 @@ _PIECE = 2**16  # bytes of a message to stdin
 _GRACE = 5.0  # seconds for a killed command, a console that was left, or the rest of an output, to come to an end
 _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
+_LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
 _SIGKILLED = 137
 _MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
 _MAX_LINKS = 8  # symbolic links that lead to it
@@ -325,15 +326,17 @@ class _LiveOperation:
         async with self._scope.transport.attaching:
             async for last in Attempts(_ATTACHES, 0.1, sleep=self._scope.transport.pause):
                 path, begun = wire.path(*self._path, verb), loop.time()
-                operation = self._operation = await operate(self._scope, "POST", path, body=body, wait=False)
-                try:
-                    await self._open_sockets(operation, names)
-                except IncusAPIError:
-                    if last or not await _never_started(operation):
-                        raise
-                else:
-                    if last or loop.time() - begun < _ATTACH_SECONDS or not await _never_started(operation):
-                        break
+                # Of a caller who is cancelled, the server would wait for the websockets until it gives up.
+                async with cancelled_operation(self._scope, path, body, _LEAVE_SECONDS) as operation:
+                    self._operation = operation
+                    try:
+                        await self._open_sockets(operation, names)
+                    except IncusAPIError:
+                        if last or not await _never_started(operation):
+                            raise
+                    else:
+                        if last or loop.time() - begun < _ATTACH_SECONDS or not await _never_started(operation):
+                            break
                 self._abort()
                 self._sockets = {}
         self._unfinished = {"0"} if terminal else {"1", "2"}
@@ -442,7 +445,8 @@ class _LiveOperation:
         socket = self._sockets[channel]
         socket.ping()
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(socket.answered.wait(), seconds)
+            async with asyncio.timeout(seconds):  # `wait_for` of Python 3.11 can swallow a cancellation
+                await socket.answered.wait()
         return socket.answered.is_set()
 
     async def _end_outputs(self) -> None:
@@ -483,10 +487,10 @@ class _LiveOperation:
         await self._send_control("window-resize", args={"width": str(width), "height": str(height)})
 
     async def _release(self) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._abort()
+        try:
+            await end(self._tasks)
+        finally:
+            self._abort()
 
 
 class Process(_LiveOperation):
@@ -663,7 +667,7 @@ class Process(_LiveOperation):
         await self.send_signal(signals.SIGKILL)
 
     async def _wait_exit(self, operation: Operation) -> int:
-        await operation._wait_for_command(cancel=False)
+        await operation._wait_for_command()
         code = operation.metadata.get("return")
         if not isinstance(code, int):
             raise IncusConnectionError(f"{self._describe()}: the server does not say how it ended")

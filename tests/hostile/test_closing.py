@@ -124,7 +124,7 @@ async def _progress(transport: Transport) -> None:
 
 
 async def _make(transport: Transport) -> None:
-    async def undo(made: bool) -> None:
+    async def undo(operation: Operation | None) -> None:
         await transport.request("DELETE", "/1.0/x")
 
     await create_or_undo(Scope(transport), "/1.0/begin", {}, undo)

@@ -13,7 +13,8 @@ import pytest
 
 import incus_sdk._migration
 import incus_sdk.api._copies
-from incus_sdk import Client, IncusInputError, IncusOperationError
+from incus_sdk import Client, IncusInputError, IncusOperationError, Operation
+from incus_sdk._background import was_created
 from incus_sdk._connection.scope import Scope
 from incus_sdk._migration import Mode, Side, migrate, same_server
 from tests.hostile.test_operations import DELETE, FAILURE, SUCCESS, WAIT, Server, error, http, operation, sync
@@ -40,8 +41,8 @@ class Two:
     undone: list[bool] = field(default_factory=list)
 
     async def migrate(self, mode: Mode = "pull", addresses: Sequence[str] | None = ("https://a:1",)) -> None:
-        async def undo(made: bool) -> None:
-            self.undone.append(made)
+        async def undo(operation: Operation | None) -> None:
+            self.undone.append(was_created(operation))
 
         sides = Side(self.scopes[0], SENDER[5:], {}), Side(self.scopes[1], RECEIVER[5:], {"source": {}})
         await migrate(*sides, undo, mode, addresses, None)

@@ -6,10 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import json
 import pickle
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from incus_sdk import (
     IncusOperationLostError,
     IncusPermissionError,
     IncusTimeoutError,
+    Instance,
     Operation,
     Progress,
     models,
@@ -282,8 +284,8 @@ async def test_what_an_upload_made_that_was_given_up_is_undone(
             await asyncio.Event().wait()
         sent.set()
 
-    async def undo(made: bool) -> None:
-        undone.append(made)
+    async def undo(operation: Operation | None) -> None:
+        undone.append(incus_sdk._background.was_created(operation))
 
     server.replies = {post: replies if replies == [UNREAD] else [answer, *replies], WAIT: [end], DELETE: [DONE]}
     making = asyncio.create_task(incus_sdk._background.create_or_undo(client._scope, "/1.0/images", content(), undo))
@@ -298,6 +300,18 @@ async def test_what_an_upload_made_that_was_given_up_is_undone(
         await making
     assert undone == told
     assert server.requests == ([post] if replies == [UNREAD] else [post, DELETE, WAIT])
+
+
+async def test_an_upload_that_is_cut_off_in_its_last_moment_does_not_come_to_its_end() -> None:
+    async def content() -> AsyncIterator[bytes]:
+        yield b"x"
+        assert upload.cut_off()
+
+    upload = incus_sdk._background._Upload(content())
+    pieces = aiter(upload)
+    assert await anext(pieces) == b"x"
+    with pytest.raises(asyncio.CancelledError):
+        await anext(pieces)
 
 
 async def test_what_is_held_is_let_go_however_that_comes(server: Server, client: Client) -> None:
@@ -323,6 +337,94 @@ async def test_what_is_held_is_let_go_however_that_comes(server: Server, client:
     with pytest.raises(asyncio.CancelledError):
         await holding
     assert (seen, server.requests) == ([ID], [post, DELETE])
+
+
+async def test_a_silent_server_holds_nobody_up_who_lets_go(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(incus_sdk._background, "_GRACE", 0.1)
+    post, tasks = "POST /1.0/images", asyncio.all_tasks()
+    server.replies = {post: [asyncio.Event()]}
+
+    async def hold() -> None:
+        async with incus_sdk._background.pending_operation(client._scope, "/1.0/images"):
+            pass
+
+    holding = asyncio.create_task(hold())
+    await server.asked(post)
+    holding.cancel()
+    async with asyncio.timeout(10):  # of the 30 that an answer can take
+        with pytest.raises(asyncio.CancelledError):
+            await holding
+    assert asyncio.all_tasks() - tasks <= server.tasks
+
+
+async def test_an_instance_in_error_is_deleted_without_a_stop_that_servers_refuse(
+    server: Server, client: Client
+) -> None:
+    server.replies = {
+        "GET /1.0/operations": [sync({})],
+        "GET /1.0/instances/c1": [sync({"name": "c1", "status": "Error"})],
+        "DELETE /1.0/instances/c1": [BEGUN],
+        WAIT: [SUCCESS],
+    }
+    await client.instances["c1"].delete(force=True, wait=True)
+    assert START not in server.requests
+
+
+@pytest.mark.parametrize("verb", [Instance.run, functools.partial(Instance.execute, wait=True)], ids=["run", "execute"])
+async def test_a_command_whose_beginning_is_cancelled_is_cancelled_too(
+    server: Server, client: Client, verb: Callable[..., Awaitable[object]]
+) -> None:
+    post, answer = "POST /1.0/instances/c1/exec", asyncio.Event()
+    server.replies = {post: [answer, BEGUN], DELETE: [DONE]}
+    running = asyncio.ensure_future(verb(client.instances["c1"], ["sleep", "1000"]))
+    await server.asked(post)
+    running.cancel()
+    await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert server.requests == [post, DELETE]
+
+
+async def test_a_clean_up_that_fails_does_not_hide_the_cancellation(server: Server, client: Client) -> None:
+    answer, began = asyncio.Event(), "2026-01-01T00:00:00Z"
+    begun = http(202, {"type": "async", "metadata": operation(103, created_at=began)})
+    server.replies = {
+        "POST /1.0/instances": [answer, begun],
+        DELETE: [DONE],
+        WAIT: [sync(operation(200, created_at=began))],
+        "GET /1.0/instances/c1": [sync({"name": "c1", "status": "Stopped", "created_at": "2026-01-01T00:00:01Z"})],
+        "GET /1.0/operations": [sync({})],
+        "DELETE /1.0/instances/c1": [error(500, "boom")],
+    }
+    making = asyncio.create_task(client.instances.create("c1", {"type": "none"}, wait=True))
+    await server.asked("POST /1.0/instances")
+    making.cancel()
+    await asyncio.sleep(0.01)
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await making
+    assert server.requests[-1] == "DELETE /1.0/instances/c1"
+
+
+@pytest.mark.parametrize("times", [1, 2])
+async def test_a_wait_that_is_cancelled_twice_still_cancels_the_operation(
+    server: Server, client: Client, times: int
+) -> None:
+    answer = asyncio.Event()
+    server.replies = {WAIT: [asyncio.Event()], DELETE: [answer, DONE]}
+    waiting = asyncio.create_task(Operation(client._scope, operation(103)).wait())
+    await server.asked(WAIT)
+    for _ in range(times):
+        waiting.cancel()
+        await asyncio.sleep(0.01)
+    assert not waiting.done()
+    answer.set()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert server.requests == [WAIT, DELETE]
 
 
 async def test_a_timeout_cancels_nothing(server: Server, client: Client) -> None:

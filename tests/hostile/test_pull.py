@@ -7,7 +7,7 @@ import contextlib
 import os
 import stat
 import struct
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import pytest
@@ -19,6 +19,7 @@ from incus_sdk._connection.transport import Transport
 from incus_sdk.files import RemotePath
 from incus_sdk.files._sftp import Flags, Sftp
 from incus_sdk.files._trees import TransferProgress
+from tests.live.cancelling import Point, attempt
 
 FILE, DIRECTORY, LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
 INIT, OPEN, CLOSE, READ, LSTAT, FSTAT, OPENDIR, READDIR = 1, 3, 4, 5, 7, 8, 11, 12
@@ -469,3 +470,47 @@ async def test_what_was_opened_for_somebody_who_left_is_closed(hostile: Hostile,
         async with asyncio.timeout(60):
             while hostile.closed != [b"/t/f"]:
                 await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("verb", "closed"), [(lambda sftp: sftp.open(b"/t/f", Flags.READ), b"/t/f"), (Sftp.list, b"/t")]
+)
+async def test_what_was_opened_in_the_moment_of_leaving_is_closed(
+    hostile: Hostile, tree: RemotePath, verb: Callable[..., Awaitable[object]], closed: bytes
+) -> None:
+    hostile.listings[b"/t"] = [(b"f", FILE, 0)]
+    async with Sftp(tree._scope, tree._owner) as sftp:
+        outcome = await attempt(
+            lambda: verb(sftp, *([b"/t"] if verb is Sftp.list else [])), Point(1, "ready"), None, 60
+        )
+        assert (outcome.end, outcome.problems) == ("cancelled", ())
+        async with asyncio.timeout(60):
+            while hostile.closed != [closed]:
+                await asyncio.sleep(0)
+
+
+async def test_a_read_that_is_cancelled_loses_nothing(hostile: Hostile, tree: RemotePath) -> None:
+    data = os.urandom(500_000)
+    hostile.content[b"/t/f"], hostile.listings[b"/t"] = data, [(b"f", FILE, len(data))]
+    cancelled = 0
+    for how in ("waiting", "ready"):
+        for step in range(1, 30):
+            async with (tree / "f").open() as file:
+                outcome = await attempt(file.read, Point(step, how), None, 60)
+                cancelled += outcome.end == "cancelled"
+                assert (outcome.value if outcome.end == "whole" else await file.read()) == data
+                assert outcome.problems == ()
+    assert cancelled > 2
+
+
+async def test_a_listing_without_an_end_is_an_error(
+    hostile: Hostile, tree: RemotePath, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("incus_sdk.files._sftp._MAX_LISTING", 2**20)
+    page = struct.pack(">I", 100) + (string(b"x" * 200) * 2 + attributes(FILE, 0)) * 100
+    answer = hostile.answer
+    hostile.listings[b"/t"] = []
+    monkeypatch.setattr(hostile, "answer", lambda kind, *rest: (NAME, page) if kind == READDIR else answer(kind, *rest))
+    with pytest.raises(IncusConnectionError, match="the list of /t does not end"):
+        async for _ in tree.iterdir():
+            pass

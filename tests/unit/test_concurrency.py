@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
+from collections.abc import AsyncGenerator
+from pathlib import Path
 
 import pytest
 
-from incus_sdk._concurrency import for_each
+from incus_sdk._concurrency import cancel_at_end, closing, for_each, shielded
+from incus_sdk._content import iter_content
 
 
 async def test_the_first_error_ends_all_and_does_not_count_as_a_cancellation_of_the_caller() -> None:
@@ -48,3 +52,88 @@ async def test_a_cancelled_caller_ends_all() -> None:
     with pytest.raises(asyncio.CancelledError):
         await running
     assert sorted(ended) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("times", "finished"), [(1, True), (2, True), (3, False)])
+async def test_a_clean_up_goes_on_until_the_caller_insists(times: int, finished: bool) -> None:
+    ended: list[bool] = []
+
+    async def clean_up() -> None:
+        try:
+            await asyncio.sleep(0.1)
+            ended.append(True)
+        except asyncio.CancelledError:
+            ended.append(False)
+            raise
+
+    caller = asyncio.create_task(shielded(clean_up()))
+    for _ in range(times):
+        await asyncio.sleep(0.01)
+        caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert ended == [finished]
+
+
+async def test_a_clean_up_that_fails_does_not_hide_a_cancellation() -> None:
+    async def clean_up() -> None:
+        await asyncio.sleep(0.01)
+        raise ValueError
+
+    caller = asyncio.create_task(shielded(clean_up()))
+    await asyncio.sleep(0)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    with pytest.raises(ValueError):
+        await shielded(clean_up())
+
+
+async def test_tasks_have_ended_when_their_owner_has_though_it_is_cancelled_twice() -> None:
+    async def slow() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.05)
+
+    tasks = [asyncio.ensure_future(slow()) for _ in range(3)]
+
+    async def own() -> None:
+        async with cancel_at_end(tasks):
+            await asyncio.wait(tasks)
+
+    owner = asyncio.create_task(own())
+    for _ in range(2):
+        await asyncio.sleep(0.01)
+        owner.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await owner
+    assert all(task.done() for task in tasks)
+
+
+async def test_a_generator_is_closed_at_once() -> None:
+    closed: list[int] = []
+
+    async def numbers() -> AsyncGenerator[int]:
+        try:
+            yield 1
+            yield 2
+        finally:
+            closed.append(0)
+
+    async with closing(numbers()) as pieces:
+        async for piece in pieces:
+            assert (piece, closed) == (1, [])
+            break
+    assert closed == [0]
+
+
+async def test_a_file_is_closed_if_its_reader_is_cancelled_while_it_is_opened(tmp_path: Path) -> None:
+    (path := tmp_path / "file").write_bytes(b"x")
+    reading = asyncio.ensure_future(anext(aiter(iter_content(path))))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    open_files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+    assert str(path) not in open_files

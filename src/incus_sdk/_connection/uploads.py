@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterable
 
+from .._concurrency import closing
 from ..exceptions import IncusInputError
 from . import limits
 from .connection import Connection
@@ -46,11 +47,12 @@ class Upload:
             await self._connection.drain()
             self._connection.put_off()
 
-    async def _send_pieces(self, pieces: AsyncIterable[bytes]) -> None:
-        async for piece in pieces:
-            if not isinstance(piece, bytes | bytearray | memoryview):
-                raise IncusInputError(f"an upload must yield bytes, not {type(piece).__name__}")
-            if data := bytes(piece):  # an empty chunk would be the end
-                self._connection.transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
-                await self._connection.drain()
+    async def _send_pieces(self, content: AsyncIterable[bytes]) -> None:
+        async with closing(content) as pieces:
+            async for piece in pieces:
+                if not isinstance(piece, bytes | bytearray | memoryview):
+                    raise IncusInputError(f"an upload must yield bytes, not {type(piece).__name__}")
+                if data := bytes(piece):  # an empty chunk would be the end
+                    self._connection.transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+                    await self._connection.drain()
         self._connection.transport.write(b"0\r\n\r\n")

@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Literal, overload
 
+from .._background import cancelled_operation
 from .._connection import wire
 from .._run import checked_input, run
 from ..exceptions import IncusError, IncusInputError
@@ -82,10 +83,10 @@ class CommandVerbs(Resource):
             "interactive": interactive,
             **{key: value for key, value in optional.items() if value is not None},
         }
-        operation = await self._operate("POST", "exec", body=body, wait=False)
         if not wait:
-            return operation
-        await operation._wait_for_command()
+            return await self._operate("POST", "exec", body=body, wait=False)
+        async with cancelled_operation(self._scope, self._url("exec"), body) as operation:
+            await operation._wait_for_command()
         if record_output:
             await self._fetch_output(operation.metadata)
         return operation

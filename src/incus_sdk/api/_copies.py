@@ -8,14 +8,14 @@ from types import MappingProxyType
 from typing import Any, TypedDict
 
 from .. import models
-from .._background import create_or_undo
-from .._concurrency import Attempts, shielded
+from .._background import create_or_undo, undoing, was_created
+from .._concurrency import Attempts
 from .._connection import wire
 from .._connection.scope import Scope
 from .._migration import Mode, Side, migrate, same_server
 from ..exceptions import IncusInputError, IncusNotFoundError
 from ..models.base import Json
-from ..operations import OnProgress
+from ..operations import OnProgress, Operation
 from ._bodies import to_body
 from .base import Resource, Writable
 
@@ -163,9 +163,9 @@ async def _copy_or_undo(
     """
     progress = options.get("progress")
 
-    async def undo(created: bool) -> None:
+    async def undo(operation: Operation | None = None) -> None:
         if new:
-            await _remove(target, created)
+            await _remove(target, was_created(operation))
 
     if await same_server(source._scope, target._scope):
         local = {key: {**body[key], **value} for key, value in absent.items()}
@@ -175,13 +175,10 @@ async def _copy_or_undo(
         sender = Side(source._scope, wire.path(*source._path), sender_body)
         receiver = Side(target._scope, path, body)
         await migrate(sender, receiver, undo, options.get("mode", "pull"), options.get("addresses"), progress)
-    try:
+    async with undoing(undo):
         await target.refresh()
         if new:
             await _correct(target, body, absent.get("devices") or {})
-    except BaseException:
-        await shielded(undo(True))
-        raise
 
 
 async def _correct(target: Writable[Any], body: Json, hidden: Json) -> None:

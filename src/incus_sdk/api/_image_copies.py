@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from .. import models
-from .._background import create_or_undo, pending_operation
+from .._background import create_or_undo, pending_operation, was_created
 from .._concurrency import Attempts, shielded
 from .._connection import wire
 from .._connection.scope import Scope
@@ -17,7 +17,7 @@ from .._content import with_progress
 from .._migration import Mode, addresses_of, in_turn
 from ..exceptions import IncusNotFoundError
 from ..models.base import Json
-from ..operations import OnProgress
+from ..operations import OnProgress, Operation
 from ._bodies import created_secret
 from .base import Collection, Resource, Writable
 
@@ -125,9 +125,9 @@ class _ImageCopy(Generic[ImageItem]):
         self.undo.push_async_callback(discard, image)
         return image
 
-    async def _undo(self, created: bool) -> None:
+    async def _undo(self, operation: Operation | None) -> None:
         target = self.images[self.original.fingerprint]
-        if not created:
+        if not was_created(operation):
             async for _ in Attempts(_LOOKS, 0.05, sleep=self.images._scope.transport.pause):
                 if await target.exists():
                     break

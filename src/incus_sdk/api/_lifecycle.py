@@ -18,6 +18,7 @@ from .logs import LogsAPI
 Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 """What can be done to the state of an instance."""
 
+_NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
 _DELETE_ATTEMPTS = 7  # to delete an instance that is still going down
 _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
@@ -49,7 +50,7 @@ class LifecycleVerbs(models.Instance, Resource):
         await self._wait_until_idle()
         async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause):
             stopped = None
-            if (await self.refresh()).status != "Stopped":
+            if (await self.refresh()).status not in _NOT_RUNNING:
                 stopped = await self.stop(force=True, wait=True)
             try:
                 return await self._operate("DELETE", wait=wait)
@@ -183,24 +184,37 @@ class LifecycleVerbs(models.Instance, Resource):
                 raise await self._add_log(error) from None
             raise
 
-    async def _create_or_remove(self, request: Coroutine[Any, Any, Operation], progress: OnProgress | None) -> Self:
-        """Wait for the creation that ``request`` begins; if it fails or is cancelled, nothing remains of it."""
+    async def _await_creation(
+        self,
+        request: Coroutine[Any, Any, Operation],
+        progress: OnProgress | None,
+        *,
+        log: bool = True,
+        keep_failed: bool = True,
+    ) -> Self:
+        """Wait for the creation that ``request`` begins; if it is cancelled, nothing remains of it.
+
+        Nor if it fails, unless ``keep_failed``. With ``log``, its error has the end of the instance's log.
+        """
         creation = asyncio.ensure_future(request)
         try:
             operation = await asyncio.shield(creation)
             try:
-                await (operation.wait() if progress is None else operation._wait_reporting(progress))
+                await operation._wait_reporting(progress)
             except IncusOperationError as error:
-                raise await self._add_log(error) from None
+                raise await self._add_log(error) if log else error from None
             return await self.refresh()
-        except BaseException:
-            await shielded(self._undo_creation(creation))
+        except BaseException as error:
+            if not (keep_failed and isinstance(error, IncusError)):
+                with contextlib.suppress(IncusError):  # which would hide why
+                    await shielded(self._undo_creation(creation))
             raise
 
     async def _undo_creation(self, creation: asyncio.Future[Operation]) -> None:
         """Wait for a creation that is no longer wanted, and delete what it made."""
         try:
             operation = await creation
+            await operation._try_cancel()
             with contextlib.suppress(IncusError):
                 await operation.wait()
             await self.refresh()

@@ -17,6 +17,7 @@ from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import created_name, to_body
+from ._creation import create_named
 from ._options import known_options
 from .base import AtPath, Collection, Deletable, Deletes, Renamable, Renames
 
@@ -112,8 +113,7 @@ class Backups(Collection[BackupItem], Renames, Deletes):
         if name is not None:
             wire.path(name)
             options = {**options, "name": name}
-        operation = await self._operate("POST", body=to_body(options))
-        return await self[created_name(operation, "backups")].refresh()
+        return await create_named(self, body=to_body(options), key=lambda made: created_name(made, "backups"))
 
     async def _upload_backup(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
         body = _transient_body(options) | {"target": {"protocol": "s3", **target}}

@@ -33,7 +33,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from .._background import operate, perform
+from .._background import create_or_undo, operate, perform, undoing, was_created
 from .._concurrency import Attempts
 from .._connection import wire
 from .._connection.scope import Scope, Scoped
@@ -731,8 +731,15 @@ class Collection(Group, Generic[Item]):
         json = to_body({**handle._json, **body})
         json.pop("project", None)
         await self.resource._require_fields(self._scope, json)
-        await self._perform("POST", *segments, body=json)
-        return await handle.refresh()
+
+        async def undo(operation: Operation | None) -> None:
+            if operation is not None and was_created(operation):  # else it was a single request, done or not
+                await handle._perform("DELETE")
+
+        await self._require_extension()
+        operation = await create_or_undo(self._scope, self._url(*segments), json, undo)
+        async with undoing(lambda: undo(operation), asyncio.CancelledError):
+            return await handle.refresh()
 
 
 class Nested(Collection[Item]):

@@ -9,8 +9,8 @@ from .._connection import wire
 from .._content import Content
 from ..operations import OnProgress
 from ._bodies import created_name
+from ._creation import restore
 from ._options import known_options
-from ._restore import restore
 from .backups import BucketBackupsAPI
 from .base import Collection, Deletable, Deletes, Editable, Edits, Nested, Replaces, Updatable, Updates
 
@@ -129,5 +129,6 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
         """
         if name is not None:
             wire.path(name)
-        operation = await restore(self, source=source, progress=progress, name=name)
-        return await self.get(created_name(operation, "storage_buckets"))
+        return await restore(
+            self, source=source, key=lambda made: created_name(made, "storage_buckets"), progress=progress, name=name
+        )

@@ -32,6 +32,7 @@ from ..exceptions import (
 from ..models.base import Json, parse_time
 from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
+from ._creation import create_named
 from ._image_copies import copy_image, discard, push_request
 from ._image_names import is_remote_of, known_remotes, remote_source
 from ._options import known_options
@@ -437,11 +438,12 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             headers["X-Incus-aliases"] = urlencode([("alias", alias) for alias in aliases])
             await self._require_free(aliases)
         body = with_progress(body, "upload", total, more.get("progress"))
-        async with self._without_unnamed():
-            operation = await self._operate("POST", body=body, headers=headers, wait=wait)
         if not wait:
-            return operation
-        image = await self.get(operation.metadata["fingerprint"])
+            return await self._operate("POST", body=body, headers=headers, wait=False)
+        async with self._without_unnamed():
+            image = await create_named(
+                self, body=body, headers=headers, key=_created_fingerprint, remove=_remove_created
+            )
         if auto_update:
             await image.update({"auto_update": True})
         return image
@@ -464,8 +466,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         A ``source`` of ``{"type": "instance", "name": "c1"}`` or ``{"type": "snapshot", "name": "c1/snap0"}`` publishes
         that, ``{"type": "image", "server": "https://...", "alias": "debian/13"}`` copies another server's image, and
         ``{"type": "url", "url": "https://..."}`` downloads the file that this URL names in its headers
-        ``Incus-Image-URL`` and ``Incus-Image-Hash``. An image that the server has is not downloaded again. A caller who
-        is cancelled cancels the operation.
+        ``Incus-Image-URL`` and ``Incus-Image-Hash``. An image that the server has is not downloaded again. If it is
+        cancelled, nothing remains of a new image.
 
         Args:
             name: An image on another server, as ``images:debian/13``; see `resolve`. None with a ``source``.
@@ -503,8 +505,9 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         aliases = [alias.get("name") for alias in body.get("aliases") or () if isinstance(alias, Mapping)]
         await self._require_free([alias for alias in aliases if alias])
         async with self._without_unnamed():
-            operation = await self._operate("POST", body=to_body(body), progress=progress)
-        return await self.get(operation.metadata["fingerprint"])
+            return await create_named(
+                self, body=to_body(body), key=_created_fingerprint, progress=progress, remove=_remove_created
+            )
 
     async def _require_free(self, aliases: Iterable[str]) -> None:
         """Raise `IncusConflictError` for an alias that exists, before an image is made that would not get it."""
@@ -530,8 +533,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
 
     async def _discard_new(self, fingerprint: str, begun: str | None) -> None:
         with suppress(IncusNotFoundError):
-            image, since = await self.get(fingerprint), parse_time(begun)
-            if since and image.uploaded_at and image.uploaded_at >= since and not image.aliases:
+            image = await self.get(fingerprint)
+            if _is_newer(image, parse_time(begun)) and not image.aliases:
                 await discard(image)
 
     @known_options(ImagePushOptions)
@@ -722,6 +725,19 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             ``DELETE /1.0/images/aliases/{name}``
         """
         await self.aliases.delete(name)
+
+
+def _created_fingerprint(operation: Operation) -> str:
+    return wire.text(operation.metadata, "fingerprint")
+
+
+async def _remove_created(image: Image, operation: Operation) -> None:
+    if _is_newer(await image._read(), operation.created_at):  # a server can have had it before
+        await discard(image)
+
+
+def _is_newer(image: Image, time: datetime | None) -> bool:
+    return bool(time and image.uploaded_at and image.uploaded_at >= time)
 
 
 async def _iter_export(

@@ -20,7 +20,6 @@ from ..exceptions import (
     IncusInputError,
     IncusNotFoundError,
     IncusNotLoadedError,
-    IncusOperationError,
 )
 from ..models.base import Json
 from ..operations import OnProgress, Operation
@@ -29,12 +28,12 @@ from ._commands import Executes
 from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
 from ._copies import changed_devices, copy_instance, other_project, profile_devices, removed_devices
+from ._creation import restore
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
 from ._options import known_options
 from ._readiness import ReadinessVerbs
-from ._restore import restore
 from ._virtual_machine import VirtualMachineVerbs
 from .base import (
     Collection,
@@ -514,6 +513,8 @@ class InstancesAPI(
     ) -> Instance | Operation:
         """Create an instance.
 
+        If it is cancelled while it waits, nothing remains of the instance.
+
         Args:
             name: Its name.
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
@@ -556,13 +557,8 @@ class InstancesAPI(
         body["source"] = await _resolve_image(self._scope, source) if isinstance(source, str) else dict(source)
         if body["source"].get("type") in ("image", "none"):
             await self._complete_devices(body)
-        try:
-            operation = await self._operate("POST", body=body, wait=wait, progress=progress)
-        except IncusOperationError as error:
-            if start:
-                raise await handle._add_log(error) from None
-            raise
-        return await handle.refresh() if wait else operation
+        creation = self._operate("POST", body=body, wait=False)
+        return await handle._await_creation(creation, progress, log=start) if wait else await creation
 
     async def _complete_devices(self, body: Json) -> None:
         """Give devices without a type what those of the new instance's profiles have."""
@@ -614,8 +610,9 @@ class InstancesAPI(
         about = {"name": name, "pool": pool, **overrides(config, devices)}
         if config or devices:
             await self._scope.require("backup_override_config", "another configuration than that of the backup")
-        operation = await restore(self, source=source, progress=progress, **about)
-        return await self.get(created_name(operation, "instances"))
+        return await restore(
+            self, source=source, key=lambda made: created_name(made, "instances"), progress=progress, **about
+        )
 
     async def launch(
         self,
@@ -669,7 +666,7 @@ class InstancesAPI(
             description=description,
             start=True,
         )
-        return await handle._create_or_remove(creation, progress)
+        return await handle._await_creation(creation, progress, keep_failed=False)
 
     @asynccontextmanager
     async def temporary(

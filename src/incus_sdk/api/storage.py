@@ -19,9 +19,9 @@ from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import created_name, snapshot_expiry
 from ._copies import MigrationOptions, copy_volume, other_project
+from ._creation import restore
 from ._file_verbs import FileVerbs
 from ._options import known_options
-from ._restore import restore
 from .activity import OperationsAPI
 from .backups import VolumeBackupsAPI
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Nested, Renamable, Renames
@@ -465,8 +465,15 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         type, *rest = ("custom",) if name is None else self._segments(name)
         if type != "custom" or len(rest) > 1:
             raise IncusInputError(f"only a custom volume can be made from a file, as custom/data, not {name!r}")
-        operation = await restore(self, type, source=source, progress=progress, name="".join(rest), **headers)
-        return await self.get(_volume_key(type, created_name(operation, "storage_volumes")))
+        return await restore(
+            self,
+            type,
+            source=source,
+            key=lambda made: _volume_key(type, created_name(made, "storage_volumes")),
+            progress=progress,
+            name="".join(rest),
+            **headers,
+        )
 
     def _segments(self, key: str) -> tuple[str, ...]:
         type, _, name = key.partition("/")

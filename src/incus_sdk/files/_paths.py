@@ -10,19 +10,21 @@ Knows no packets, which are up to `_sftp`, and no local files, which are up to `
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
 from typing import Any, Literal, Self, overload
 
+from .._background import undoing
 from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
-from ..exceptions import IncusAPIError, IncusInputError, IncusNotFoundError
+from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError
 from ._sftp import FileStat, FileType, Flags, Handle, Sftp
 from ._tar import InstanceTar
 from ._trees import (
@@ -39,6 +41,7 @@ from ._trees import (
 
 Data = bytes | bytearray | memoryview
 
+_GRACE = 5.0  # seconds to take back what was opened for a caller who was cancelled
 _REMOVALS = 32  # requests to remove under way at once
 
 
@@ -745,8 +748,7 @@ class RemotePath:
             self._require_type("file", await sftp.stat(bytes(self)))
             handle = await sftp.open(bytes(self), Flags.READ)
             try:
-                async with aclosing(handle.read((await handle.stat()).size, to_end=True)) as pieces:
-                    yield RemoteReader(pieces)
+                yield RemoteReader(handle.read((await handle.stat()).size, to_end=True))
             finally:
                 handle.drop()
 
@@ -759,8 +761,17 @@ class RemotePath:
             if found is not None:
                 self._require_type("file", found)
             flags = {"wb": Flags.TRUNCATE, "ab": Flags(0), "xb": Flags.EXCLUSIVE}[mode]
-            handle = await sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags)
-            try:
+            opening = asyncio.ensure_future(sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags))
+
+            async def leave() -> None:
+                with contextlib.suppress(IncusError, TimeoutError):
+                    async with asyncio.timeout(_GRACE):
+                        (await opening).drop()
+                        if found is None:
+                            await sftp.discard(bytes(self))
+
+            async with undoing(leave):
+                handle = await asyncio.shield(opening)
                 await handle.set(mode=permissions, uid=uid, gid=gid)
                 if mode == "ab":
                     handle.offset = (await handle.stat()).size
@@ -769,11 +780,6 @@ class RemotePath:
                     await handle.flush()
                     await handle.set(mode=permissions)  # again: writing may have cleared these bits
                 await handle.close()
-            except BaseException:
-                handle.drop()
-                if found is None:
-                    await sftp.discard(bytes(self))
-                raise
 
 
 class RemoteReader:
@@ -783,7 +789,7 @@ class RemoteReader:
         pieces: The content.
     """
 
-    def __init__(self, pieces: AsyncGenerator[bytes]) -> None:
+    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
         self._pieces = pieces
         self._rest = b""
 
@@ -797,7 +803,7 @@ class RemoteReader:
         return await anext(self._pieces)
 
     async def read(self, size: int = -1) -> bytes:
-        """Read the next bytes.
+        """Read the next bytes; if this is cancelled, the next call reads the same ones.
 
         Args:
             size: How many bytes; -1 for all that are left.
@@ -805,12 +811,16 @@ class RemoteReader:
         Returns:
             That many bytes, fewer only at the end of the file.
         """
-        pieces, length = [], 0
-        async for piece in self:
-            pieces.append(piece)
-            length += len(piece)
-            if 0 <= size <= length:
-                break
+        pieces, length = list[bytes](), 0
+        try:
+            async for piece in self:
+                pieces.append(piece)
+                length += len(piece)
+                if 0 <= size <= length:
+                    break
+        except BaseException:
+            self._rest = b"".join(pieces)
+            raise
         data = b"".join(pieces)
         if size >= 0:
             data, self._rest = data[:size], data[size:]

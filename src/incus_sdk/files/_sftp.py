@@ -17,7 +17,7 @@ import itertools
 import stat as modes
 import struct
 from collections import deque
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Literal, Self
@@ -30,6 +30,7 @@ _READ_SIZE = 32 * 1024  # bytes of a piece; the daemon sends no more
 _WRITE_SIZE = 128 * 1024  # bytes of a piece; the daemon takes packets of up to 256 KiB
 _WINDOW = 2 * 1024 * 1024  # bytes requested or sent before the first answer, which hides the round trip
 _LISTINGS = 4  # requests for names sent ahead; each is answered by up to 128
+_MAX_LISTING = 256 * 1024 * 1024  # bytes of the names in a directory; a million have about half of that
 _MAX_ANSWER = 1024 * 1024  # bytes; no honest answer is longer
 _GRACE = 5.0  # seconds to remove what a failed transfer left
 _HEADER = struct.Struct(">IBI")  # length of all after it, kind, number
@@ -224,11 +225,14 @@ class Sftp:
 
     async def list(self, path: bytes) -> list[tuple[bytes, FileStat]]:
         """The names in a directory with their attributes; links are not followed."""
-        handle = Handle(self, path, (await self._request(_Kind.OPENDIR, path, _string(path))).string())
+        handle = await self._open(_Kind.OPENDIR, path, _string(path))
         names: list[tuple[bytes, FileStat]] = []
+        size = 0
         try:
             ahead = deque(handle._send(_Kind.READDIR) for _ in range(_LISTINGS))
             while count := (fields := await self._answer(ahead.popleft())).number():
+                if (size := size + fields.size) > _MAX_LISTING:
+                    raise IncusConnectionError(f"{'/'.join(self._owner)}: the list of {printable(path)} does not end")
                 ahead.append(handle._send(_Kind.READDIR))
                 for _ in range(count):
                     name = fields.string()
@@ -269,8 +273,18 @@ class Sftp:
 
     async def open(self, path: bytes, flags: Flags) -> Handle:
         """Open a file; the caller closes it. A new one is root's, 0644."""
-        fields = await self._request(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
-        return Handle(self, path, fields.string())
+        return await self._open(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
+
+    async def _open(self, kind: _Kind, path: bytes, *parts: bytes) -> Handle:
+        request = self._send(kind, path, *parts)
+        try:
+            return Handle(self, path, (await self._answer(request)).string())
+        except asyncio.CancelledError:
+            if request.answer.done() and not request.answer.cancelled():  # else `_receive` closes it
+                answered, body = request.answer.result()
+                if answered == _Kind.HANDLE:
+                    Handle(self, path, _Fields(body).string()).drop()
+            raise
 
     async def _request(self, kind: _Kind, path: bytes, *parts: bytes) -> _Fields:
         return await self._answer(self._send(kind, path, *parts))
@@ -367,35 +381,9 @@ class Handle:
         """Set attributes; those that are None stay."""
         await self._sftp.set(self._path, mode=mode, uid=uid, gid=gid, handle=self)
 
-    async def read(self, size: int, *, to_end: bool = False) -> AsyncGenerator[bytes]:
+    def read(self, size: int, *, to_end: bool = False) -> AsyncIterator[bytes]:
         """The first ``size`` bytes in pieces, fewer if the file is shorter; with ``to_end`` also all that follow."""
-        ahead: deque[tuple[_Request, int, int]] = deque()
-        position = 0
-
-        def request(offset: int, length: int) -> tuple[_Request, int, int]:
-            return self._send(_Kind.READ, struct.pack(">QI", offset, length)), offset, length
-
-        while True:
-            # Up to the known size many at once, and one more at it; beyond it, one by one.
-            while (position < size and len(ahead) * _READ_SIZE < _WINDOW) or (
-                to_end and (position == size or not ahead)
-            ):
-                length = min(_READ_SIZE, size - position) if position < size else _READ_SIZE
-                ahead.append(request(position, length))
-                position += length
-            if not ahead:
-                return
-            sent, offset, length = ahead.popleft()
-            data = (await self._sftp._answer(sent)).string()
-            if not data:
-                return
-            if len(data) > length:
-                raise IncusConnectionError(
-                    f"{'/'.join(self._sftp._owner)}: the server sent more bytes than were asked for"
-                )
-            if len(data) < length:
-                ahead.appendleft(request(offset + len(data), length - len(data)))
-            yield data
+        return _Pieces(self, size, to_end)
 
     async def write(self, data: bytes) -> None:
         """Send bytes to be written at ``offset``; an error shows in a later `write` or in `flush`."""
@@ -438,11 +426,67 @@ class Handle:
         return self._sftp._send(kind, self._path, _string(self._handle), *parts)
 
 
+class _Pieces:
+    """The content of a file; unlike a generator, it goes on where it was after a caller was cancelled.
+
+    Args:
+        handle: The file.
+        size: See `Handle.read`.
+        to_end: See `Handle.read`.
+    """
+
+    def __init__(self, handle: Handle, size: int, to_end: bool) -> None:
+        self._handle = handle
+        self._size = size
+        self._to_end = to_end
+        self._ahead: deque[tuple[_Request, int, int]] = deque()
+        self._position = 0
+        self._over = False
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        # Up to the known size many at once, and one more at it; beyond it, one by one.
+        ahead, size = self._ahead, self._size
+        while not self._over and (
+            (self._position < size and len(ahead) * _READ_SIZE < _WINDOW)
+            or (self._to_end and (self._position == size or not ahead))
+        ):
+            length = min(_READ_SIZE, size - self._position) if self._position < size else _READ_SIZE
+            ahead.append(self._request(self._position, length))
+            self._position += length
+        if self._over or not ahead:
+            raise StopAsyncIteration
+        sent, offset, length = ahead[0]
+        if sent.answer.cancelled():
+            sent, *_ = ahead[0] = self._request(offset, length)
+        data = (await self._handle._sftp._answer(sent)).string()
+        ahead.popleft()
+        if not data:
+            self._over = True
+            raise StopAsyncIteration
+        if len(data) > length:
+            raise IncusConnectionError(
+                f"{'/'.join(self._handle._sftp._owner)}: the server sent more bytes than were asked for"
+            )
+        if len(data) < length:
+            ahead.appendleft(self._request(offset + len(data), length - len(data)))
+        return data
+
+    def _request(self, offset: int, length: int) -> tuple[_Request, int, int]:
+        return self._handle._send(_Kind.READ, struct.pack(">QI", offset, length)), offset, length
+
+
 class _Fields:
     """The fields of an answer, taken one after the other."""
 
     def __init__(self, body: bytes) -> None:
         self._body = memoryview(body)
+
+    @property
+    def size(self) -> int:
+        return len(self._body)
 
     def number(self, size: int = 4) -> int:
         return int.from_bytes(self._take(size), "big")

@@ -303,8 +303,7 @@ class RemoteTree(Tree):
             found = await handle.stat()
             if found.type != "file":
                 raise IncusError(f"{self.name(path)} became a {found.type}")
-            async with aclosing(handle.read(found.size, to_end=not found.size)) as pieces:
-                yield found, pieces
+            yield found, handle.read(found.size, to_end=not found.size)
         finally:
             handle.drop()
 
@@ -312,10 +311,14 @@ class RemoteTree(Tree):
     async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
         async with self._replacement(path) as temporary:
             handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE)
-            if 0o644 & ~attributes.mode:
-                await handle.set(mode=0o600)
-            yield handle.write
-            size = await handle.finish(attributes)
+            try:
+                if 0o644 & ~attributes.mode:
+                    await handle.set(mode=0o600)
+                yield handle.write
+                size = await handle.finish(attributes)
+            except BaseException:
+                handle.drop()
+                raise
             if size != handle.offset:
                 raise IncusError(f"{self.name(path)} has {size} bytes instead of the {handle.offset} that were sent")
 

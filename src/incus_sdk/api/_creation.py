@@ -1,0 +1,59 @@
+"""Objects that the server makes in the background, of a request or a file, under a name that its operation tells."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .._background import create_or_undo, required, undoing, was_created
+from .._connection.transport import Headers
+from .._content import Content, checked_content, iter_content, size_of, with_progress
+from ..operations import OnProgress, Operation
+from .base import Collection, Resource
+
+Item = TypeVar("Item", bound=Resource)
+
+
+async def create_named(
+    collection: Collection[Item],
+    *segments: str,
+    body: Any,
+    key: Callable[[Operation], str],
+    headers: Headers | None = None,
+    progress: OnProgress | None = None,
+    remove: Callable[[Item, Operation], Awaitable[object]] | None = None,
+) -> Item:
+    """POST ``body``, wait until the object is made, and read it by the ``key`` in the operation.
+
+    If cancelled, nothing remains of it; ``remove`` takes the place of a plain ``DELETE``.
+    """
+
+    async def undo(operation: Operation | None) -> None:
+        if operation is not None and was_created(operation):
+            item = collection[key(operation)]
+            await (item._perform("DELETE") if remove is None else remove(item, operation))
+
+    url = collection._url(*segments)
+    await collection._require_extension()
+    operation = required(await create_or_undo(collection._scope, url, body, undo, progress, headers), "POST", url)
+    async with undoing(lambda: undo(operation), asyncio.CancelledError):
+        return await collection[key(operation)]._read()
+
+
+async def restore(
+    collection: Collection[Item],
+    *segments: str,
+    source: Content | str,
+    key: Callable[[Operation], str],
+    progress: OnProgress | None,
+    **about: str | None,
+) -> Item:
+    """Upload a file, and `create_named` the object in it; ``about`` are headers, named without ``X-Incus-``."""
+    content = Path(source) if isinstance(source, str) else source
+    checked_content(content, "source")
+    body = with_progress(iter_content(content), "upload", size_of(content), progress)
+    headers = {f"X-Incus-{name}": value for name, value in about.items() if value}
+    headers["Content-Type"] = "application/octet-stream"
+    return await create_named(collection, *segments, body=body, headers=headers, key=key)
