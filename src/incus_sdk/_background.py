@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Mapping
 from typing import Any
 
 from ._concurrency import shielded
@@ -36,17 +36,17 @@ async def perform(
     """
     request = scope.request(method, path, query=query, body=body, headers=headers)
     if not wait:
-        return _begun_operation(scope, await request)
+        return _begun_operation(scope, await request, body)
     sent = asyncio.ensure_future(request)
     try:
-        operation = _begun_operation(scope, await asyncio.shield(sent))
+        operation = _begun_operation(scope, await asyncio.shield(sent), body)
     except asyncio.CancelledError:
         if isinstance(body, bytes) or hasattr(body, "__aiter__"):
             sent.cancel()  # an upload that is cut off starts nothing
         # The server may have begun: only its answer names the operation to cancel.
         with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_GRACE):
-                if (begun := _begun_operation(scope, await sent)) is not None:
+                if (begun := _begun_operation(scope, await sent, body)) is not None:
                     await begun._try_cancel()
         raise
     return None if operation is None else await operation._wait_reporting(progress)
@@ -143,5 +143,9 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
         await shielded(end())
 
 
-def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
-    return Operation(scope, _checked(answer.object)) if answer.type == "async" else None
+def _begun_operation(scope: Scope, answer: wire.Answer, body: Any) -> Operation | None:
+    if answer.type != "async":
+        return None
+    operation = Operation(scope, _checked(answer.object))
+    operation._asked = body if isinstance(body, Mapping) else None
+    return operation

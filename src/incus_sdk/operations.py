@@ -96,6 +96,8 @@ class Operation(models.Operation):
     def __init__(self, scope: Scope, json: Json) -> None:
         super().__init__(json)
         self._scope = scope
+        self._asked: Any = None
+        """The body of the request that began it, where it is JSON: an error names what it asked for."""
 
     def __getitem__(self, key: str) -> Any:
         """A field by its JSON key; ``["metadata"]`` falls back to the operation's own fields."""
@@ -269,7 +271,8 @@ class Operation(models.Operation):
         if self.status_code != _FINAL:
             reason = str(self.err or self.status)
             kind = IncusOperationConflictError if wire.says_taken(reason) else IncusOperationError
-            raise kind(f"{self._describe()}: {wire.plain(reason)}", operation_id=self.id, response=self.raw)
+            reason = f"{wire.plain(reason)}{wire.missing_facts(reason, self._asked)}"
+            raise kind(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
         return self
 
     async def _wait_for_command(self, *, cancel: bool = True) -> None:

@@ -540,7 +540,7 @@ class Process(_LiveOperation):
         self._user, self._group = user, group
         self._pty = pty
         self._env = {"TERM": "xterm-256color"} if pty else {}
-        self._env |= {key: value or "" for key, value in wire.config_strings(env or {}, "env").items()}
+        self._env |= wire.environment(env or {}, "env")
         self._body: dict[str, Any] = {"wait-for-websocket": True, "interactive": pty}
         self._body |= {"cwd": cwd} if cwd is not None else {}
         self._body |= {"width": width, "height": height} if pty else {}

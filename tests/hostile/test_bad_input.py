@@ -235,9 +235,14 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
     ),
     "environment": (
         lambda c, bad: c.instances.execute("c1", ["ls"], environment=bad),
-        ["A=b", 5, {"A": 1.5}, {5: "x"}, {"": "x"}, {"A": ["b"]}, {"A": b"b"}],
+        ["A=b", 5, {"A": 1.5}, {5: "x"}, {"": "x"}, {"A": ["b"]}, {"A": b"b"}, {"A=B": "x"}, {"A": "\0"}, {"\0": "x"}],
         "environment",
     ),
+    "env": (lambda c, bad: c.instances["c1"].run(["ls"], env=bad), [{"A=B": "x"}, {"A": "\0"}, {"\0": "x"}], "env"),
+    "recursion": (lambda c, bad: c.instances.list(bad), ["x", None, -1, 1.5, [1]], "recursion"),
+    "recursion of volumes": (lambda c, bad: c.storage_pools["x"].volumes.list(bad), ["custom", None], "recursion"),
+    "recursion of operations": (lambda c, bad: c.operations.list(bad), ["x", None], "recursion"),
+    "aliases": (lambda c, bad: c.images.create_push_secret("0" * 64, aliases=bad), ["x", ["x"], [{}], 5], "aliases"),
     "update": (
         lambda c, bad: c.instances.update("c1", bad),
         ["x", None, 5, ["x"], {"config": "x"}, {"config": {"a": 1.5}}, {"devices": {"a": "b"}}, {"limits.cpu": 1.5}],

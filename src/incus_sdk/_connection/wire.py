@@ -108,6 +108,7 @@ def _to_plain(value: Any) -> Any:
 
 
 _TAKEN = ("UNIQUE constraint failed", "already exists", "exists already", "already in trust store", ": file exists")
+_INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
     list: "a list",
@@ -185,6 +186,22 @@ def says_taken(reason: str) -> bool:
 def plain(reason: str) -> str:
     """A server's reason, with words for what only its database says."""
     return f"it exists already ({reason})" if _TAKEN[0] in reason else reason
+
+
+def missing_facts(reason: str, body: Any) -> str:
+    """What a server's reason leaves out of the request that it refuses: the image's name, the configuration's key."""
+    if not isinstance(body, Mapping):
+        return ""
+    config, source = body.get("config"), body.get("source")
+    if _NO_IMAGE in reason and isinstance(source, Mapping):
+        name = source.get("alias") or source.get("fingerprint")
+        where = source.get("server") or "this server"
+        return f" ({where} has no image {name!r}; launch() takes one of another server by its name: images:debian/13)"
+    if _INVALID not in reason or not isinstance(config, Mapping) or any(str(key) in reason for key in config):
+        return ""
+    keys = [key for key in config if not str(key).startswith(("volatile.", "image."))]
+    shown = [key for key in keys if re.search(rf"(?<!\w){re.escape(str(config[key]))}(?!\w)", reason)]
+    return f" (the value of {' or '.join([*map(str, shown or keys)][:5])})" if keys else ""
 
 
 def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -> Answer:
@@ -294,6 +311,22 @@ def texts(values: Any, where: str) -> list[str]:
         if all(isinstance(value, str) for value in found):
             return found
     raise IncusInputError(f"{where} must be a list of str, not {type(values).__name__}")
+
+
+def depth(recursion: Any) -> int:
+    """How deep a list is read; raises `IncusInputError` for anything but a number."""
+    if not isinstance(recursion, int) or recursion < 0:
+        raise IncusInputError(f"recursion must be 0, 1 or, for some lists, 2, not {recursion!r}; see filter= as well")
+    return recursion
+
+
+def environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Environment variables as strings; raises `IncusInputError` for those that no system can hold."""
+    strings = config_strings(variables, where)
+    for key, value in strings.items():
+        if "=" in key or "\0" in key or "\0" in (value or ""):
+            raise IncusInputError(f"{where} has an invalid variable: {key!r} has a = or a NUL, or its value has a NUL")
+    return {key: value or "" for key, value in strings.items()}
 
 
 def command(words: Sequence[str]) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ class CommandVerbs(Resource):
         optional = {"width": width, "height": height, "user": user, "group": group, "cwd": cwd}
         body = {
             "command": list(wire.command(command)),
-            "environment": wire.config_strings(environment or {}, "environment"),
+            "environment": wire.environment(environment or {}, "environment"),
             "wait-for-websocket": wait_for_websocket,
             "record-output": record_output,
             "interactive": interactive,

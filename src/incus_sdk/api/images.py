@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, ClassVar, Literal, TypedDict, Unpack, get_args, overload
+from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 from .. import models
@@ -499,8 +499,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             )
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
-        aliases = [alias.get("name") for alias in body.get("aliases") or () if isinstance(alias, Mapping)]
-        await self._require_free([alias for alias in aliases if alias])
+        await self._require_free(_alias_names(body.get("aliases")))
         async with self._without_unnamed():
             operation = await self._operate("POST", body=to_body(body), progress=progress)
         return await self.get(operation.metadata["fingerprint"])
@@ -545,9 +544,13 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         Returns:
             The secret.
 
+        Raises:
+            IncusInputError: ``aliases`` are not objects with a name.
+
         API:
             ``POST /1.0/images``
         """
+        _alias_names(body.get("aliases"))
         expected = to_body(body) | push_request(fingerprint)
         return created_secret(await self._operate("POST", body=expected, wait=False))
 
@@ -721,3 +724,12 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             ``DELETE /1.0/images/aliases/{name}``
         """
         await self.aliases.delete(name)
+
+
+def _alias_names(aliases: Any) -> builtins.list[str]:
+    """The names of the aliases in a body."""
+    given = [] if aliases is None else aliases if isinstance(aliases, list | tuple) else [aliases]
+    names = [alias["name"] for alias in given if isinstance(alias, Mapping) and isinstance(alias.get("name"), str)]
+    if len(names) != len(given):
+        raise IncusInputError(f'aliases must be a list like [{{"name": "debian/13"}}], not {aliases!r}')
+    return names

@@ -21,7 +21,7 @@ from itertools import groupby
 from typing import BinaryIO, Literal, Protocol
 
 from .._concurrency import for_each, in_thread, shielded
-from ..exceptions import IncusAPIError, IncusError, IncusInputError
+from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError
 from ._sftp import FileStat, Flags, Sftp, printable
 from ._tar import InstanceTar, unpack
 
@@ -447,8 +447,12 @@ class RemoteTree(Tree):
         try:
             yield temporary
             await self._sftp.rename(temporary, target)
-        except BaseException:
+        except BaseException as error:
             await self._sftp.discard(temporary)
+            if isinstance(error, IncusConflictError):
+                error._append(
+                    f"; {self.name(path)} is a directory, and push() copies onto its target: push to a path in it"
+                )
             raise
 
 
