@@ -95,10 +95,10 @@ async def read_form(content_type: str, body: AsyncIterable[bytes]) -> AsyncItera
 
     Raises `IncusConnectionError` if it is not a form, or was cut off.
     """
-    boundary = _read_parameter("Content-Type", content_type.encode(errors="surrogateescape"), "boundary")
+    boundary = _read_parameter("Content-Type", content_type.encode(errors="replace"), "boundary")
     if not boundary:
         raise IncusConnectionError(f"the server sent {content_type!r}, without a boundary between its parts")
-    delimiter = f"\r\n--{boundary}".encode(errors="surrogateescape")
+    delimiter = f"\r\n--{boundary}".encode()
     name: str | None = None
     in_head, rest = False, b"\r\n"  # there is no line break before the first boundary
     async for chunk in body:

@@ -39,9 +39,9 @@ _LONGEST_PAUSE = 3.0
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
 _POLL = 2.0  # seconds without an event after which progress() reads the operation
 _WAIT_ERRORS = IncusAPIError, IncusConnectionError, IncusTimeoutError
-_PERCENT = r"\b(\d+)%"
+_PERCENT = r"\b(\d{1,9})%"
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_SIZE = rf"\b(\d+(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b"
+_SIZE = rf"\b(\d{{1,18}}(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b"
 
 
 @dataclass(frozen=True)
@@ -364,5 +364,5 @@ def _parse_progress(metadata: Any) -> Progress:
 def _parse_int(value: Any) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None

@@ -223,7 +223,7 @@ def pair(
     days: tuple[int, int] = (-1, 1),
 ) -> Pair:
     """A certificate for a name and its key, in PEM, signed by itself or another, and valid from and to these days."""
-    key = ec.generate_private_key(ec.SECP256R1())
+    key = ec.generate_private_key(ec.SECP384R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
     issuer, signer = subject, key

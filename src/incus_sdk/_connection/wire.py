@@ -360,7 +360,7 @@ def read_token(text: str) -> dict[str, Any]:
     """The fields of a trust token; the `IncusInputError` for another text does not show it, as it can be a secret."""
     try:
         fields = json.loads(base64.b64decode("".join(text.split()), validate=True))
-    except (AttributeError, RecursionError, ValueError):
+    except (AttributeError, RecursionError, TypeError, ValueError):
         fields = None
     match fields:
         case {"client_name": str(), "fingerprint": str(), "addresses": [str(), *_], "secret": str()}:

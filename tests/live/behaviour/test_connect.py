@@ -257,13 +257,13 @@ async def test_of_several_addresses_the_first_that_proves_itself_is_used(
             await client.disconnect()
             assert (await client.get_server_info()).auth == "trusted"  # found once more
             await client.disconnect()
-        assert (fake.clients, fake.heard) == ([], b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
         configure(directory, {"remotes": {"prod": {"addr": f"{DEAD},{impostor}"}}})
         with pytest.raises(
             IncusCertificateError, match=rf"none of .* addresses.*{DEAD} cannot be reached.*{impostor} did not prove"
         ):
             await who(Client.from_remote("prod"))
-        assert (fake.clients, fake.heard) == ([], b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
     two = {"addr": f"{DEAD},{daemon.url}", "last_working_address": daemon.url}
     configure(directory, {"remotes": {"prod": two}})
     assert ClientConfig().remote("prod").addresses == (daemon.url, DEAD)
@@ -401,13 +401,13 @@ async def test_a_server_that_is_not_the_tokens_learns_nothing(
         assert digest(theirs[0]) in str(told.value)
         with pytest.raises(IncusCertificateError, match="nothing was sent"):
             await Client.join(token, "prod", endpoint=impostor)
-        assert (fake.connections, fake.clients, fake.heard) == (2, [], b"")
+        assert (fake.connections, any(fake.clients), fake.heard) == (2, False, b"")
         assert not (directory / "config.yml").exists()
         # The true server, at the second address.
         both = forged(token, addresses=[address, daemon.url.removeprefix("https://")])
         await (await Client.join(both, "prod")).disconnect()
     assert ClientConfig().remotes()["prod"].addresses == (daemon.url,)
-    assert (fake.clients, fake.heard) == ([], b"")
+    assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_a_server_whose_certificate_changed_is_refused_by_both(
@@ -423,7 +423,7 @@ async def test_a_server_whose_certificate_changed_is_refused_by_both(
         with pytest.raises(IncusCertificateError, match=r"did not prove who it is, so nothing was sent"):
             await who(Client.from_remote("prod"))
         assert (await run("incus", "query", "prod:/1.0")).returncode != 0
-        assert (fake.clients, fake.heard) == ([], b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_a_fingerprint_stands_for_the_certificate(daemon: Daemon, owner: Client, tmp_path: Path) -> None:
@@ -436,7 +436,7 @@ async def test_a_fingerprint_stands_for_the_certificate(daemon: Daemon, owner: C
     async with fake.at_a_url() as impostor:
         with pytest.raises(IncusCertificateError, match=f"nothing was sent: the fingerprint .*, not {right}"):
             await who(Client(impostor, cert=daemon.client_cert, server_cert=right))
-    assert (fake.clients, fake.heard) == ([], b"")
+    assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_keys_that_a_password_opens(daemon: Daemon, owner: Client, directory: Path, tmp_path: Path) -> None:
@@ -615,7 +615,7 @@ async def test_with_an_authority_of_ones_own_its_servers_are_trusted_and_it_alon
             configure(directory, {"remotes": {"prod": {"addr": url}}})
             with pytest.raises(IncusCertificateError, match="did not prove who it is, so nothing was sent"):
                 await who(Client.from_remote("prod"))
-        assert (fake.clients, fake.heard) == ([], b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_where_an_authority_vouches_for_the_server_it_may_renew_its_certificate(
