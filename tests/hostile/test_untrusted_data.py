@@ -7,6 +7,7 @@ import base64
 import contextlib
 import inspect
 import json
+import re
 import traceback
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
@@ -34,68 +35,17 @@ from incus_sdk.operations import Operation, _checked, _parse_progress
 from incus_sdk.process import Process
 from tests.hostile.test_odd_answers import DEEP
 
-WORDS = [
-    "type",
-    "metadata",
-    "id",
-    "status",
-    "status_code",
-    "err",
-    "resources",
-    "class",
-    "fds",
-    "return",
-    "output",
-    "network",
-    "addresses",
-    "family",
-    "inet",
-    "scope",
-    "global",
-    "address",
-    "processes",
-    "pid",
-    "expanded_devices",
-    "nic",
-    "eth0",
-    "expanded_config",
-    "config",
-    "devices",
-    "lifecycle",
-    "operation",
-    "logging",
-    "source",
-    "name",
-    "level",
-    "context",
-    "progress",
-    "percent",
-    "download_progress",
-    "versions",
-    "items",
-    "ftype",
-    "incus.tar.xz",
-    "squashfs",
-    "path",
-    "sha256",
-    "incus_combined.tar.gz",
-    "combined_squashfs_sha256",
-    "20240101",
-    "arch",
-    "aliases",
-    "size",
-    "requirements",
-    "index",
-    "products",
-    "datatype",
-    "image-downloads",
-    "label",
-    "timestamp",
-    "client_name",
-    "fingerprint",
-    "secret",
-    "hwaddr",
-]
+WORDS = re.findall(
+    r"\S+",
+    """
+    type metadata id status status_code err resources class fds return output network addresses family
+    inet scope global address processes pid expanded_devices nic eth0 expanded_config config devices
+    lifecycle operation logging source name level context progress percent download_progress versions
+    items ftype incus.tar.xz squashfs path sha256 incus_combined.tar.gz combined_squashfs_sha256
+    20240101 arch aliases size requirements index products datatype image-downloads label timestamp
+    client_name fingerprint secret hwaddr
+    """,
+)
 TEXTS = st.sampled_from(
     [*WORDS, "", "//[", "/1.0/x", "9" * 5000, f"{'9' * 5000}% ({'9' * 400}GB/s)", "\ud800", "\0", "\x1b[2J", "10%"]
 ) | st.text(max_size=8)
