@@ -193,6 +193,8 @@ def missing_facts(reason: str, body: Any) -> str:
     if not isinstance(body, Mapping):
         return ""
     config, source = body.get("config"), body.get("source")
+    if "is already running" in reason and body.get("action") == "start":
+        return " (unfreeze() it if it is frozen)"
     if _NO_IMAGE in reason and isinstance(source, Mapping):
         name = source.get("alias") or source.get("fingerprint")
         where = source.get("server") or "this server"
@@ -327,6 +329,23 @@ def environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
         if "=" in key or "\0" in key or "\0" in (value or ""):
             raise IncusInputError(f"{where} has an invalid variable: {key!r} has a = or a NUL, or its value has a NUL")
     return {key: value or "" for key, value in strings.items()}
+
+
+def size(width: Any, height: Any) -> dict[str, int]:
+    """The size of a terminal; raises `IncusInputError` for one that no terminal has."""
+    for length in (width, height):
+        if not isinstance(length, int) or not 0 < length < 2**16:
+            raise IncusInputError(f"a terminal has 1 to 65535 columns and rows, not {width!r} and {height!r}")
+    return {"width": width, "height": height}
+
+
+def ids(**owners: Any) -> dict[str, int]:
+    """Numeric ids of a user and a group, without those that are None; raises `IncusInputError` for invalid ones."""
+    given = {name: id for name, id in owners.items() if id is not None}
+    for name, id in given.items():
+        if not isinstance(id, int) or not 0 <= id < 2**32:
+            raise IncusInputError(f"{name} must be an id of 0 to 4294967295, not {id!r}")
+    return given
 
 
 def command(words: Sequence[str]) -> tuple[str, ...]:
