@@ -61,11 +61,11 @@ class Saying:
 
     def __init__(self, payload: Any, headers: dict[str, str] | None = None) -> None:
         self.endpoint = "nowhere"
-        self.is_open = True
+        self.is_open, self.held = True, False
         self.attaching = asyncio.Semaphore()
         self.headers = {"Content-Type": "application/json", **(headers or {})}
         self.body = payload if isinstance(payload, bytes) else dump({"type": "sync", "metadata": payload})
-        self.messages: list[Any] = [self.body if isinstance(payload, bytes) else dump(payload), None]
+        self.messages: list[Any] = [self.body if isinstance(payload, bytes) else dump(payload)]
 
     async def pause(self, _: float) -> None:
         await asyncio.sleep(0)
@@ -91,8 +91,9 @@ class Saying:
             raise IncusError("the second connection")
         return self
 
-    async def receive(self, **_: Any) -> Any:
-        return self.messages.pop(0)
+    async def hand_on(self, take: Callable[[Any], object], **_: Any) -> None:
+        while self.messages:
+            take(self.messages.pop(0))
 
     async def close(self) -> None:
         pass
