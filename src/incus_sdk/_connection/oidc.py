@@ -187,7 +187,8 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 def _checked(url: str) -> str:
-    if urllib.parse.urlsplit(url).scheme != "https" and not _is_local(url):
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme != "https" and not (scheme == "http" and _is_local(url)):
         raise ValueError(f"{url!r} must be https://")
     return url
 
@@ -225,6 +226,6 @@ def _issuer_of(token: Any) -> str | None:
 
 def _login_error(failure: str, answer: Mapping[str, Any], secret: str = "") -> IncusAuthenticationError:
     reason = str(answer.get("error_description") or answer.get("error") or "")
-    if secret:
+    if len(secret) > 4:  # no provider's is shorter
         reason = reason.replace(secret, "...")
     return IncusAuthenticationError(f"{failure}: {reason}" if reason else failure, status_code=401)
