@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
 from ._concurrency import closing, shielded
@@ -41,7 +41,8 @@ async def perform(
     """
 
     async def begin() -> Operation | None:
-        return _begun_operation(scope, await scope.request(method, path, query=query, body=body, headers=headers))
+        answer = await scope.request(method, path, query=query, body=body, headers=headers)
+        return _begun_operation(scope, answer, body)
 
     if not wait:
         return await begin()
@@ -189,5 +190,9 @@ def was_created(operation: Operation | None) -> bool:
     return operation is None or operation.status == "Success"
 
 
-def _begun_operation(scope: Scope, answer: wire.Answer) -> Operation | None:
-    return Operation(scope, _checked(answer.object)) if answer.type == "async" else None
+def _begun_operation(scope: Scope, answer: wire.Answer, body: Any) -> Operation | None:
+    if answer.type != "async":
+        return None
+    operation = Operation(scope, _checked(answer.object))
+    operation._asked = body if isinstance(body, Mapping) else None
+    return operation

@@ -14,7 +14,7 @@ from .exceptions import IncusConnectionError, IncusInputError
 from .operations import OnProgress, Progress
 
 if TYPE_CHECKING:
-    from email.message import Message
+    pass
 
 Content = bytes | os.PathLike[str] | AsyncIterable[bytes]
 """What is uploaded: bytes, a `Path` of a file, or an async iterable of bytes."""
@@ -101,46 +101,56 @@ async def read_form(content_type: str, body: AsyncIterable[bytes]) -> AsyncItera
 
     Raises `IncusConnectionError` if it is not a form, or was cut off.
     """
-    boundary = _read_head(f"Content-Type: {content_type}".encode()).get_boundary()
+    boundary = _read_parameter("Content-Type", content_type.encode(errors="replace"), "boundary")
     if not boundary:
         raise IncusConnectionError(f"the server sent {content_type!r}, without a boundary between its parts")
     delimiter = f"\r\n--{boundary}".encode()
     name: str | None = None
     in_head, rest = False, b"\r\n"  # there is no line break before the first boundary
     async for chunk in body:
-        rest += chunk
+        rest, start = rest + chunk, 0
         while True:
             if in_head:
-                if rest.startswith(b"--"):
+                if rest.startswith(b"--", start):
                     return
-                lines, found, after = rest.partition(b"\r\n\r\n")
-                if not found:
-                    if len(rest) > _MAX_HEAD:
+                end = rest.find(b"\r\n\r\n", start)
+                if end < 0:
+                    if len(rest) - start > _MAX_HEAD:
                         raise IncusConnectionError("the server sent a form with a part whose headers do not end")
                     break
-                name, rest, in_head = _part_name(lines), after, False
+                name, start, in_head = _part_name(rest[start:end]), end + 4, False
                 yield name, b""
-            piece, found, after = rest.partition(delimiter)
-            if not found:
-                # Keep what may be the beginning of a boundary.
-                piece, after = rest[: -len(delimiter)], rest[-len(delimiter) :]
-            if name is not None and piece:
-                yield name, piece
-            rest = after
-            if not found:
+            end = rest.find(delimiter, start)
+            in_head = end >= 0
+            if not in_head:
+                end = max(start, len(rest) - len(delimiter))  # keep what may be the beginning of a boundary
+            if name is not None and start < end:
+                yield name, rest[start:end]
+            start = end + len(delimiter) * in_head
+            if not in_head:
                 break
-            in_head = True
+        rest = rest[start:]
     raise IncusConnectionError("the server's answer was cut off: its last part does not end")
 
 
 def _part_name(lines: bytes) -> str:
-    return str(_read_head(lines.lstrip(b"\r\n")).get_param("name", "", "Content-Disposition"))
+    for line in lines.split(b"\r\n"):
+        header, _, value = line.partition(b":")
+        if header.strip().lower() == b"content-disposition":
+            return _read_parameter("Content-Disposition", value, "name")
+    return ""
 
 
-def _read_head(lines: bytes) -> Message:
-    from email.parser import BytesHeaderParser
+def _read_parameter(header: str, value: bytes, name: str) -> str:
+    """A parameter of a header's value; empty if it has none."""
+    from email.message import Message
 
-    return BytesHeaderParser().parsebytes(lines + b"\r\n\r\n")
+    message = Message()
+    message[header] = value.decode(errors="replace")
+    try:
+        return str(message.get_param(name, "", header))
+    except ValueError as error:  # in names such as name*9999*
+        raise IncusConnectionError(f"the server sent a form with an invalid header {header}: {error}") from None
 
 
 def _escape(text: str) -> str:

@@ -184,7 +184,7 @@ class EventStream:
 
         try:
             await socket.hand_on(take, idle=_IDLE)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             return f"the server sent an invalid event: {error}"
         finally:
             await socket.close()
@@ -208,4 +208,5 @@ def _to_event(message: Any) -> models.Event:
     if not isinstance(message, dict):
         raise ValueError(f"an event must be an object, not {type(message).__name__}")
     raw: Json = message
-    return _CLASSES.get(raw.get("type"), models.Event)(raw)
+    known = isinstance(raw.get("type"), str) and isinstance(raw.get("metadata"), dict)
+    return (_CLASSES.get(raw["type"], models.Event) if known else models.Event)(raw)

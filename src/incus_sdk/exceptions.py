@@ -29,6 +29,10 @@ class IncusError(Exception):
             line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
         return line if len(message) <= _LONGEST else f"{line}... ({len(message) - _LONGEST} more characters)"
 
+    def _append(self, more: str) -> None:
+        """Add to the message what only the caller knows."""
+        self.args = (f"{self.args[0]}{more}", *self.args[1:])
+
 
 class IncusInputError(IncusError, ValueError):
     """The call cannot be right as it is written; nothing was sent."""

@@ -23,6 +23,14 @@ from typing import Literal, NoReturn
 from .exceptions import IncusInputError
 
 _CONFIG = r"(expanded_)?config\."
+_ANY_CASE = ("status", "type", "architecture")
+"""Fields whose values are the API's own words, of which no two differ by case only."""
+# Of instances and operations; of pools, networks and their peers; of a cluster's members; of warnings.
+_STATUS = (
+    "aborting|canceling|cancelled|error|failure|freezing|frozen|pending|ready|running|started|starting|stopped|stopping"
+    "|success|thawed|created|errored|unavailable|unknown|blocked|evacuated|evacuating|offline|online|restoring"
+    "|acknowledged|new|resolved"
+)
 _PLAIN = re.compile(r"[\w/:@=-]", re.ASCII)
 
 # The parts of a regular expression with the same meaning in Python's re and in the server's RE2; compiled when needed.
@@ -51,12 +59,16 @@ class Filter:
     def __or__(self, other: Filter) -> Filter:
         return self._join("or", other)
 
+    __rand__, __ror__ = __and__, __or__
+
     def __invert__(self) -> Filter:
         return Filter(tuple(("or" if how == "and" else "and", not holds, text) for how, holds, text in self._clauses))
 
     def _join(self, how: Literal["and", "or"], other: Filter) -> Filter:
         if not isinstance(other, Filter):
-            return NotImplemented
+            raise IncusInputError(
+                f"a filter cannot be combined with {other!r}: write all conditions with F, or the whole filter as a str"
+            )
         for first, second in ((self, other), (other, self)):
             if all(operator == how for operator, _, _ in second._clauses[1:]):
                 (_, holds, text), *rest = second._clauses
@@ -77,7 +89,8 @@ class Filter:
 class F:
     """A field of the objects of a list, for comparisons: ``F("status") == "Running"``.
 
-    ``==`` and ``!=`` compare exactly: with a str, an int or a bool; a field that is a list of str, with such a list.
+    ``==``, ``!=`` and `isin` compare exactly, but for ``status``, ``type`` and ``architecture``, whose case does not
+    count: with a str, an int or a bool; a field that is a list of str, with such a list.
 
     A configuration key that an object lacks reads as ``""``. Any other field that it lacks, such as a device, makes the
     server fail. Servers 7.0.0 and 7.0.1 can confuse two keys of ``config`` if one is the beginning of the other.
@@ -97,7 +110,7 @@ class F:
     def __eq__(self, value: str | int | bool | list[str]) -> Filter:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         match value:
             case str():
-                return self._match(_literal(value))
+                return self._equals(value)
             case int() if re.match(
                 _CONFIG, self._field
             ):  # whose values are text, which they would compare without case
@@ -127,7 +140,7 @@ class F:
         if not found:
             raise IncusInputError(f"isin() takes a list of at least one value, not {values!r}")
         if all(isinstance(value, str) for value in found):
-            return self._match("|".join(_literal(str(value)) for value in found))
+            return self._equals(*map(str, found))
         return functools.reduce(operator.or_, (self == value for value in found))
 
     def startswith(self, prefix: str) -> Filter:
@@ -167,12 +180,25 @@ class F:
         """
         return self._match(_checked_pattern(pattern))
 
-    def _match(self, pattern: str) -> Filter:
+    def _equals(self, *values: str) -> Filter:
+        if self._field == "status" and (
+            unknown := [value for value in values if not re.fullmatch(_STATUS, value, re.I)]
+        ):
+            raise IncusInputError(
+                f"no object has the status {unknown[0]!r}: instances are Running, Stopped, Frozen, Ready or Error; "
+                "matches() takes any other text"
+            )
+        return self._match("|".join(map(_literal, values)), "i" if self._field in _ANY_CASE else "-i")
+
+    def _match(self, pattern: str, flag: Literal["i", "-i"] = "-i") -> Filter:
         # The server adds no anchors to a pattern that has some; in the group, case counts.
-        return self._clause(f"^(?-i:{pattern})$")
+        return self._clause(f"^(?{flag}:{pattern})$")
 
     def _clause(self, value: str) -> Filter:
         return Filter((("and", True, f"{self._field} eq {value}"),))
+
+    def __str__(self) -> str:
+        raise IncusInputError(f"{self!r} is a field, not yet a filter: compare it, as in {self!r} == 'x'")
 
     def __repr__(self) -> str:
         return f"F({self._field!r})"

@@ -39,9 +39,9 @@ _LONGEST_PAUSE = 3.0
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
 _POLL = 2.0  # seconds without an event after which progress() reads the operation
 _WAIT_ERRORS = IncusAPIError, IncusConnectionError, IncusTimeoutError
-_PERCENT = r"\b(\d+)%"
+_PERCENT = r"\b(\d{1,9})%"
 _UNITS = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
-_SIZE = rf"\b(\d+(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b"
+_SIZE = rf"\b(\d{{1,18}}(?:\.\d+)?)({'|'.join(_UNITS)})(/s)?\b"
 
 
 @dataclass(frozen=True)
@@ -96,6 +96,8 @@ class Operation(models.Operation):
     def __init__(self, scope: Scope, json: Json) -> None:
         super().__init__(json)
         self._scope = scope
+        self._asked: Any = None
+        """The body of the request that began it, where it is JSON: an error names what it asked for."""
 
     def __getitem__(self, key: str) -> Any:
         """A field by its JSON key; ``["metadata"]`` falls back to the operation's own fields."""
@@ -269,7 +271,8 @@ class Operation(models.Operation):
         if self.status_code != _FINAL:
             reason = str(self.err or self.status)
             kind = IncusOperationConflictError if wire.says_taken(reason) else IncusOperationError
-            raise kind(f"{self._describe()}: {wire.plain(reason)}", operation_id=self.id, response=self.raw)
+            reason = f"{wire.plain(reason)}{wire.missing_facts(reason, self._asked)}"
+            raise kind(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
         return self
 
     async def _wait_for_command(self) -> None:
@@ -358,5 +361,5 @@ def _parse_progress(metadata: Any) -> Progress:
 def _parse_int(value: Any) -> int | None:
     try:
         return int(value)
-    except (TypeError, ValueError):
+    except (OverflowError, TypeError, ValueError):
         return None

@@ -482,8 +482,7 @@ class _LiveOperation:
         Raises:
             IncusInputError: The size is invalid, or the block was not entered.
         """
-        if not (0 < width < 2**16 and 0 < height < 2**16):
-            raise IncusInputError(f"a terminal has 1 to 65535 columns and rows, not {width} and {height}")
+        wire.size(width, height)
         await self._send_control("window-resize", args={"width": str(width), "height": str(height)})
 
     async def _release(self) -> None:
@@ -544,10 +543,11 @@ class Process(_LiveOperation):
         self._user, self._group = user, group
         self._pty = pty
         self._env = {"TERM": "xterm-256color"} if pty else {}
-        self._env |= {key: value or "" for key, value in wire.config_strings(env or {}, "env").items()}
+        self._env |= wire.environment(env or {}, "env")
         self._body: dict[str, Any] = {"wait-for-websocket": True, "interactive": pty}
         self._body |= {"cwd": cwd} if cwd is not None else {}
-        self._body |= {"width": width, "height": height} if pty else {}
+        self._body |= wire.size(width, height) if pty else {}
+        wire.ids(**{key: id for key, id in (("user", user), ("group", group)) if not isinstance(id, str)})
         self._exit: asyncio.Task[int] | None = None
         self._takes: tuple[Take, Take] | None = None  # what get stdout and stderr in place of streams
         self._killed = False  # by the caller
@@ -755,7 +755,7 @@ class Console(_LiveOperation):
 
     def __init__(self, scope: Scope, path: tuple[str, ...], width: int, height: int, force: bool) -> None:
         super().__init__(scope, path)
-        self._body = {"type": "console", "width": width, "height": height, "force": force}
+        self._body = {"type": "console", "force": force, **wire.size(width, height)}
 
     async def _open(self) -> None:
         attaching = asyncio.ensure_future(self._attach("console", self._body, terminal=True))

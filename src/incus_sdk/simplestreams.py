@@ -118,7 +118,7 @@ class SimpleStreams:
         if fresh or time.monotonic() - self._read_at > self._max_age:
             try:
                 await self._load()
-            except (AttributeError, LookupError, TypeError, ValueError) as error:
+            except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 raise IncusConnectionError(
                     f"{self.url} is not a simplestreams server: its index has another form ({error!r})", cause=error
                 ) from error
@@ -196,9 +196,15 @@ class SimpleStreams:
             files, hash = [stack.enter_context(atomic_file(target)) for target in targets], hashlib.sha256()
 
             async def write() -> AsyncIterator[bytes]:
+                size = 0
                 for source, file in zip(sources, files, strict=True):
                     async with self._open(source) as stream:
                         async for piece in stream.chunks():
+                            size += len(piece)
+                            if size > image.size:
+                                raise IncusConnectionError(
+                                    f"{self.url} sent more than the {image.size} bytes of {source}"
+                                )
                             hash.update(piece)
                             file.write(piece)
                             yield piece

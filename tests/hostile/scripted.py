@@ -30,12 +30,13 @@ Talk = Callable[[Reader, Writer], Awaitable[None]]
 Pair = tuple[Path, Path]
 
 SECRET = "hunter2"
+INCUS = b'{"type": "sync", "metadata": {"api_version": "1.0", "auth": "trusted"}}'
 OK = b'{"type": "sync", "metadata": {"a": 1}}'
 CONTINUATION, TEXT, BINARY, CLOSE, PING, PONG = 0, 1, 2, 8, 9, 10
 
 
-def answer(body: bytes = OK, *headers: str, status: str = "200 OK") -> bytes:
-    lines = [f"HTTP/1.1 {status}", "Content-Type: application/json", f"Content-Length: {len(body)}", *headers]
+def answer(body: bytes = OK, *headers: str, status: str = "200 OK", kind: str = "application/json") -> bytes:
+    lines = [f"HTTP/1.1 {status}", f"Content-Type: {kind}", f"Content-Length: {len(body)}", *headers]
     return "".join(f"{line}\r\n" for line in [*lines, ""]).encode() + body
 
 
@@ -55,11 +56,18 @@ def saying(*said: bytes) -> Talk:
     return talk
 
 
-async def answering(reader: Reader, writer: Writer) -> None:
-    """Answers every request."""
-    while True:
-        await head(reader)
-        writer.write(answer())
+def repeating(said: bytes) -> Talk:
+    """The same answer to every request."""
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        while True:
+            await head(reader)
+            writer.write(said)
+
+    return talk
+
+
+answering = repeating(answer())
 
 
 async def silent(reader: Reader, writer: Writer) -> None:
@@ -206,9 +214,16 @@ async def upgrade(reader: Reader, writer: Writer) -> None:
 # TLS.
 
 
-def pair(directory: Path, name: str, by: Pair | None = None, authority: bool = False) -> Pair:
-    """A certificate for a name and its key, in PEM, signed by itself or another."""
-    key = ec.generate_private_key(ec.SECP256R1())
+def pair(
+    directory: Path,
+    name: str,
+    by: Pair | None = None,
+    authority: bool = False,
+    password: bytes | None = None,
+    days: tuple[int, int] = (-1, 1),
+) -> Pair:
+    """A certificate for a name and its key, in PEM, signed by itself or another, and valid from and to these days."""
+    key = ec.generate_private_key(ec.SECP384R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     now, day = datetime.datetime.now(datetime.UTC), datetime.timedelta(days=1)
     issuer, signer = subject, key
@@ -217,22 +232,21 @@ def pair(directory: Path, name: str, by: Pair | None = None, authority: bool = F
         loaded = serialization.load_pem_private_key(by[1].read_bytes(), None)
         assert isinstance(loaded, ec.EllipticCurvePrivateKey)
         signer = loaded
-    builder = x509.CertificateBuilder(
-        issuer, subject, key.public_key(), x509.random_serial_number(), now - day, now + day
-    )
+    begin, end = (now + day * away for away in days)
+    builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number(), begin, end)
     builder = builder.add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
     if authority:
         builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
     files = directory / f"{name}.crt", directory / f"{name}.key"
     files[0].write_bytes(builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM))
-    secret = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    files[1].write_bytes(key.private_bytes(*secret))
+    lock = serialization.BestAvailableEncryption(password) if password else serialization.NoEncryption()
+    files[1].write_bytes(key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, lock))
     return files
 
 
 class TLSServer(Server):
     """One that also notes what it learns of its clients: ``raw`` bytes, ``clients``, whether sessions were ``resumed``,
-    and what was ``heard``.
+    what was ``heard``, and ``errors``.
     """
 
     def __init__(self, talk: Talk, own: Pair, trusted: Pair | None = None) -> None:
@@ -243,7 +257,8 @@ class TLSServer(Server):
         if trusted is not None:
             self.context.verify_mode = ssl.CERT_OPTIONAL
             self.context.load_verify_locations(trusted[0])
-        self.raw = b""
+        self.raw = self.heard = b""
+        self.errors: list[str] = []
         self.clients: list[bytes | None] = []
         self.resumed: list[bool] = []
         self.over = asyncio.Event()
@@ -273,6 +288,7 @@ class TLSServer(Server):
             async def decrypt() -> None:
                 try:
                     while data := await done(lambda: tls.read(2**16)):
+                        self.heard += data
                         plain.feed_data(data)
                 except (ssl.SSLError, ConnectionError):
                     pass
@@ -292,6 +308,9 @@ class TLSServer(Server):
             finally:
                 reading.cancel()
                 await asyncio.gather(reading, return_exceptions=True)
+        except (ssl.SSLError, ConnectionError) as error:
+            self.errors.append(str(error))
+            writer.write(go.read())
         finally:
             self.over.set()
 
@@ -303,3 +322,23 @@ class TLSServer(Server):
         finally:
             await stop_listening(listening)
             await self.stop()
+
+    @contextlib.asynccontextmanager
+    async def at_a_url(self) -> AsyncGenerator[str]:
+        async with self.running() as endpoint:
+            yield str(endpoint)
+
+
+@contextlib.asynccontextmanager
+async def plain_server(serve: Talk) -> AsyncGenerator[str]:
+    """One without TLS, at a URL that promises it."""
+    server = await asyncio.start_server(serve, "127.0.0.1")
+    try:
+        yield f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    finally:
+        await stop_listening(server)
+
+
+def incus_server(own: Pair, trusted: Pair, said: bytes = answer(INCUS)) -> TLSServer:
+    """A TLS server that says of itself that it is Incus, or that, whatever it is asked."""
+    return TLSServer(repeating(said), own, trusted)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import fcntl
+import hashlib
 import os
 import pty
+import re
 import ssl
 import subprocess
 import sys
@@ -25,7 +27,7 @@ from incus_sdk import (
     IncusInputError,
     IncusTimeoutError,
 )
-from tests.hostile.tls_server import Fake, Pair, pair, plain_server
+from tests.hostile.scripted import Pair, answer, incus_server, pair, plain_server
 
 
 @pytest.fixture(scope="module")
@@ -73,49 +75,73 @@ WAYS = [request, websocket, upgrade]
 async def test_a_server_that_is_another_than_the_pinned_one_learns_nothing(
     mine: Pair, theirs: Pair, other: Pair, way: Callable[[Client], Any]
 ) -> None:
-    fake = Fake(theirs, mine)
-    async with fake.running() as url:
+    fake = incus_server(theirs, mine)
+    async with fake.at_a_url() as url:
         client = Client(url, cert=mine, server_cert=other[0], timeout=20)
         with pytest.raises(
-            IncusCertificateError, match=r"nothing was sent.* Give its certificate as server_cert="
+            IncusCertificateError, match=r"nothing was sent: it has another certificate than .* give the new one as"
         ) as caught:
             await way(client)
         assert isinstance(caught.value.cause, ssl.SSLCertVerificationError)
         await client.disconnect()
         await fake.over.wait()
-    assert (fake.connections, fake.client, fake.heard, fake.errors) == (1, None, b"", ["closed"])
+    assert (fake.connections, fake.clients, fake.heard, fake.errors) == (1, [], b"", ["closed"])
     assert len(fake.raw) == 5 + int.from_bytes(fake.raw[3:5])  # one record: its hello
 
 
 async def test_the_pinned_server_learns_who_the_client_is_and_what_it_wants(mine: Pair, theirs: Pair) -> None:
-    fake = Fake(theirs, mine)
-    async with fake.running() as url, Client(url, cert=mine, server_cert=theirs[0]) as client:
+    fake = incus_server(theirs, mine)
+    async with fake.at_a_url() as url, Client(url, cert=mine, server_cert=theirs[0]) as client:
         assert (await client.get_server_info()).api_version == "1.0"
-    assert fake.client == ssl.PEM_cert_to_DER_cert(mine[0].read_text())
+    assert fake.clients[-1] == ssl.PEM_cert_to_DER_cert(mine[0].read_text())
     assert fake.heard.startswith(b"GET /1.0 HTTP/1.1\r\n")
+
+
+@pytest.mark.parametrize(("days", "said"), [((-3, -1), "has expired"), ((1, 3), "is not yet valid, or the clock")])
+async def test_the_dates_of_the_pinned_certificate_count(
+    mine: Pair, tmp_path: Path, days: tuple[int, int], said: str
+) -> None:
+    own = pair(tmp_path, "server", days=days)
+    async with incus_server(own, mine).at_a_url() as url:
+        with pytest.raises(IncusCertificateError, match=f"the certificate in server_cert= {said}.*give the new one"):
+            await connected(url, cert=mine, server_cert=own[0])
+
+
+async def test_a_fingerprint_is_taken_in_the_forms_of_openssl_and_of_the_command(
+    mine: Pair, theirs: Pair, other: Pair
+) -> None:
+    def fingerprint(of: Pair) -> str:
+        return hashlib.sha256(ssl.PEM_cert_to_DER_cert(of[0].read_text())).hexdigest()
+
+    async with incus_server(theirs, mine).at_a_url() as url:
+        right, wrong = (":".join(re.findall("..", fingerprint(of))).upper() for of in (theirs, other))
+        await connected(url, cert=mine, server_cert=fingerprint(theirs))
+        await connected(url, cert=mine, server_cert=right)
+        with pytest.raises(IncusCertificateError, match=f"is {fingerprint(theirs)}, not {wrong}.*give the new one"):
+            await connected(url, cert=mine, server_cert=wrong)
 
 
 async def test_a_certificate_that_the_pinned_one_signed_is_another_one(
     mine: Pair, theirs: Pair, tmp_path: Path
 ) -> None:
     signed = pair(tmp_path, "server", by=theirs)
-    fake = Fake(signed, mine)
-    async with fake.running() as url:
+    fake = incus_server(signed, mine)
+    async with fake.at_a_url() as url:
         with pytest.raises(IncusCertificateError, match="did not prove who it is"):
             await connected(url, cert=mine, server_cert=theirs[0])
         await fake.over.wait()
-    assert (fake.client, fake.heard) == (None, b"")
+    assert (fake.clients, fake.heard) == ([], b"")
 
 
 async def test_a_server_that_no_authority_vouches_for_is_refused_unless_verify_is_false(
     mine: Pair, theirs: Pair
 ) -> None:
-    fake = Fake(theirs, mine)
-    async with fake.running() as url:
+    fake = incus_server(theirs, mine)
+    async with fake.at_a_url() as url:
         with pytest.raises(IncusCertificateError, match=r"did not prove who it is.*server_cert="):
             await connected(url, cert=mine)
         await fake.over.wait()
-        assert (fake.client, fake.heard) == (None, b"")
+        assert (fake.clients, fake.heard) == ([], b"")
         async with Client(url, cert=mine, verify=False) as client:
             assert (await client.get_server_info()).api_version == "1.0"
         with pytest.raises(IncusCertificateError, match="did not prove who it is"):  # a pin counts all the same
@@ -126,15 +152,15 @@ async def test_a_server_that_no_authority_vouches_for_is_refused_unless_verify_i
 async def test_a_server_without_tls_1_3_is_refused_unless_the_user_says_so(
     mine: Pair, theirs: Pair, monkeypatch: pytest.MonkeyPatch, way: Callable[[Client], Any]
 ) -> None:
-    fake = Fake(theirs, mine)
+    fake = incus_server(theirs, mine)
     fake.context.maximum_version = ssl.TLSVersion.TLSv1_2
-    async with fake.running() as url:
+    async with fake.at_a_url() as url:
         client = Client(url, cert=mine, server_cert=theirs[0])
         with pytest.raises(IncusConnectionError, match=r"does not speak TLS 1\.3"):
             await way(client)
         await client.disconnect()
         await fake.over.wait()
-        assert (fake.client, fake.heard) == (None, b"")
+        assert (fake.clients, fake.heard) == ([], b"")
         monkeypatch.setenv("INCUS_INSECURE_TLS", "true")
         async with Client(url, cert=mine, server_cert=theirs[0]) as client:
             assert (await client.get_server_info()).api_version == "1.0"
@@ -185,7 +211,7 @@ async def test_an_address_where_nobody_listens(way: Callable[[Client], Any]) -> 
 
 
 @pytest.mark.parametrize(
-    ("kind", "answer"),
+    ("kind", "body"),
     [
         ("text/html", b"<html><h1>It works!</h1></html>"),
         ("text/plain", b"OK"),
@@ -196,9 +222,9 @@ async def test_an_address_where_nobody_listens(way: Callable[[Client], Any]) -> 
     ],
 )
 async def test_an_https_server_that_is_no_incus_is_found_out_when_connecting(
-    mine: Pair, theirs: Pair, kind: str, answer: bytes
+    mine: Pair, theirs: Pair, kind: str, body: bytes
 ) -> None:
-    async with Fake(theirs, mine, answer, kind).running() as url:
+    async with incus_server(theirs, mine, answer(body, kind=kind)).at_a_url() as url:
         with pytest.raises(IncusConnectionError, match=r"not an Incus server|not JSON"):
             await connected(url, cert=mine, server_cert=theirs[0])
 
@@ -250,8 +276,8 @@ async def test_a_file_that_is_missing_or_is_something_else_is_named_by_its_param
     def filled(value: Any) -> Any:
         return tuple(map(filled, value)) if isinstance(value, tuple) else str(value).format(**files)
 
-    fake = Fake(theirs, mine)
-    async with fake.running() as url:
+    fake = incus_server(theirs, mine)
+    async with fake.at_a_url() as url:
         client = Client(url, **{name: filled(value) for name, value in options.items()})
         with pytest.raises(IncusInputError, match=rf"^{parameter}\b") as caught:
             await way(client)

@@ -102,8 +102,14 @@ def test_what_servers_cannot_be_asked_is_refused_with_the_reason() -> None:
     for wrong in ("abc", [], ["x", 1.5], [None]):
         with pytest.raises(IncusInputError):
             F("a").isin(wrong)
-    with pytest.raises(TypeError):
-        _ = untyped & "b eq 1"
+    for mistake in (lambda: untyped & "b eq 1", lambda: "b eq 1" | untyped, lambda: untyped | F("b")):
+        with pytest.raises(IncusInputError, match="cannot be combined with"):
+            mistake()
+    with pytest.raises(IncusInputError, match="compare it"):
+        str(F("a"))
+    for mistake in (lambda: F("status") == "Runing", lambda: F("status").isin(["Running", "up"])):
+        with pytest.raises(IncusInputError, match="no object has the status"):
+            mistake()
     with pytest.raises(TypeError):
         hash(F("a"))
 

@@ -159,6 +159,37 @@ async def test_equal_files_are_skipped_when_asked(
     assert (tmp_path / "target" / "dir" / "two").read_bytes() == (source / "dir" / "two").read_bytes()
 
 
+@pytest.mark.parametrize("how", [True, "content"])
+async def test_what_another_name_leads_to_stays_as_it_is(source: Path, tmp_path: Path, how: bool | str) -> None:
+    (tmp_path / "target").mkdir()
+    others = tmp_path / "others"
+    others.write_bytes(b"1")
+    others.chmod(0o600)
+    os.utime(others, (1, 1))
+    os.utime(source / "one", (1, 1))
+    os.link(others, tmp_path / "target" / "one")
+    result = await duplicate(source, tmp_path / "target", skip_equal=how)
+    assert (result.files, result.skipped) == (3, 0)
+    assert stat.S_IMODE(others.stat().st_mode) == 0o600
+    assert (tmp_path / "target" / "one").stat().st_ino != others.stat().st_ino
+    result = await duplicate(source, tmp_path / "target", skip_equal=how)
+    assert (result.files, result.skipped) == (0, 3)
+
+
+@pytest.mark.parametrize("content", [b"", b"x", bytes(100_000), b"x" * 70_000])
+async def test_a_file_stays_sparse(content: bytes, tmp_path: Path) -> None:
+    (tmp_path / "source").mkdir()
+    with (tmp_path / "source" / "sparse").open("wb") as file:
+        for at in (0, 8_000_000, 50_000_000):
+            file.seek(at)
+            file.write(content)
+        file.truncate(64_000_001)
+    assert (await duplicate(tmp_path / "source", tmp_path / "target")).bytes == 64_000_001
+    copied = tmp_path / "target" / "sparse"
+    assert copied.read_bytes() == (tmp_path / "source" / "sparse").read_bytes()
+    assert copied.stat().st_blocks * 512 < 1_000_000
+
+
 async def test_directories_get_what_they_shall_have_from_the_deepest_up(
     source: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -57,7 +57,7 @@ def make_transport(
     def bearer() -> str | None:
         return None if token is None else f"Bearer {token() if callable(token) else token}"
 
-    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(_FINGERPRINT, server_cert)
+    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(_FINGERPRINT, server_cert.replace(":", ""))
     authorization, renew = bearer, None
     if by_oidc:
         from .oidc import OIDC

@@ -117,10 +117,14 @@ def explain(error: Exception, request: str, endpoint: Endpoint, seconds: float |
             reason, cause = f"{endpoint} is not an Incus server: {error}", None
         case ssl.SSLCertVerificationError():
             kind = IncusCertificateError
-            reason = (
-                f"{endpoint} did not prove who it is, so nothing was sent: {error}. Give its certificate as "
-                "server_cert=, or the fingerprint that its owner tells you"
+            from .handshake import NotPinned
+
+            remedy = (
+                "If its owner says that it was renewed, give the new one as server_cert=, or join it again"
+                if isinstance(error, NotPinned)
+                else "Give its certificate as server_cert=, or the fingerprint that its owner tells you"
             )
+            reason = f"{endpoint} did not prove who it is, so nothing was sent: {error}. {remedy}"
         case ProxyError():
             reason = f"the proxy in https_proxy does not lead to {endpoint}: {error}"
         case ssl.SSLError():

@@ -5,6 +5,17 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
+_OTHER = "it has another certificate than the one in server_cert="
+_DATES = {
+    9: "the certificate in server_cert= is not yet valid, or the clock is wrong",
+    10: "the certificate in server_cert= has expired",
+}
+"""By OpenSSL's number of the error."""
+
+
+class NotPinned(ssl.SSLCertVerificationError):
+    """The server did not show the one certificate that counts, or that one is not valid."""
+
 
 class Settings(ssl.SSLContext):
     """TLS settings, and what connections with them have in common."""
@@ -37,11 +48,13 @@ class Secured(ssl.SSLObject):
             super().do_handshake()
         except ssl.SSLWantReadError:
             raise
-        except ssl.SSLError:
+        except ssl.SSLError as error:
             settings.session = None
+            if settings.pinned is not None and isinstance(error, ssl.SSLCertVerificationError):
+                raise NotPinned(1, _DATES.get(error.verify_code, _OTHER)) from None
             raise
         if settings.pinned is not None and self.getpeercert(binary_form=True) != settings.pinned:
-            raise ssl.SSLCertVerificationError(1, "its certificate is not the pinned one")
+            raise NotPinned(1, _OTHER)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """Called by the event loop."""

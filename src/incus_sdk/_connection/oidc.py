@@ -9,8 +9,10 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import http.client
 import inspect
 import json
+import time
 import urllib.error
 import urllib.parse
 import urllib.request
@@ -20,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from ..exceptions import IncusAuthenticationError, IncusConnectionError
+from . import limits
 from .config import write
 
 Login = Callable[[str, str], object]
@@ -90,9 +93,13 @@ class OIDC:
         device = await _post(provider.get("device_authorization_endpoint"), form)
         match device:
             case {"device_code": str(device_code), "user_code": str(user_code), "verification_uri": str(url)}:
-                shown = self._login(str(device.get("verification_uri_complete") or url), user_code)
+                url = str(device.get("verification_uri_complete") or url)
             case _:
                 raise _login_error("the provider does not offer a login by code", device)
+        # They are printed, or opened in a browser.
+        if not url.startswith(("https://", "http://")) or not (url + user_code).isprintable():
+            raise _login_error(f"the provider wants {user_code!r} to be confirmed at {url!r}, which is not a page", {})
+        shown = self._login(url, user_code)
         if inspect.isawaitable(shown):
             await shown
         return await _wait_for_confirmation(client_id, device_code, device, provider)
@@ -102,7 +109,7 @@ class OIDC:
             return {}
         try:
             tokens = json.loads(self._file.read_bytes())
-        except (OSError, ValueError):  # there is none yet, or a login will replace it
+        except (OSError, ValueError, RecursionError):  # there is none yet, or a login will replace it
             return {}
         return tokens if isinstance(tokens, dict) else {}
 
@@ -112,7 +119,7 @@ async def _wait_for_confirmation(
 ) -> dict[str, Any]:
     grant = "urn:ietf:params:oauth:grant-type:device_code"
     form = {"grant_type": grant, "device_code": device_code, "client_id": client_id}
-    interval = _read_seconds(device, "interval", 5)
+    interval = max(_read_seconds(device, "interval", 5, most=60), 1)
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(_read_seconds(device, "expires_in", 600)):
             while True:
@@ -126,7 +133,7 @@ async def _wait_for_confirmation(
                     case "slow_down":
                         interval += 5
                     case _:
-                        raise _login_error("the login was refused", answer)
+                        raise _login_error("the login was refused", answer, device_code)
     raise _login_error("nobody confirmed the login in time", {})
 
 
@@ -142,23 +149,52 @@ async def _post(url: Any, form: dict[str, str]) -> dict[str, Any]:
 
 
 async def _fetch_json(url: str, form: bytes | None = None) -> dict[str, Any]:
-    parts = urllib.parse.urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in ("127.0.0.1", "::1", "localhost")):
-        raise IncusConnectionError(f"the OpenID Connect provider {url!r} cannot be used: it must be https://")
-
-    def fetch() -> Any:
-        try:
-            with urllib.request.urlopen(url, form, timeout=_ANSWER_SECONDS) as answer:
-                return json.load(answer)
-        except urllib.error.HTTPError as refusal:
-            with refusal:
-                return json.load(refusal)
-
     try:
-        answer = await asyncio.to_thread(fetch)
-    except (OSError, ValueError) as error:
-        raise IncusConnectionError(f"the OpenID Connect provider {url} cannot be used: {error}") from None
-    return answer if isinstance(answer, dict) else {}
+        answer = await asyncio.to_thread(_fetch, url, form)
+    except (OSError, ValueError, RecursionError, http.client.HTTPException) as error:
+        reason = str(error)
+    else:
+        return answer if isinstance(answer, dict) else {}
+    # Raised here, where no other error knows the form.
+    raise IncusConnectionError(f"the OpenID Connect provider {url!r} cannot be used: {reason}")
+
+
+def _fetch(url: str, form: bytes | None) -> Any:
+    # What is sent to this machine is for no proxy; None: the usual ones.
+    own_proxies: dict[str, str] | None = {} if _is_local(url) else None
+    opener = urllib.request.build_opener(_SafeRedirects, urllib.request.ProxyHandler(own_proxies))
+    try:
+        answer = opener.open(_checked(url), form, timeout=_ANSWER_SECONDS)
+    except urllib.error.HTTPError as refusal:
+        answer = refusal
+    end, body = time.monotonic() + _ANSWER_SECONDS, bytearray()
+    with answer:
+        while piece := answer.read1(limits.CHUNK):
+            body += piece
+            if len(body) > limits.REFUSAL or time.monotonic() > end:
+                raise ValueError(f"it sent more than {limits.REFUSAL} bytes, or took longer than {_ANSWER_SECONDS} s")
+    return json.loads(body)
+
+
+class _SafeRedirects(urllib.request.HTTPRedirectHandler):
+    """Follows a provider only where it could have been itself."""
+
+    def redirect_request(self, req: Any, fp: Any, code: int, msg: str, headers: Any, newurl: str) -> Any:
+        """Called by urllib."""
+        if _is_local(newurl) and not _is_local(req.full_url):
+            raise ValueError(f"it leads to {newurl!r}")
+        return super().redirect_request(req, fp, code, msg, headers, _checked(newurl))
+
+
+def _checked(url: str) -> str:
+    scheme = urllib.parse.urlsplit(url).scheme
+    if scheme != "https" and not (scheme == "http" and _is_local(url)):
+        raise ValueError(f"{url!r} must be https://")
+    return url
+
+
+def _is_local(url: str) -> bool:
+    return urllib.parse.urlsplit(url).hostname in ("127.0.0.1", "::1", "localhost")
 
 
 def _merge_tokens(cached: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]:
@@ -173,21 +209,23 @@ def _merge_tokens(cached: dict[str, Any], new: dict[str, Any]) -> dict[str, Any]
     return {**cached, **tokens}
 
 
-def _read_seconds(answer: Mapping[str, Any], key: str, default: float) -> float:
+def _read_seconds(answer: Mapping[str, Any], key: str, default: float, most: float = _LONGEST) -> float:
     value = answer.get(key)
-    return min(max(value, 0), _LONGEST) if isinstance(value, int | float) and value == value else default
+    return min(max(value, 0), most) if isinstance(value, int | float) and value == value else default
 
 
-def _issuer_of(token: str | None) -> str | None:
+def _issuer_of(token: Any) -> str | None:
     """The issuer that a token names, unverified."""
     try:
-        claims = (token or "").split(".")[1]
+        claims = token.split(".")[1]
         issuer = json.loads(base64.urlsafe_b64decode(claims + "=" * (-len(claims) % 4)))["iss"]
-    except (IndexError, KeyError, TypeError, ValueError):
+    except (AttributeError, IndexError, KeyError, TypeError, ValueError, RecursionError):
         return None
     return str(issuer).rstrip("/")
 
 
-def _login_error(failure: str, answer: Mapping[str, Any]) -> IncusAuthenticationError:
-    reason = answer.get("error_description") or answer.get("error")
+def _login_error(failure: str, answer: Mapping[str, Any], secret: str = "") -> IncusAuthenticationError:
+    reason = str(answer.get("error_description") or answer.get("error") or "")
+    if len(secret) > 4:  # no provider's is shorter
+        reason = reason.replace(secret, "...")
     return IncusAuthenticationError(f"{failure}: {reason}" if reason else failure, status_code=401)

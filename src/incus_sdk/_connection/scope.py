@@ -12,7 +12,14 @@ from collections.abc import AsyncGenerator
 from typing import Any, Protocol
 from weakref import WeakValueDictionary
 
-from ..exceptions import IncusConnectionError, IncusError, IncusInputError, IncusPermissionError, IncusUnsupportedError
+from ..exceptions import (
+    IncusAPIError,
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusPermissionError,
+    IncusUnsupportedError,
+)
 from . import wire
 from .transport import Body, Headers, Response, Stream, Transport, UpgradeRefused, WebSocket
 
@@ -67,9 +74,12 @@ class Scope:
         """
         target = self._target(path, query)
         data, headers = _encode_body(body, headers)
-        return self._decode(
-            method, path, await self.transport.request(method, target, body=data, headers=headers, wait=wait)
-        )
+        response = await self.transport.request(method, target, body=data, headers=headers, wait=wait)
+        try:
+            return self._decode(method, path, response)
+        except IncusAPIError as error:
+            error._append(wire.missing_facts(str(error), body))
+            raise
 
     @contextlib.asynccontextmanager
     async def download(
@@ -118,6 +128,12 @@ class Scope:
             self._server.clear()
             self._server.update(answer.object)
         return self._server
+
+    async def require_project(self) -> None:
+        """Raise `IncusNotFoundError` if the project of this view does not exist."""
+        if self.project:
+            with contextlib.suppress(IncusPermissionError):
+                await self.request("GET", wire.path("projects", self.project))
 
     async def require(self, extension: str, purpose: str) -> None:
         """Raise `IncusUnsupportedError` unless the server has the API extension that ``purpose`` needs."""

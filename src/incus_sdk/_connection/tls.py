@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
-from .handshake import Secured, Settings
+from .handshake import NotPinned, Secured, Settings
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.asymmetric import ec, rsa
@@ -214,8 +214,8 @@ def _base64url(data: bytes) -> bytes:
 def check_fingerprint(certificate: bytes, expected: str) -> str:
     """The certificate (DER) of a server in PEM, or an error if it has another fingerprint."""
     found = hashlib.sha256(certificate).hexdigest()
-    if found != expected.lower():
-        raise ssl.SSLCertVerificationError(1, f"the fingerprint of its certificate is {found}, not {expected}")
+    if found != expected.replace(":", "").lower():
+        raise NotPinned(1, f"the fingerprint of its certificate is {found}, not {expected}")
     return ssl.DER_cert_to_PEM_cert(certificate)
 
 

@@ -109,6 +109,7 @@ def _to_plain(value: Any) -> Any:
 
 
 _TAKEN = ("UNIQUE constraint failed", "already exists", "exists already", "already in trust store", ": file exists")
+_INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
     list: "a list",
@@ -186,6 +187,24 @@ def says_taken(reason: str) -> bool:
 def plain(reason: str) -> str:
     """A server's reason, with words for what only its database says."""
     return f"it exists already ({reason})" if _TAKEN[0] in reason else reason
+
+
+def missing_facts(reason: str, body: Any) -> str:
+    """What a server's reason leaves out of the request that it refuses: the image's name, the configuration's key."""
+    if not isinstance(body, Mapping):
+        return ""
+    config, source = body.get("config"), body.get("source")
+    if "is already running" in reason and body.get("action") == "start":
+        return " (unfreeze() it if it is frozen)"
+    if _NO_IMAGE in reason and isinstance(source, Mapping):
+        name = source.get("alias") or source.get("fingerprint")
+        where = source.get("server") or "this server"
+        return f" ({where} has no image {name!r}; launch() takes one of another server by its name: images:debian/13)"
+    if _INVALID not in reason or not isinstance(config, Mapping) or any(str(key) in reason for key in config):
+        return ""
+    keys = [key for key in config if not str(key).startswith(("volatile.", "image."))]
+    shown = [key for key in keys if re.search(rf"(?<!\w){re.escape(str(config[key]))}(?!\w)", reason)]
+    return f" (the value of {' or '.join([*map(str, shown or keys)][:5])})" if keys else ""
 
 
 def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -> Answer:
@@ -297,6 +316,39 @@ def texts(values: Any, where: str) -> list[str]:
     raise IncusInputError(f"{where} must be a list of str, not {type(values).__name__}")
 
 
+def depth(recursion: Any) -> int:
+    """How deep a list is read; raises `IncusInputError` for anything but a number."""
+    if not isinstance(recursion, int) or recursion < 0:
+        raise IncusInputError(f"recursion must be 0, 1 or, for some lists, 2, not {recursion!r}; see filter= as well")
+    return recursion
+
+
+def environment(variables: Mapping[str, Any], where: str) -> dict[str, str]:
+    """Environment variables as strings; raises `IncusInputError` for those that no system can hold."""
+    strings = config_strings(variables, where)
+    for key, value in strings.items():
+        if "=" in key or "\0" in key or "\0" in (value or ""):
+            raise IncusInputError(f"{where} has an invalid variable: {key!r} has a = or a NUL, or its value has a NUL")
+    return {key: value or "" for key, value in strings.items()}
+
+
+def size(width: Any, height: Any) -> dict[str, int]:
+    """The size of a terminal; raises `IncusInputError` for one that no terminal has."""
+    for length in (width, height):
+        if not isinstance(length, int) or not 0 < length < 2**16:
+            raise IncusInputError(f"a terminal has 1 to 65535 columns and rows, not {width!r} and {height!r}")
+    return {"width": width, "height": height}
+
+
+def ids(**owners: Any) -> dict[str, int]:
+    """Numeric ids of a user and a group, without those that are None; raises `IncusInputError` for invalid ones."""
+    given = {name: id for name, id in owners.items() if id is not None}
+    for name, id in given.items():
+        if not isinstance(id, int) or not 0 <= id < 2**32:
+            raise IncusInputError(f"{name} must be an id of 0 to 4294967295, not {id!r}")
+    return given
+
+
 def command(words: Sequence[str]) -> tuple[str, ...]:
     """A command as callers write it, or `IncusInputError`; the words are not shown, as they may hold a secret."""
     checked = texts(words, "command")
@@ -328,7 +380,7 @@ def read_token(text: str) -> dict[str, Any]:
     """The fields of a trust token; the `IncusInputError` for another text does not show it, as it can be a secret."""
     try:
         fields = json.loads(base64.b64decode("".join(text.split()), validate=True))
-    except (AttributeError, RecursionError, ValueError):
+    except (AttributeError, RecursionError, TypeError, ValueError):
         fields = None
     match fields:
         case {"client_name": str(), "fingerprint": str(), "addresses": [str(), *_], "secret": str()}:

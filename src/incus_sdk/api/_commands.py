@@ -74,10 +74,11 @@ class CommandVerbs(Resource):
                 "wait_for_websocket cannot be combined with wait, since nobody would open the websockets: leave wait "
                 "out, and open them by `await operation.websocket(...)`"
             )
-        optional = {"width": width, "height": height, "user": user, "group": group, "cwd": cwd}
+        wire.size(80 if width is None else width, 24 if height is None else height)
+        optional = {"width": width, "height": height, "cwd": cwd, **wire.ids(user=user, group=group)}
         body = {
             "command": list(wire.command(command)),
-            "environment": wire.config_strings(environment or {}, "environment"),
+            "environment": wire.environment(environment or {}, "environment"),
             "wait-for-websocket": wait_for_websocket,
             "record-output": record_output,
             "interactive": interactive,
@@ -176,6 +177,8 @@ class CommandVerbs(Resource):
             ``POST /1.0/instances/{name}/exec``
         """
         checked_input(input)
+        if max_output is not None and (not isinstance(max_output, int) or max_output < 0):
+            raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group)
         try:
             result = await run(process, input, timeout, max_output, encoding, grace)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import models
 from .._connection import wire
-from ..exceptions import IncusConnectionError, IncusInputError
+from ..exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .base import Resource
 
 if TYPE_CHECKING:
@@ -180,7 +180,13 @@ class FileVerbs(Resource):
             raise IncusInputError(f"path must be that of a file or directory, not {path!r}")
         if self.FILES_EXTENSION is not None:
             await self._scope.require(self.FILES_EXTENSION, f"the files of {type(self).__name__}")
-        return await self._request(method, "files", query={"path": path}, **options)
+        try:
+            return await self._request(method, "files", query={"path": path}, **options)
+        except IncusNotFoundError as error:
+            error._append(f": {path}" if path not in str(error) else "")
+            if method == "POST":
+                error._append("; its directory must exist, as path(...).mkdir(parents=True, exist_ok=True) makes it")
+            raise
 
     async def _tar(self, directory: str) -> bytes:
         """A tar of the directory, under its own name; without sockets and devices, which a tar cannot hold."""

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .. import models
-from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusTimeoutError
+from ..exceptions import IncusAPIError, IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 from ._commands import CommandVerbs
 from ._lifecycle import LifecycleVerbs
 
@@ -143,11 +144,30 @@ def _check_for(condition: str | int | Callable[[Any], object]) -> _Check:
     )
 
 
+def _of_known_shape(check: Callable[..., Awaitable[tuple[object, str]]]) -> Any:
+    """The check; what a server sends in another form than it should is an `IncusConnectionError`."""
+
+    @functools.wraps(check)
+    async def checked(instance: ReadinessVerbs, *arguments: Any) -> tuple[object, str]:
+        try:
+            return await check(instance, *arguments)
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            if isinstance(error, IncusError):
+                raise
+            raise IncusConnectionError(
+                f"the server describes {instance.name!r} in another form than Incus: {error}", cause=error
+            ) from error
+
+    return checked
+
+
+@_of_known_shape
 async def _check_status(instance: ReadinessVerbs, status: str) -> tuple[object, str]:
     state = await instance.get_state()
     return state.status_code in _STATUSES[status], f"status {state.status}"
 
 
+@_of_known_shape
 async def _check_agent(instance: ReadinessVerbs) -> tuple[object, str]:
     state = await instance.get_state()
     # Without the agent of a virtual machine, the server cannot count its processes.
@@ -155,6 +175,7 @@ async def _check_agent(instance: ReadinessVerbs) -> tuple[object, str]:
     return ready, f"status {state.status}, {state.processes} processes"
 
 
+@_of_known_shape
 async def _check_address(instance: ReadinessVerbs, family: str, interface: str | None = None) -> tuple[object, str]:
     state = await instance.get_state()
     record = models.Instance((await instance._request("GET")).object)

@@ -33,7 +33,7 @@ class OperationsAPI(Group):
         API:
             ``GET /1.0/operations``
         """
-        query = {"recursion": recursion, "all-projects": all_projects or None}
+        query = {"recursion": wire.depth(recursion), "all-projects": all_projects or None}
         by_status = (await self._request("GET", query=query)).lists
         return [self._from_list(item, status) for status, items in by_status.items() for item in items]
 
@@ -151,5 +151,5 @@ class Warning(models.Warning, Editable[models.WarningPut], Deletable):
 class WarningsAPI(Collection[Warning], Edits[models.WarningPut], Deletes):
     """``client.warnings``; the key is the UUID."""
 
-    resource, segment = Warning, "warnings"
+    resource, segment, lists_any_project = Warning, "warnings", True
     options: ClassVar = {"filter": "warnings"}

@@ -588,6 +588,8 @@ class Collection(Group, Generic[Item]):
     """All objects of one kind under one path."""
 
     resource: type[Item]
+    lists_any_project: ClassVar[bool] = False
+    """Whether servers list nothing for a project that does not exist, instead of saying so."""
     urls_quoted: ClassVar[bool] = True
     """Whether the server quotes names in the URLs that it lists. Where it does not, they can mean two things."""
     named_with_parent: ClassVar[bool] = False
@@ -639,6 +641,7 @@ class Collection(Group, Generic[Item]):
         target: str | None,
     ) -> builtins.list[Item]:
         """`list` below ``segments`` of the collection's path."""
+        wire.depth(recursion)
         scope = self._scope.view(project=project, target=target)
         query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
         wire.target("", query)  # a filter that cannot be sent is refused before anything is
@@ -647,6 +650,8 @@ class Collection(Group, Generic[Item]):
             await self._require_option(option)
         depth = recursion if self.urls_quoted else max(recursion, 1)
         answer = await scope.request("GET", self._url(*segments), query={"recursion": depth, **query})
+        if self.lists_any_project and not answer.entries and not all_projects:
+            await scope.require_project()
         return [self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries]
 
     async def _require_extension(self) -> None:
@@ -779,7 +784,7 @@ class Nested(Collection[Item]):
         project: str | None,
         target: str | None,
     ) -> builtins.list[Item]:
-        if recursion > 1 and self.list_extension is not None:
+        if wire.depth(recursion) > 1 and self.list_extension is not None:
             await self._scope.require(self.list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
         return await super()._list(segments, recursion, filter, all_projects, project, target)
 

@@ -553,7 +553,7 @@ def _read_join_token(token: str) -> models.ClusterMemberJoinToken:
         fields = models.ClusterMemberJoinToken(json.loads(base64.b64decode(token, validate=True)))
         if fields.server_name and fields.fingerprint and wire.texts(fields.addresses, "addresses"):
             return fields
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         pass
     # The message does not show it, as it is a secret.
     raise IncusInputError("token must be a join token of a cluster: cluster.add_member(name) issues one")

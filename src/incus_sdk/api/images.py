@@ -6,11 +6,11 @@ import builtins
 import hashlib
 import os
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from datetime import datetime
 from pathlib import Path
-from typing import IO, ClassVar, Literal, TypedDict, Unpack, get_args, overload
+from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 from .. import models
@@ -18,8 +18,7 @@ from .._atomic import atomic_file
 from .._concurrency import shielded
 from .._connection import wire
 from .._connection.scope import Scoped, scope_of
-from .._connection.transport import Stream
-from .._content import Content, checked_content, iter_content, read_form, size_of, with_progress, write_form
+from .._content import Content, checked_content, iter_content, size_of, with_progress, write_form
 from .._migration import Mode, same_server
 from ..exceptions import (
     IncusAPIError,
@@ -34,13 +33,12 @@ from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
 from ._creation import create_named
 from ._image_copies import copy_image, discard, push_request
+from ._image_export import ROOTFS, is_whole_archive, iter_export
 from ._image_names import is_remote_of, known_remotes, remote_source
 from ._options import known_options
 from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
 
 _FINGERPRINT = re.compile("[0-9A-Fa-f]{64}")
-_ROOTFS = {"container": "rootfs", "virtual-machine": "rootfs.img"}
-"""The name of a split image's second file in its form, by the image's type."""
 
 
 class ImageUploadOptions(TypedDict, total=False):
@@ -146,28 +144,29 @@ class Image(models.Image, Editable[models.ImagePut]):
         Raises:
             IncusInputError: A file cannot be written, or the image is split and has no ``rootfs_path``.
             IncusNotFoundError: There is no such image, or this client cannot see it.
-            IncusConnectionError: The image came damaged or cut off.
+            IncusConnectionError: The image came damaged or cut off, or as other files than it has.
 
         API:
             ``GET /1.0/images/{fingerprint}`` and ``GET /1.0/images/{fingerprint}/export``
         """
         query = {"secret": secret}
         image = self.raw if self._loaded else (await self._request("GET", query=query)).object
-        targets = {"metadata": target_path}
+        fingerprint, targets = wire.text(image, "fingerprint"), {"metadata": target_path}
         if rootfs_path is not None:
-            targets |= dict.fromkeys(_ROOTFS.values(), rootfs_path)
+            targets |= dict.fromkeys(ROOTFS.values(), rootfs_path)
         hash, files = hashlib.sha256(), dict[str, IO[bytes]]()
         with ExitStack() as stack:
             async with self._download("GET", "export", query=query) as stream:
-                async for name, piece in _iter_export(stream, image.get("size"), progress):
+                async for name, piece in iter_export(stream, image.get("size"), progress):
                     if name not in files:
                         if name not in targets:
                             raise IncusInputError("this is a split image, in two files: pass rootfs_path= as well")
                         files[name] = stack.enter_context(atomic_file(targets[name]))
                     hash.update(piece)
                     files[name].write(piece)
+            if len(files) > 1 and not is_whole_archive(files["metadata"]):
+                raise IncusConnectionError(f"image {fingerprint} came with metadata that are cut or go on")
             # The fingerprint of an OCI image is a hash of the names of its layers.
-            fingerprint = wire.text(image, "fingerprint")
             if hash.hexdigest() != fingerprint and stream.headers.get("X-Incus-Type") != "oci":
                 raise IncusConnectionError(f"image {fingerprint} came with another hash: {hash.hexdigest()}")
         return [Path(targets[name]) for name in files]
@@ -412,14 +411,14 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         checked_content(image_data, "image_data")
         if auto_update and not wait:
             raise IncusInputError("auto_update is set on the finished image: pass wait=True as well")
-        if kind not in _ROOTFS:
-            raise IncusInputError(f"type must be one of {', '.join(_ROOTFS)}, not {kind!r}")
+        if kind not in ROOTFS:
+            raise IncusInputError(f"type must be one of {', '.join(ROOTFS)}, not {kind!r}")
         body, total = iter_content(image_data), size_of(image_data)
         headers = {"Content-Type": "application/octet-stream"}
         if rootfs is not None:
             checked_content(rootfs, "rootfs")
             # The server records the name of the second file.
-            files = (("metadata", "metadata", body), (_ROOTFS[kind], filename or "rootfs", iter_content(rootfs)))
+            files = (("metadata", "metadata", body), (ROOTFS[kind], filename or "rootfs", iter_content(rootfs)))
             headers["Content-Type"], body = write_form(files)
             second = size_of(rootfs)
             total = None if total is None or second is None else total + second
@@ -502,8 +501,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             )
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
-        aliases = [alias.get("name") for alias in body.get("aliases") or () if isinstance(alias, Mapping)]
-        await self._require_free([alias for alias in aliases if alias])
+        await self._require_free(_alias_names(body.get("aliases")))
         async with self._without_unnamed():
             return await create_named(
                 self, body=to_body(body), key=_created_fingerprint, progress=progress, remove=_remove_created
@@ -549,9 +547,13 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         Returns:
             The secret.
 
+        Raises:
+            IncusInputError: ``aliases`` are not objects with a name.
+
         API:
             ``POST /1.0/images``
         """
+        _alias_names(body.get("aliases"))
         expected = to_body(body) | push_request(fingerprint)
         return created_secret(await self._operate("POST", body=expected, wait=False))
 
@@ -653,7 +655,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         Raises:
             IncusInputError: A file cannot be written, or the image is split and has no ``rootfs_path``.
             IncusNotFoundError: There is no such image, or this client cannot see it.
-            IncusConnectionError: The image came damaged or cut off.
+            IncusConnectionError: The image came damaged or cut off, or as other files than it has.
 
         API:
             ``GET /1.0/images/{fingerprint}`` and ``GET /1.0/images/{fingerprint}/export``
@@ -740,15 +742,10 @@ def _is_newer(image: Image, time: datetime | None) -> bool:
     return bool(time and image.uploaded_at and image.uploaded_at >= time)
 
 
-async def _iter_export(
-    stream: Stream, total: int | None, progress: OnProgress | None
-) -> AsyncIterator[tuple[str, bytes]]:
-    """The pieces of an export, each with the name that its file has in the form; a unified image is ``metadata``."""
-    body = with_progress(stream.chunks(), "download", total, progress)
-    content_type = stream.headers.get("Content-Type", "")
-    if content_type.startswith("multipart/"):
-        async for name, piece in read_form(content_type, body):
-            yield name, piece
-    else:
-        async for piece in body:
-            yield "metadata", piece
+def _alias_names(aliases: Any) -> builtins.list[str]:
+    """The names of the aliases in a body."""
+    given = [] if aliases is None else aliases if isinstance(aliases, list | tuple) else [aliases]
+    names = [alias["name"] for alias in given if isinstance(alias, Mapping) and isinstance(alias.get("name"), str)]
+    if len(names) != len(given):
+        raise IncusInputError(f'aliases must be a list like [{{"name": "debian/13"}}], not {aliases!r}')
+    return names

@@ -445,7 +445,7 @@ class InstancesAPI(
     server's own merge; that of 6.0.4 empties the description unless it is named.
     """
 
-    resource, segment, get_extension = Instance, "instances", "instance_get_full"
+    resource, segment, get_extension, lists_any_project = Instance, "instances", "instance_get_full", True
     options: ClassVar[Mapping[str, str]] = {"filter": "api_filtering", "all-projects": "instance_all_projects"}
 
     @overload

@@ -123,7 +123,7 @@ class NVRAMVariablesAPI(_NVRAMGroup):
         API:
             ``GET /1.0/instances/{name}/nvram/{guid}``. Extension ``instance_nvram``.
         """
-        return self._from_list((await self._read(min(recursion, 1))).metadata)
+        return self._from_list((await self._read(min(wire.depth(recursion), 1))).metadata)
 
     async def get(self, name: str) -> NVRAMVariable:
         """One of them, read.
@@ -190,7 +190,7 @@ class NVRAMAPI(_NVRAMGroup):
         API:
             ``GET /1.0/instances/{name}/nvram``. Extension ``instance_nvram``.
         """
-        answer = await self._read(min(recursion, 1) + 1)
+        answer = await self._read(min(wire.depth(recursion), 1) + 1)
         found = {} if answer.metadata is None else answer.object
         return [variable for guid, listed in found.items() for variable in self[guid]._from_list(listed)]
 

@@ -623,7 +623,8 @@ class RemotePath:
         Modes, numeric owners, times, empty directories and links are copied; only a link named as ``local`` itself is
         followed. An existing file or link is replaced when its copy is complete; existing directories keep what else is
         in them; missing directories above the path are made. Fifos, sockets and devices are not copied, but listed in
-        the result. Links always become root's, hard links become separate files, and extended attributes are lost.
+        the result. Links always become root's, hard links become separate files, long runs of zeros become holes, and
+        extended attributes are lost.
 
         After an error, the files that are complete stay.
 

@@ -14,17 +14,25 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import posixpath
 import stat as modes
 import struct
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Generator
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Literal, Self
 
 from .._connection import wire
 from .._connection.scope import Scope
-from ..exceptions import _BY_STATUS, IncusAPIError, IncusConnectionError, IncusError, IncusInputError
+from ..exceptions import (
+    _BY_STATUS,
+    IncusAPIError,
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusNotFoundError,
+)
 
 _READ_SIZE = 32 * 1024  # bytes of a piece; the daemon sends no more
 _WRITE_SIZE = 128 * 1024  # bytes of a piece; the daemon takes packets of up to 256 KiB
@@ -244,7 +252,8 @@ class Sftp:
 
     async def mkdir(self, path: bytes) -> None:
         """Make a directory."""
-        await self._request(_Kind.MKDIR, path, _string(path), bytes(4))
+        with _parent_in_errors(path):
+            await self._request(_Kind.MKDIR, path, _string(path), bytes(4))
 
     async def remove(self, path: bytes, *, directory: bool = False) -> None:
         """Remove a file, or an empty directory. The daemon accepts either for both, so check the type first."""
@@ -258,12 +267,18 @@ class Sftp:
 
     async def rename(self, path: bytes, target: bytes) -> None:
         """Give a file another path, in place of a file that has it."""
-        await self._request(_Kind.RENAME, path, _string(b"posix-rename@openssh.com"), _string(path), _string(target))
+        try:
+            names = _string(b"posix-rename@openssh.com"), _string(path), _string(target)
+            await self._request(_Kind.RENAME, path, *names)
+        except IncusNotFoundError as error:
+            error._append(f", or no directory for {printable(target)}")
+            raise
 
     async def symlink(self, target: bytes, path: bytes) -> None:
         """Make a link at ``path``."""
-        # In the order of OpenSSH, not of the protocol's text.
-        await self._request(_Kind.SYMLINK, path, _string(target), _string(path))
+        with _parent_in_errors(path):
+            # In the order of OpenSSH, not of the protocol's text.
+            await self._request(_Kind.SYMLINK, path, _string(target), _string(path))
 
     async def readlink(self, path: bytes) -> bytes:
         """The target of a link."""
@@ -273,7 +288,8 @@ class Sftp:
 
     async def open(self, path: bytes, flags: Flags) -> Handle:
         """Open a file; the caller closes it. A new one is root's, 0644."""
-        return await self._open(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
+        with _parent_in_errors(path) if flags & Flags.CREATE else contextlib.nullcontext():
+            return await self._open(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
 
     async def _open(self, kind: _Kind, path: bytes, *parts: bytes) -> Handle:
         request = self._send(kind, path, *parts)
@@ -476,6 +492,16 @@ class _Pieces:
 
     def _request(self, offset: int, length: int) -> tuple[_Request, int, int]:
         return self._handle._send(_Kind.READ, struct.pack(">QI", offset, length)), offset, length
+
+
+@contextlib.contextmanager
+def _parent_in_errors(path: bytes) -> Generator[None]:
+    try:
+        yield
+    except IncusNotFoundError as error:
+        parent = printable(posixpath.dirname(path) or b"/")
+        error._append(f"; {parent} must exist, as path.parent.mkdir(parents=True, exist_ok=True) makes it")
+        raise
 
 
 class _Fields:

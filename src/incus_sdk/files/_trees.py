@@ -16,12 +16,12 @@ import os
 import posixpath
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Generator, Iterable, Iterator
 from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import BinaryIO, Literal, Protocol
 
 from .._concurrency import for_each, in_thread, shielded
-from ..exceptions import IncusAPIError, IncusError, IncusInputError
+from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError
 from ._sftp import FileStat, Flags, Sftp, printable
 from ._tar import InstanceTar, unpack
 
@@ -33,6 +33,8 @@ Write = Callable[[bytes], Awaitable[None]]
 MAX_PATH = 4095  # bytes of a path that Linux accepts
 
 _CHUNK = 1024 * 1024  # bytes read or written locally at once
+_HOLE = 64 * 1024  # bytes of zeros that become a hole, which takes no room
+_ZEROS = bytes(_HOLE)
 _REQUESTS = 32  # requests that change attributes or names, under way at once
 _SMALL = 64 * 1024  # bytes of the largest file in a batch; larger ones are as fast over SFTP
 _FEW = 20  # small files that are not worth a batch: a command costs as much
@@ -144,6 +146,13 @@ class Tree(Protocol):
 
     async def set(self, entries: list[Entry]) -> None:
         """Set the attributes of files and directories, in this order."""
+        ...
+
+    async def set_in_place(self, path: str, there: FileStat, attributes: FileStat) -> bool:
+        """Set the attributes of a file, which are ``there``; False if that could change another's file.
+
+        It can be a hard link to one, which somebody put here.
+        """
         ...
 
     async def entries(self, limit: int) -> list[Entry]:
@@ -273,9 +282,7 @@ async def _is_up_to_date(source: Tree, target: Tree, entry: Entry, options: Opti
                 return False
     elif there.mtime != found.mtime:
         return False
-    if there != attributes:
-        await target.set([(path, attributes)])
-    return True
+    return there == attributes or await target.set_in_place(path, there, attributes)
 
 
 class RemoteTree(Tree):
@@ -311,10 +318,24 @@ class RemoteTree(Tree):
     async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
         async with self._replacement(path) as temporary:
             handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE)
+            in_hole = False
+
+            async def write(piece: bytes) -> None:
+                nonlocal in_hole
+                for start in range(0, len(piece), _HOLE):
+                    block = piece[start : start + _HOLE]
+                    if in_hole := _ZEROS.startswith(block):
+                        handle.offset += len(block)
+                    else:
+                        await handle.write(block)
+
             try:
                 if 0o644 & ~attributes.mode:
                     await handle.set(mode=0o600)
-                yield handle.write
+                yield write
+                if in_hole:  # its last byte makes the file as long as it is
+                    handle.offset -= 1
+                    await handle.write(b"\0")
                 size = await handle.finish(attributes)
             except BaseException:
                 handle.drop()
@@ -409,6 +430,12 @@ class RemoteTree(Tree):
 
         await for_each(set_one, entries, _REQUESTS)  # the daemon carries them out in the order they are sent in
 
+    async def set_in_place(self, path: str, there: FileStat, attributes: FileStat) -> bool:
+        if replace(there, mtime=attributes.mtime) != attributes:  # SFTP does not count a file's names
+            return False
+        await self.set([(path, attributes)])
+        return True
+
     def _absolute(self, path: str) -> bytes:
         joined = posixpath.join(self._path, path.encode(errors="surrogateescape")) if path else self._path
         if len(joined) > MAX_PATH:
@@ -423,8 +450,12 @@ class RemoteTree(Tree):
         try:
             yield temporary
             await self._sftp.rename(temporary, target)
-        except BaseException:
+        except BaseException as error:
             await self._sftp.discard(temporary)
+            if isinstance(error, IncusConflictError):
+                error._append(
+                    f"; {self.name(path)} is a directory, and push() copies onto its target: push to a path in it"
+                )
             raise
 
 
@@ -606,6 +637,15 @@ class LocalTree(Tree):
 
         await in_thread(set_all)
 
+    async def set_in_place(self, path: str, there: FileStat, attributes: FileStat) -> bool:
+        def set_if_own() -> bool:
+            with self._open(path, _FILE) as fd:
+                if is_own := os.fstat(fd).st_nlink == 1:
+                    self._set_attributes(fd, attributes)
+                return is_own
+
+        return await in_thread(set_if_own)
+
     @contextmanager
     def _open_parent(self, path: str) -> Generator[tuple[int, str]]:
         """A descriptor of the directory that holds an entry, and the entry's name there."""
@@ -668,9 +708,14 @@ async def _rechunk(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
 
 
 def _write(fd: int, buffer: bytearray) -> None:
-    """Write all of a buffer, and empty it."""
+    """Write all of a buffer, with holes for its zeros, and empty it."""
     while buffer:
-        del buffer[: os.write(fd, buffer)]
+        block = bytes(buffer[:_HOLE])
+        if _ZEROS.startswith(block):
+            os.ftruncate(fd, os.lseek(fd, len(block), os.SEEK_CUR))
+            del buffer[: len(block)]
+        else:
+            del buffer[: os.write(fd, block)]
 
 
 def _temporary_name() -> str:

@@ -146,6 +146,8 @@ class Record(Mapping[str, Any]):
         entry = self._field_table().get(name)
         if entry is None:
             remedy = f"; the server sent it: read it as [{name!r}]" if name in self._json else ""
+            if not remedy and "config" in self._field_table():
+                remedy = f"; a key of its configuration is read as .config.get({name!r})"
             raise AttributeError(f"{type(self).__name__} has no field {name!r}{remedy}")
         return entry[1](self)
 

@@ -41,7 +41,7 @@ from incus_sdk import (
 from incus_sdk._connection.config import ClientConfig, Remote
 from incus_sdk._connection.tls import client_token, make_pair
 from incus_sdk.testing import Daemon
-from tests.hostile.tls_server import Fake, Pair, pair, plain_server
+from tests.hostile.scripted import Pair, incus_server, pair, plain_server
 from tests.live.roots import ROOTS
 
 DEAD = "https://127.0.0.1:9"
@@ -242,12 +242,12 @@ async def test_of_several_addresses_the_first_that_proves_itself_is_used(
     daemon: Daemon, owner: Client, directory: Path, tmp_path: Path
 ) -> None:
     mine, theirs = pair(tmp_path, "mine"), pair(tmp_path, "theirs")
-    fake = Fake(theirs, mine)
+    fake = incus_server(theirs, mine)
     (directory / "servercerts").mkdir(parents=True)
     shutil.copy(daemon.certificate, directory / "servercerts" / "prod.crt")
     for source, name in zip(daemon.client_cert, ("client.crt", "client.key"), strict=True):
         shutil.copy(source, directory / name)
-    async with fake.running() as impostor:
+    async with fake.at_a_url() as impostor:
         for addresses in itertools.permutations((DEAD, impostor, daemon.url)):
             configure(directory, {"remotes": {"prod": {"addr": ", ".join(addresses)}}})
             async with Client.from_remote("prod") as client:
@@ -257,13 +257,13 @@ async def test_of_several_addresses_the_first_that_proves_itself_is_used(
             await client.disconnect()
             assert (await client.get_server_info()).auth == "trusted"  # found once more
             await client.disconnect()
-        assert (fake.client, fake.heard) == (None, b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
         configure(directory, {"remotes": {"prod": {"addr": f"{DEAD},{impostor}"}}})
         with pytest.raises(
             IncusCertificateError, match=rf"none of .* addresses.*{DEAD} cannot be reached.*{impostor} did not prove"
         ):
             await who(Client.from_remote("prod"))
-        assert (fake.client, fake.heard) == (None, b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
     two = {"addr": f"{DEAD},{daemon.url}", "last_working_address": daemon.url}
     configure(directory, {"remotes": {"prod": two}})
     assert ClientConfig().remote("prod").addresses == (daemon.url, DEAD)
@@ -390,9 +390,9 @@ async def test_a_server_that_is_not_the_tokens_learns_nothing(
     daemon: Daemon, owner: Client, directory: Path, tmp_path: Path
 ) -> None:
     mine, theirs = pair(tmp_path, "mine"), pair(tmp_path, "theirs")
-    fake = Fake(theirs, mine)
+    fake = incus_server(theirs, mine)
     token = await owner.certificates.create_token("laptop")
-    async with fake.running() as impostor:
+    async with fake.at_a_url() as impostor:
         address = impostor.removeprefix("https://")
         with pytest.raises(
             IncusCertificateError, match="nothing was sent: the fingerprint of its certificate is"
@@ -401,13 +401,13 @@ async def test_a_server_that_is_not_the_tokens_learns_nothing(
         assert digest(theirs[0]) in str(told.value)
         with pytest.raises(IncusCertificateError, match="nothing was sent"):
             await Client.join(token, "prod", endpoint=impostor)
-        assert (fake.connections, fake.client, fake.heard) == (2, None, b"")
+        assert (fake.connections, any(fake.clients), fake.heard) == (2, False, b"")
         assert not (directory / "config.yml").exists()
         # The true server, at the second address.
         both = forged(token, addresses=[address, daemon.url.removeprefix("https://")])
         await (await Client.join(both, "prod")).disconnect()
     assert ClientConfig().remotes()["prod"].addresses == (daemon.url,)
-    assert (fake.client, fake.heard) == (None, b"")
+    assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_a_server_whose_certificate_changed_is_refused_by_both(
@@ -415,15 +415,15 @@ async def test_a_server_whose_certificate_changed_is_refused_by_both(
 ) -> None:
     await (await Client.join(await owner.certificates.create_token("laptop"), "prod")).disconnect()
     mine, theirs = pair(tmp_path, "mine"), pair(tmp_path, "theirs")
-    fake = Fake(theirs, mine)
-    async with fake.running() as impostor:
+    fake = incus_server(theirs, mine)
+    async with fake.at_a_url() as impostor:
         written = yaml.safe_load((directory / "config.yml").read_text())
         written["remotes"]["prod"]["addr"] = impostor
         configure(directory, written)
         with pytest.raises(IncusCertificateError, match=r"did not prove who it is, so nothing was sent"):
             await who(Client.from_remote("prod"))
         assert (await run("incus", "query", "prod:/1.0")).returncode != 0
-        assert (fake.client, fake.heard) == (None, b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_a_fingerprint_stands_for_the_certificate(daemon: Daemon, owner: Client, tmp_path: Path) -> None:
@@ -432,11 +432,11 @@ async def test_a_fingerprint_stands_for_the_certificate(daemon: Daemon, owner: C
         async with Client(daemon.url, cert=daemon.client_cert, server_cert=written) as client:
             assert (await client.get_server_info()).auth == "trusted"
             await (await client._scope.websocket("/1.0/events")).close()
-    fake = Fake(pair(tmp_path, "theirs"), pair(tmp_path, "mine"))
-    async with fake.running() as impostor:
+    fake = incus_server(pair(tmp_path, "theirs"), pair(tmp_path, "mine"))
+    async with fake.at_a_url() as impostor:
         with pytest.raises(IncusCertificateError, match=f"nothing was sent: the fingerprint .*, not {right}"):
             await who(Client(impostor, cert=daemon.client_cert, server_cert=right))
-    assert (fake.client, fake.heard) == (None, b"")
+    assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_keys_that_a_password_opens(daemon: Daemon, owner: Client, directory: Path, tmp_path: Path) -> None:
@@ -610,12 +610,12 @@ async def test_with_an_authority_of_ones_own_its_servers_are_trusted_and_it_alon
         with pytest.raises(IncusCertificateError, match="did not prove who it is, so nothing was sent"):
             await who(Client.from_remote("prod"))
         shutil.copy(ca[0], directory / "client.ca")
-        fake = Fake(signed(tmp_path, "nameless", ca), ca)  # of the authority, but for no address
-        async with fake.running() as url:
+        fake = incus_server(signed(tmp_path, "nameless", ca), ca)  # of the authority, but for no address
+        async with fake.at_a_url() as url:
             configure(directory, {"remotes": {"prod": {"addr": url}}})
             with pytest.raises(IncusCertificateError, match="did not prove who it is, so nothing was sent"):
                 await who(Client.from_remote("prod"))
-        assert (fake.client, fake.heard) == (None, b"")
+        assert (any(fake.clients), fake.heard) == (False, b"")
 
 
 async def test_where_an_authority_vouches_for_the_server_it_may_renew_its_certificate(
@@ -789,8 +789,8 @@ async def test_a_proxy_that_leads_nowhere_is_named_without_its_password(
 
 async def test_websockets_send_no_origin_and_connections_are_used_again(tmp_path: Path) -> None:
     mine, theirs = pair(tmp_path, "mine"), pair(tmp_path, "theirs")
-    fake = Fake(theirs, mine)
-    async with fake.running() as url, Client(url, cert=mine, server_cert=theirs[0]) as client:
+    fake = incus_server(theirs, mine)
+    async with fake.at_a_url() as url, Client(url, cert=mine, server_cert=theirs[0]) as client:
         for _ in range(5):
             await client.get_server_info()
         assert fake.connections == 1

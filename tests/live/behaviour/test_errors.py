@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from incus_sdk import (
-    Client,
-    IncusUnsupportedError,
-)
+from incus_sdk import Client, IncusError, IncusUnsupportedError, Instance, Operation
 from incus_sdk.testing import Daemon
 
 
@@ -26,6 +25,60 @@ async def test_an_extension_that_the_server_lacks_is_named_before_anything_is_se
         await client._scope.require("wings", "flying")
     assert caught.value.extension == "wings"
     await client._scope.require("etag", "walking")
+
+
+NO_IMAGE = {"type": "image", "alias": "nope"}
+MEMORY = {"limits.memory": "lots"}
+MANY = {"user.a": "1", "user.b": "may be", "boot.autostart": "maybe"}
+
+
+async def later(operation: Awaitable[Operation]) -> None:
+    await (await operation).wait()
+
+
+REFUSALS: dict[str, tuple[str, Callable[[Client, Instance, Path], Any]]] = {
+    "list of no project": ("project nope", lambda c, b, p: c.use_project("nope").instances.list()),
+    "names of no project": ("project nope", lambda c, b, p: c.use_project("nope").instances.list(0)),
+    "warnings of no project": ("project nope", lambda c, b, p: c.use_project("nope").warnings.list()),
+    "image by alias": ("no image 'nope'; launch", lambda c, b, p: c.instances.create("x", NO_IMAGE, wait=True)),
+    "image later": ("no image 'nope'; launch", lambda c, b, p: later(c.instances.create("x", NO_IMAGE))),
+    "image by name": ("no image 'nope'", lambda c, b, p: c.instances.launch("nope", "x")),
+    "value": ("value of limits.memory", lambda c, b, p: b.update({"config": MEMORY}, wait=True)),
+    "value later": ("value of limits.memory", lambda c, b, p: later(b.update(MEMORY))),
+    "one of many values": (r"value of boot.autostart\)", lambda c, b, p: b.update(MANY, wait=True)),
+    "values of a new one": (
+        "value of limits.cpu",
+        lambda c, b, p: c.instances.create("x", "busybox", {"limits.cpu": "many"}, wait=True),
+    ),
+    "value of a profile": ("value of limits.memory", lambda c, b, p: c.profiles.create("x", config=MEMORY)),
+    "text": ("/no must exist, as path.parent.mkdir", lambda c, b, p: b.path("/no/f").write_text("x")),
+    "appended": ("/no must exist, as path.parent.mkdir", lambda c, b, p: b.path("/no/f").append(b"x")),
+    "directory": ("/no must exist, as path.parent.mkdir", lambda c, b, p: b.path("/no/f").mkdir()),
+    "link": ("/no must exist, as path.parent.mkdir", lambda c, b, p: b.path("/no/f").symlink_to("x")),
+    "rename": ("no directory for /no/f", lambda c, b, p: b.path("/etc/passwd").rename("/no/f")),
+    "put": ("/no/f; its directory must exist", lambda c, b, p: b.put_files("/no/f", b"")),
+    "get": ("Not Found: /no/f", lambda c, b, p: b.get_files("/no/f")),
+    "push": ("/root is a directory.*push to a path in it", lambda c, b, p: b.path("/root/").push(p)),
+    "push below": ("/etc is a directory.*push to a path in it", lambda c, b, p: b.path("/etc").push(p)),
+    "aliases": (
+        "aliases must be a list like",
+        lambda c, b, p: c.images.create_from(source={"type": "instance", "name": b.name}, aliases=["x"]),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
+    ),
+}
+
+
+async def test_a_refusal_names_what_is_wrong_and_the_remedy(box: Instance, client: Client, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    wrong = {}
+    for what, (said, call) in REFUSALS.items():
+        try:
+            wrong[what] = f"no error: {await call(client, box, tmp_path / 'file')!r}"
+        except IncusError as error:
+            if not re.search(said, str(error)):
+                wrong[what] = str(error)
+    assert not wrong
+    with pytest.raises(AttributeError, match=r"read as .config.get\('restricted'\)"):
+        _ = (await client.projects.get("default")).restricted  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @pytest.fixture

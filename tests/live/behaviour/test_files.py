@@ -403,6 +403,32 @@ async def test_a_tree_comes_back_as_it_was(box: Instance, way: str, tmp_path: Pa
     assert not await at(box, "/var/t").exists(follow_symlinks=False)
 
 
+async def test_a_sparse_file_stays_sparse(box: Instance, way: str, tmp_path: Path) -> None:
+    with (tmp_path / "disk").open("wb") as file:
+        for position in (1_000_000, 30_000_000):
+            file.seek(position)
+            file.write(b"x" * 70_000)
+        file.truncate(40_000_001)
+    assert (await at(box, "/srv/disk").push(tmp_path / "disk")).bytes == 40_000_001
+    assert int((await shell(box, "du -k /srv/disk")).split()[0]) < 1000
+    await at(box, "/srv/disk").pull(tmp_path / "back")
+    assert (tmp_path / "back").read_bytes() == (tmp_path / "disk").read_bytes()
+    assert (tmp_path / "back").stat().st_blocks * 512 < 1_000_000
+
+
+async def test_another_name_of_somebodys_file_is_not_changed_but_replaced(
+    box: Instance, way: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "file").write_text("1")
+    (tmp_path / "t" / "file").chmod(0o666)
+    await at(box, "/t").push(tmp_path / "t")
+    await shell(box, "cp -p /t/file /own; chown 1000 /own; chmod 600 /own; ln -f /own /t/file")
+    for skipped in (0, 1):
+        assert (await at(box, "/t").push(tmp_path / "t", skip_equal=True)).skipped == skipped
+        assert await shell(box, "stat -c '%a %u' /own /t/file") == "600 1000\n666 0\n"
+
+
 async def test_the_instance_sees_what_was_pushed(box: Instance, way: str, tmp_path: Path) -> None:
     app = tmp_path / "app"
     (app / "sub" / "empty").mkdir(parents=True)

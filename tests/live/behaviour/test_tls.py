@@ -19,7 +19,7 @@ from incus_sdk import (
     Instance,
 )
 from incus_sdk.testing import Daemon
-from tests.hostile.tls_server import Pair, pair
+from tests.hostile.scripted import Pair, pair
 
 
 @pytest.fixture(scope="module")

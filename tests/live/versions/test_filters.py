@@ -73,6 +73,8 @@ async def test_fields_of_other_types_and_inside_devices(client: Client, box: Ins
     for recursion in (0, 1, 2):
         assert await found(mine & (F("status") == "Running"), recursion)
         assert not await found(mine & (F("status") == "Stopped"), recursion)
+        assert await found(mine & F("status").isin(["running", "FROZEN"]) & (F("type") == "Container"), recursion)
+        assert not await found(mine & (F("status") != "running"), recursion)
     assert await found(mine & (F("expanded_devices.root.pool") == "default") & (F("ephemeral") == False))  # noqa: E712
     assert not await found(mine & (F("ephemeral") == True))  # noqa: E712
     await box.update({"limits.cpu": 1, "boot.autostart": False}, wait=True)

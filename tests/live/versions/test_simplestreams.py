@@ -219,7 +219,11 @@ async def test_what_comes_damaged_or_not_at_all_leaves_no_file(streams: Streams,
         path = "/images/amd64/20260202_00:00/root.tar.xz"
         with pytest.raises(IncusInputError, match="two files"):
             await server.download(image, tmp_path / "meta")
-        own.files[path] = own.files[path][:-1] + b"X"
+        whole = own.files[path]
+        own.files[path] = whole + b"X"
+        with pytest.raises(IncusConnectionError, match=f"sent more than the {image.size} bytes"):
+            await server.download(image, tmp_path / "meta", tmp_path / "root")
+        own.files[path] = whole[:-1] + b"X"
         with pytest.raises(IncusConnectionError, match=f"{image.fingerprint} came with another hash"):
             await server.download(image, tmp_path / "meta", tmp_path / "root")
         del own.files[path]
