@@ -94,13 +94,6 @@ class Exchange:
         """Disturb nothing any longer."""
         self._fault = None
 
-    def choose(self, random: Random, downward: bool) -> int:
-        """A byte of what was recorded: half of the time any one, else of any piece, since most bytes are payload."""
-        pieces = [piece for piece in self.pieces if not (downward and piece.to_server)]
-        weights = [piece.size for piece in pieces] if random.random() < 0.5 else None
-        piece = random.choices(pieces, weights)[0]
-        return piece.start + random.randrange(piece.size)
-
     async def carry(self, way: Way) -> None:
         """Hand on everything in one direction."""
         while data := await way.read():
@@ -134,6 +127,14 @@ class Exchange:
                 await way.write(before + bytes([after[0] ^ (1 + at % 255)]) + after[1:])
             case "duplicate":
                 await way.write(before + after + after)
+
+
+def choose(pieces: list[Piece], random: Random, downward: bool) -> int:
+    """A byte of what was recorded: half of the time any one, else of any piece, since most bytes are payload."""
+    pieces = [piece for piece in pieces if not (downward and piece.to_server)]
+    weights = [piece.size for piece in pieces] if random.random() < 0.5 else None
+    piece = random.choices(pieces, weights)[0]
+    return piece.start + random.randrange(piece.size)
 
 
 async def _pass(_: object) -> None:
