@@ -240,6 +240,17 @@ class LifecycleVerbs(models.Instance, Resource):
                 with contextlib.suppress(IncusError):
                     await operation.wait()
 
+    async def _creations(self) -> list[Operation]:
+        """The operations that are making it, or have just done so."""
+        from .activity import OperationsAPI
+
+        return [
+            operation
+            for operation in await OperationsAPI(self._scope).list()
+            if operation.description == "Creating instance"
+            and list(self._path) in [wire.names(url) for url in operation.resources.get("instances") or ()]
+        ]
+
     async def _remove(self) -> None:
         """Stop and delete it, if it still exists."""
         with contextlib.suppress(IncusNotFoundError):

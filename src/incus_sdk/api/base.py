@@ -33,7 +33,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
 
-from .._background import create_or_undo, operate, perform, undoing, was_created
+from .._background import Find, create_or_undo, operate, perform, undoing, was_created
 from .._concurrency import Attempts
 from .._connection import wire
 from .._connection.scope import Scope, Scoped
@@ -103,11 +103,14 @@ class AtPath:
         headers: Headers | None = None,
         wait: bool = True,
         progress: OnProgress | None = None,
+        find: Find | None = None,
     ) -> Operation:
         """Send a request that the server always carries out in the background."""
         path = self._url(*segments)
         await self._require_extension()
-        return await operate(self._scope, method, path, body=body, headers=headers, wait=wait, progress=progress)
+        return await operate(
+            self._scope, method, path, body=body, headers=headers, wait=wait, progress=progress, find=find
+        )
 
     def _download(
         self,

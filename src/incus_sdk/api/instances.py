@@ -32,6 +32,7 @@ from ._creation import restore
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
+from ._marks import create_marked
 from ._options import known_options
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
@@ -557,7 +558,9 @@ class InstancesAPI(
         body["source"] = await _resolve_image(self._scope, source) if isinstance(source, str) else dict(source)
         if body["source"].get("type") in ("image", "none"):
             await self._complete_devices(body)
-        creation = self._operate("POST", body=body, wait=False)
+        creation = create_marked(
+            handle, body, lambda body, find: self._operate("POST", body=body, wait=False, find=find)
+        )
         return await handle._await_creation(creation, progress, log=start) if wait else await creation
 
     async def _complete_devices(self, body: Json) -> None:
