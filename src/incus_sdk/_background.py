@@ -11,7 +11,14 @@ from ._concurrency import closing, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
-from .exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusOperationError, IncusTimeoutError
+from .exceptions import (
+    IncusClosedError,
+    IncusConnectionError,
+    IncusError,
+    IncusOperationError,
+    IncusOperationLostError,
+    IncusTimeoutError,
+)
 from .operations import OnProgress, Operation, _checked
 
 _CANCELLED = 401  # the status code of a cancelled operation
@@ -106,6 +113,9 @@ async def create_or_undo(
                 await operation._try_cancel()
                 try:
                     await operation.wait()
+                except IncusOperationLostError:
+                    if find is None or (operation := await find()) is None:
+                        raise
                 except IncusOperationError:
                     if operation.status_code != _CANCELLED:
                         raise

@@ -781,7 +781,7 @@ class Console(_LiveOperation):
         attaching = asyncio.ensure_future(self._attach("console", self._body, terminal=True))
         try:
             await asyncio.shield(attaching)
-        except asyncio.CancelledError:
+        except BaseException:
             await shielded(self._leave(attaching))
             raise
         self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
@@ -789,11 +789,16 @@ class Console(_LiveOperation):
         self.stdout = self._start_reader("0", "stdout")
 
     async def _leave(self, attaching: asyncio.Future[Operation]) -> None:
-        """Detach once it is attached: a console whose attaching was cut off stays taken for a minute."""
+        """Attach what is missing, then detach: a console that is attached by half stays taken for a minute."""
         with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_GRACE):
-                await attaching
-                await self.detach()
+                with contextlib.suppress(IncusError):
+                    await attaching
+                if self._operation is not None and self._scope.transport.is_open:
+                    for name in {"control", "0"} - self._sockets.keys():
+                        with contextlib.suppress(IncusError):
+                            self._sockets[name] = await self._operation.websocket(name, pong=False)
+                    await self.detach()
 
     async def _is_over(self) -> bool:
         assert self._operation is not None

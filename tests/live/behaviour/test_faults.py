@@ -14,6 +14,7 @@ import contextlib
 import gc
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from pathlib import Path
@@ -38,8 +39,9 @@ DEADLINE = 8.0
 """The caller's, for everything."""
 GRACE = 5.0
 """Seconds more that a clean-up may take on a link that is silent."""
-PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3, 6)
-"""Seconds between looks at what is left: a server gives up a command that nobody attaches to after five seconds."""
+PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 12, 12)
+"""Seconds between looks at what is left: a server gives up a command that nobody attaches to after five seconds,
+a migration after thirty."""
 BIG = Random(0).randbytes(300_000)
 TEXT = BIG.hex().encode()[:100_000]
 
@@ -141,7 +143,7 @@ class Verb(NamedTuple):
     output: bytes | None = None
     """Of which an error holds the beginning."""
     leaves: str = ""
-    """What an error can leave, though nothing else: part of its text in `Bench.objects`."""
+    """What can remain if the server's answer was lost: part of its text in `Bench.objects`."""
 
 
 def digest(data: bytes) -> str:
@@ -201,7 +203,7 @@ async def console(client: Client, bench: Bench) -> Any:
     async with bench.box.open_process(["sh", "-c", talk]) as talker:
         assert talker.stderr is not None
         await talker.stderr.readline()
-        async with client.instances[bench.box.name].console() as console:
+        async with client.instances[bench.box.name].console(force=True) as console:
             seen = asyncio.ensure_future(console.stdout.readuntil(b"[word]"))
             try:
                 while not seen.done():
@@ -341,7 +343,7 @@ VERBS: dict[str, Verb] = {
     "run, both": Verb(run(["cat"], BIG), output=BIG),
     "open_process": Verb(process),
     "open_process, pty": Verb(terminal),
-    "console": Verb(console),
+    "console": Verb(console, leaves="Showing console"),
     "path.read_bytes": Verb(path("/root/big", lambda path, _: path.read_bytes())),
     "path.write_bytes": Verb(path("/root/work/new", lambda path, _: path.write_bytes(BIG)), seen_in_box),
     "path.append": Verb(path("/root/work/old", lambda path, _: path.append(BIG)), seen_in_box),
@@ -354,17 +356,17 @@ VERBS: dict[str, Verb] = {
     "get_files": Verb(get_file),
     "get_files, directory": Verb(get_directory),
     "put_files": Verb(put_file, seen_in_box),
-    "images.create": Verb(upload),
-    "images.create, file": Verb(upload_file),
+    "images.create": Verb(upload, leaves="images?"),
+    "images.create, file": Verb(upload_file, leaves="images?"),
     "image.export": Verb(image_export, seen_locally),
-    "backups.create": Verb(backup_create),
+    "backups.create": Verb(backup_create, leaves="backup"),
     "backup.export": Verb(backup_export, seen_locally),
     "backup.export, volume": Verb(volume_backup_export, seen_locally),
-    "create_from_backup": Verb(backup_import),
-    "create_from_backup, volume": Verb(volume_import),
+    "create_from_backup": Verb(backup_import, leaves="made"),
+    "create_from_backup, volume": Verb(volume_import, leaves="made"),
     "copy": Verb(copy),
     "copy, project": Verb(copy_to_project),
-    "copy, volume": Verb(copy_volume),
+    "copy, volume": Verb(copy_volume, leaves="made"),
     "copy, sent": Verb(copy_from_here),
     "copy, received": Verb(copy_to_here),
     "create": Verb(create),
@@ -378,7 +380,7 @@ VERBS: dict[str, Verb] = {
 }
 
 
-RESULT, UNNOTICED = "the result", "damage that nothing shows"
+RESULT, UNNOTICED, DEADLINE_PASSED = "the result", "damage that nothing shows", "the caller's deadline"
 
 
 class Attempt:
@@ -401,6 +403,17 @@ class Attempt:
     def succeeded(self) -> bool:
         return self.outcome in (RESULT, UNNOTICED)
 
+    @property
+    def unanswered(self) -> bool:
+        """Whether it may not know what it began, or how that ended."""
+        return any(words in self.outcome for words in ("POST ", "its outcome is unknown", DEADLINE_PASSED))
+
+    def may_leave(self, entry: str) -> bool:
+        """Whether something of `Bench.objects` can remain."""
+        if self.succeeded:
+            return " operation " not in entry
+        return self.unanswered and bool(self.verb.leaves and re.search(self.verb.leaves, entry))
+
     async def run(self, client: Client, exchange: Exchange, at: int, expected: Any) -> None:
         task = asyncio.current_task()
         assert task is not None
@@ -416,7 +429,7 @@ class Attempt:
             if self.verb.output is not None and not self.verb.output.startswith(error.stdout or b""):
                 self.problems.append("what the error holds is not the beginning of the output")
         except TimeoutError:
-            self.outcome = "the caller's deadline"
+            self.outcome = DEADLINE_PASSED
             if self.fault != "stall" and self.checksummed:
                 self.problems.append("still waiting at the deadline")
         except BaseException as error:
@@ -481,13 +494,9 @@ async def nothing_left(bench: Bench, attempt: Attempt) -> AsyncGenerator[None]:
     loop.set_exception_handler(None)
     made: set[str] = set()
     for pause in PAUSES:
-        made = await bench.objects() - before
-        if attempt.succeeded:
-            made = {entry for entry in made if " operation " in entry}
-        if not made:
+        if not (made := {entry for entry in await bench.objects() - before if not attempt.may_leave(entry)}):
             break
         await asyncio.sleep(pause)
-    made = {entry for entry in made if not (attempt.verb.leaves and attempt.verb.leaves in entry)}
     left = [
         *made,
         *(asyncio.all_tasks() - tasks),
