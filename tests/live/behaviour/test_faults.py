@@ -3,8 +3,9 @@
 First the verb runs undisturbed, and what it says and hears is recorded; then again, with one fault each time. It must
 come to the same result, or raise an `IncusError` in time, and then nothing may be left of it: see `Attempt`.
 
-``$INCUS_SDK_FAULTS``: how many faults each verb gets on each transport; 1 without it. ``$INCUS_SDK_FAULTS_SEED``: any text.
-``$INCUS_SDK_FAULTS_ROOT``: the version of Incus, see `tests.live.roots`. ``$INCUS_SDK_FAULTS_LOG``: a file for a line of each.
+``$INCUS_SDK_FAULTS``: how many faults each verb gets on each transport; 1 without it.
+``$INCUS_SDK_FAULTS_SEED``: any text. ``$INCUS_SDK_FAULTS_ROOT``: the version of Incus, see `tests.live.roots`.
+``$INCUS_SDK_FAULTS_LOG``: a file that gets a line of each.
 """
 
 from __future__ import annotations
@@ -142,6 +143,8 @@ class Verb(NamedTuple):
     seen: Callable[[Bench], Awaitable[Any]] | None = None
     output: bytes | None = None
     """Of which an error holds the beginning."""
+    input: bool = False
+    """Whether it sends stdin. Over a unix socket, a cut of that can look like a command that reads no further."""
     leaves: str = ""
     """What can remain if the server's answer was lost: part of its text in `Bench.objects`."""
 
@@ -339,9 +342,9 @@ async def put_file(client: Client, bench: Bench) -> Any:
 
 VERBS: dict[str, Verb] = {
     "run, output": Verb(run(["cat", "/root/big"]), output=BIG),
-    "run, input": Verb(run(["sh", "-c", "cat > /root/work/in"], BIG), seen_in_box),
-    "run, both": Verb(run(["cat"], BIG), output=BIG),
-    "open_process": Verb(process),
+    "run, input": Verb(run(["sh", "-c", "cat > /root/work/in"], BIG), seen_in_box, input=True),
+    "run, both": Verb(run(["cat"], BIG), output=BIG, input=True),
+    "open_process": Verb(process, input=True),
     "open_process, pty": Verb(terminal),
     "console": Verb(console, leaves="Showing console"),
     "path.read_bytes": Verb(path("/root/big", lambda path, _: path.read_bytes())),
@@ -446,7 +449,7 @@ class Attempt:
                 result = result, await self.verb.seen(self.bench)
             if result == expected:
                 self.outcome = RESULT
-            elif self.checksummed:
+            elif self.checksummed and not (self.verb.input and self.kind == "unix" and self.fault in ("cut", "reset")):
                 self.problems.append(f"a wrong result: {str(result)[:500]}")
             else:
                 self.outcome = UNNOTICED
