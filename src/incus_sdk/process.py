@@ -48,6 +48,7 @@ _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
 _SIGKILLED = 137
+_TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
 _MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
 _MAX_LINKS = 8  # symbolic links that lead to it
 _ID = re.compile("[0-9]{1,10}")
@@ -620,6 +621,9 @@ class Process(_LiveOperation):
         if self._exit is None:
             raise IncusInputError("a process is opened by `async with`")
         code = await asyncio.shield(self._exit)
+        if not self.stdin._has_arrived:
+            for _ in range(_TURNS):  # in which `_watch_input` hears of a break that came before the exit
+                await asyncio.sleep(0)
         if code == _SIGKILLED and self._control_lost and not self._killed:
             self._lose("the server killed the command")
         if self._lost is not None:
