@@ -109,7 +109,13 @@ async def create_or_undo(
         if upload is not None and upload.cut_off():
             begun.cancel()  # it starts nothing
         with contextlib.suppress(IncusError, asyncio.CancelledError):
-            if (operation := await begun) is not None:
+            await asyncio.wait([begun], timeout=_GRACE)
+            if not begun.done():  # the link is silent
+                begun.cancel()
+                await asyncio.wait([begun])
+                if find is None or (operation := await find()) is None:
+                    return
+            elif (operation := begun.result()) is not None:
                 await operation._try_cancel()
                 try:
                     await operation.wait()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
-from uuid import uuid4
 
 from .._background import Find
 from .._concurrency import Attempts
@@ -27,6 +26,8 @@ async def create_marked(instance: LifecycleVerbs, body: Json, create: Callable[[
 
     A name proves nothing: somebody else can have made an instance of that name at the same moment.
     """
+    from uuid import uuid4
+
     config = {_MARK: str(uuid4()), **(body.get("config") or {})}
 
     async def find() -> Operation | None:

@@ -374,7 +374,7 @@ VERBS: dict[str, Verb] = {
     "copy, volume": Verb(copy_volume, leaves="made"),
     "copy, sent": Verb(copy_from_here),
     "copy, received": Verb(copy_to_here),
-    "create": Verb(create),
+    "create": Verb(create, leaves="made"),
     "launch": Verb(launch),
     "temporary": Verb(temporary),
     "events.listen": Verb(events),
@@ -422,7 +422,10 @@ class Attempt:
     @property
     def unanswered(self) -> bool:
         """Whether it may not know what it began, or how that ended."""
-        return any(words in self.outcome for words in ("POST ", "its outcome is unknown", DEADLINE_PASSED))
+        return any(
+            words in self.outcome
+            for words in ("POST ", "may still carry it out", "its outcome is unknown", DEADLINE_PASSED)
+        )
 
     def may_leave(self, entry: str) -> bool:
         """Whether something of `Bench.objects` can remain."""
