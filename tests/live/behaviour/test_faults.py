@@ -30,6 +30,8 @@ from tests.live.faults import KINDS, Exchange, FaultKind, choose, faulty
 from tests.live.made_images import unified
 from tests.live.roots import ROOTS
 
+pytestmark = pytest.mark.timeout(900)
+
 Kind = Literal["unix", "https"]
 
 SEED = os.environ.get("INCUS_SDK_FAULTS_SEED", "1")
@@ -63,6 +65,8 @@ class Bench:
         """Local files to send."""
         self.local = directory / "local"
         """Where verbs write."""
+        self.base: set[str] = set()
+        """What there is before the first verb."""
 
     async def prepare(self) -> None:
         """Make what the verbs work on."""
@@ -484,6 +488,7 @@ async def bench(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Bench
         bench = Bench(daemon, other, own, box, tmp_path_factory.mktemp("faults"))
         await bench.prepare()
         await other.instances.create("still", {"type": "image", "alias": "busybox"}, wait=True)
+        bench.base = await bench.objects()
         yield bench
 
 
@@ -539,6 +544,7 @@ async def nothing_left(bench: Bench, attempt: Attempt) -> AsyncGenerator[None]:
 async def test_a_fault_at_any_byte_is_survived(bench: Bench, kind: Kind, name: str) -> None:
     verb = VERBS[name]
     await bench.clear()
+    await bench.remove(await bench.objects() - bench.base)  # of a test that was interrupted
     before = await bench.objects()
     async with faulty(bench.daemon, kind, TIMEOUT) as (client, exchange):
         exchange.begin()
