@@ -62,7 +62,7 @@ async def breakable(daemon: Daemon, kind: Literal["unix", "https"]) -> AsyncGene
 
 
 FaultKind = Literal["cut", "reset", "stall", "delay", "corrupt", "duplicate"]
-KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
+KINDS: list[FaultKind] = list(get_args(FaultKind))
 DELAY = 1.0
 
 

@@ -405,7 +405,7 @@ class Attempt:
     def __init__(self, bench: Bench, verb: Verb, fault: FaultKind, kind: Kind) -> None:
         self.bench = bench
         self.verb = verb
-        self.fault = fault
+        self.fault: FaultKind = fault
         self.kind = kind
         self.problems: list[str] = []
         self.outcome = ""
@@ -500,7 +500,7 @@ SURVIVED: Counter[tuple[str, FaultKind]] = Counter()
 def counts(request: pytest.FixtureRequest) -> Iterator[None]:
     """Prints what was survived of what was tried, as a table for the docs."""
     yield
-    capture = request.config.pluginmanager.getplugin("capturemanager")
+    capture: Any = request.config.pluginmanager.getplugin("capturemanager")
     with capture.global_and_fixture_disabled():
         print("\n\n|", *KINDS, sep=" | ", end=" |\n")
         print("|---" + "|---:" * len(KINDS) + "|")
