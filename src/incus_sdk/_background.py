@@ -11,7 +11,14 @@ from ._concurrency import closing, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import Headers
-from .exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusOperationError
+from .exceptions import (
+    IncusClosedError,
+    IncusConnectionError,
+    IncusError,
+    IncusOperationError,
+    IncusOperationLostError,
+    IncusTimeoutError,
+)
 from .operations import OnProgress, Operation, _checked
 
 _CANCELLED = 401  # the status code of a cancelled operation
@@ -20,6 +27,11 @@ _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the can
 Undo = Callable[[Operation | None], Awaitable[Any]]
 """Removes what an operation created, or what a server created at once, without one. A server may create something all
 the same after its operation was cancelled: see `was_created`.
+"""
+
+Find = Callable[[], Awaitable[Operation | None]]
+"""Looks, when the answer to a request was lost, for the operation that the request began, and returns it as it ended;
+None if there is no proof that it did.
 """
 
 
@@ -33,16 +45,24 @@ async def perform(
     headers: Headers | None = None,
     wait: bool = True,
     progress: OnProgress | None = None,
+    find: Find | None = None,
 ) -> Operation | None:
     """Send a request, and wait until what it asks for is done; None where the server did it at once.
 
     With ``wait`` False it returns as soon as the operation has begun; else it raises `IncusOperationError` if that
-    fails. A caller who is cancelled while waiting cancels the operation.
+    fails. A caller who is cancelled while waiting cancels the operation. ``find``: see `Find`.
     """
 
     async def begin() -> Operation | None:
-        answer = await scope.request(method, path, query=query, body=body, headers=headers)
-        return _begun_operation(scope, answer, body)
+        try:
+            answer = await scope.request(method, path, query=query, body=body, headers=headers)
+            return _begun_operation(scope, answer, body)
+        except IncusClosedError:
+            raise
+        except (IncusConnectionError, IncusTimeoutError):
+            if find is None or (found := await find()) is None:
+                raise
+            return found
 
     if not wait:
         return await begin()
@@ -74,23 +94,35 @@ async def create_or_undo(
     undo: Undo,
     progress: OnProgress | None = None,
     headers: Headers | None = None,
+    find: Find | None = None,
 ) -> Operation | None:
     """``POST`` a request that creates something, and wait for it; if cancelled meanwhile, leave nothing behind.
 
     An upload is then cut off. An operation is cancelled, or waited for where the server does not allow that, and what
     it created is removed by ``undo``. An error of ``progress`` counts as a cancellation.
+    ``find``: see `Find`.
     """
     upload = _Upload(body) if hasattr(body, "__aiter__") else None
-    begun = asyncio.ensure_future(perform(scope, "POST", path, body=upload or body, headers=headers, wait=False))
+    request = perform(scope, "POST", path, body=upload or body, headers=headers, wait=False, find=find)
+    begun = asyncio.ensure_future(request)
 
     async def end() -> None:
         if upload is not None and upload.cut_off():
             begun.cancel()  # it starts nothing
         with contextlib.suppress(IncusError, asyncio.CancelledError):
-            if (operation := await begun) is not None:
+            await asyncio.wait([begun], timeout=_GRACE)
+            if not begun.done():  # the link is silent
+                begun.cancel()
+                await asyncio.wait([begun])
+                if find is None or (operation := await find()) is None:
+                    return
+            elif (operation := begun.result()) is not None:
                 await operation._try_cancel()
                 try:
                     await operation.wait()
+                except IncusOperationLostError:
+                    if find is None or (operation := await find()) is None:
+                        raise
                 except IncusOperationError:
                     if operation.status_code != _CANCELLED:
                         raise

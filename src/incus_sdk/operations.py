@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -258,9 +259,13 @@ class Operation(models.Operation):
 
     async def _wait_final(self) -> Self:
         """`wait` without a limit; when cancelled, it leaves the operation alone."""
+        # In rounds, since nothing else tells a silent server from a long operation.
+        limit = self._scope.transport.timeout
+        seconds = -1 if limit is None else math.ceil(limit)
         while self.status_code < _FINAL:
             try:
-                answer = await self._scope.request("GET", self._path("wait"), query={"timeout": -1}, wait=True)
+                wait = True if limit is None else seconds
+                answer = await self._scope.request("GET", self._path("wait"), query={"timeout": seconds}, wait=wait)
                 self._json = _checked(answer.object)
             except IncusClosedError:
                 raise

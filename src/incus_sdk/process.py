@@ -48,6 +48,7 @@ _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
 _SIGKILLED = 137
+_TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
 _MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
 _MAX_LINKS = 8  # symbolic links that lead to it
 _ID = re.compile("[0-9]{1,10}")
@@ -600,6 +601,9 @@ class Process(_LiveOperation):
         if self._exit is None:
             raise IncusInputError("a process is opened by `async with`")
         code = await asyncio.shield(self._exit)
+        if not self.stdin._has_arrived:
+            for _ in range(_TURNS):  # in which `_watch_input` hears of a break that came before the exit
+                await asyncio.sleep(0)
         if code == _SIGKILLED and self._control_lost and not self._killed:
             self._lose("the server killed the command")
         if self._lost is not None:
@@ -761,7 +765,7 @@ class Console(_LiveOperation):
         attaching = asyncio.ensure_future(self._attach("console", self._body, terminal=True))
         try:
             await asyncio.shield(attaching)
-        except asyncio.CancelledError:
+        except BaseException:
             await shielded(self._leave(attaching))
             raise
         self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
@@ -769,11 +773,16 @@ class Console(_LiveOperation):
         self.stdout = self._start_reader("0", "stdout")
 
     async def _leave(self, attaching: asyncio.Future[Operation]) -> None:
-        """Detach once it is attached: a console whose attaching was cut off stays taken for a minute."""
+        """Attach what is missing, then detach: a console that is attached by half stays taken for a minute."""
         with contextlib.suppress(IncusError, TimeoutError, asyncio.CancelledError):
             async with asyncio.timeout(_GRACE):
-                await attaching
-                await self.detach()
+                with contextlib.suppress(IncusError):
+                    await attaching
+                if self._operation is not None and self._scope.transport.is_open:
+                    for name in {"control", "0"} - self._sockets.keys():
+                        with contextlib.suppress(IncusError):
+                            self._sockets[name] = await self._operation.websocket(name, pong=False)
+                    await self.detach()
 
     async def _is_over(self) -> bool:
         assert self._operation is not None

@@ -37,14 +37,14 @@ class Spy(Transport):
         self.sent: list[tuple[str, str, Body]] = []
 
     async def request(
-        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
+        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool | float = False
     ) -> Response:
         self.sent.append((method, target, body))
         raise Sent
 
     @contextlib.asynccontextmanager
     async def stream(
-        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
+        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool | float = False
     ) -> AsyncGenerator[Stream]:
         yield await self.request(method, target, body=body)  # type: ignore[misc]
 

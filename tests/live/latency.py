@@ -9,17 +9,15 @@ from typing import Literal
 
 from incus_sdk import Client
 from incus_sdk.testing import Daemon
-from tests.live.proxies import proxied
-
-_PIECE = 64 * 1024
+from tests.live.proxies import Way, proxied
 
 
 @contextlib.asynccontextmanager
 async def delayed(daemon: Daemon, ms: float, kind: Literal["unix", "https"] = "unix") -> AsyncGenerator[Client]:
     """A connected client of the daemon, with ``ms`` milliseconds more for the way there and back, at full bandwidth."""
 
-    async def carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        await _carry(reader, writer, ms / 2000)
+    async def carry(way: Way) -> None:
+        await _carry(way, ms / 2000)
 
     async def opened(writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(ms / 2000)
@@ -28,15 +26,15 @@ async def delayed(daemon: Daemon, ms: float, kind: Literal["unix", "https"] = "u
         yield client
 
 
-async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, delay: float) -> None:
-    """Everything from one to the other, each piece after ``delay`` seconds, until there is no more."""
+async def _carry(way: Way, delay: float) -> None:
+    """Everything in one direction, each piece after ``delay`` seconds, until there is no more."""
     clock = asyncio.get_running_loop().time
     pieces: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(1024)
 
     async def take() -> None:
         data = b"-"
         while data:
-            data = await reader.read(_PIECE)
+            data = await way.read()
             await pieces.put((clock() + delay, data))
 
     taking = asyncio.ensure_future(take())
@@ -46,8 +44,7 @@ async def _carry(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, del
             await asyncio.sleep(due - clock())
             if not data:
                 return
-            writer.write(data)
-            await writer.drain()
+            await way.write(data)
     finally:
         taking.cancel()
         await asyncio.gather(taking, return_exceptions=True)

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import tempfile
 from collections.abc import AsyncGenerator, Awaitable, Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -14,15 +15,36 @@ from incus_sdk.testing import Daemon
 
 _PIECE = 64 * 1024
 
-Carry = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+
+@dataclass
+class Way:
+    """One direction of a connection: from ``reader`` to ``writer``; ``back`` writes in the other one."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    back: asyncio.StreamWriter
+    to_server: bool
+    first: bytes = b""
+    """What was read already."""
+
+    async def read(self) -> bytes:
+        """The next piece, empty at the end."""
+        data, self.first = self.first, b""
+        return data or await self.reader.read(_PIECE)
+
+    async def write(self, data: bytes) -> None:
+        """Hand on a piece."""
+        self.writer.write(data)
+        await self.writer.drain()
 
 
 @contextlib.asynccontextmanager
 async def proxied(
     daemon: Daemon,
     kind: Literal["unix", "https"],
-    carry: Carry,
+    carry: Callable[[Way], Awaitable[None]],
     opened: Callable[[asyncio.StreamWriter], Awaitable[None]],
+    timeout: float = 30,
 ) -> AsyncGenerator[Client]:
     """A connected client of the daemon.
 
@@ -31,6 +53,7 @@ async def proxied(
         kind: The transport.
         carry: Carries the bytes of a connection in one direction, to their end.
         opened: Called with the client's side of a connection on which something came.
+        timeout: The client's.
     """
     tasks: set[asyncio.Task[None]] = set()
 
@@ -55,8 +78,8 @@ async def proxied(
             await opened(writer)
             there, back = await connect()
             with contextlib.closing(back):
-                back.write(first)
-                ways = [asyncio.ensure_future(carry(*way)) for way in ((reader, back), (there, writer))]
+                both = Way(reader, back, writer, True, first), Way(there, writer, back, False)
+                ways = [asyncio.ensure_future(carry(way)) for way in both]
                 try:
                     await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
                 finally:
@@ -67,11 +90,11 @@ async def proxied(
     with tempfile.TemporaryDirectory(prefix="incus-sdk-") as directory:
         if kind == "unix":
             server = await asyncio.start_unix_server(serve, Path(directory, "unix.socket"))
-            client = Client(f"{directory}/unix.socket")
+            client = Client(f"{directory}/unix.socket", timeout=timeout)
         else:
             server = await asyncio.start_server(serve, "127.0.0.1", 0)
             url = f"https://127.0.0.1:{server.sockets[0].getsockname()[1]}"
-            client = Client(url, cert=daemon.client_cert, server_cert=daemon.certificate)
+            client = Client(url, cert=daemon.client_cert, server_cert=daemon.certificate, timeout=timeout)
         try:
             async with client:
                 yield client

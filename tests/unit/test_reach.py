@@ -37,6 +37,7 @@ class Asked:
         self.endpoint = "nowhere"
         self.attaching = asyncio.Semaphore()
         self.is_open = True
+        self.timeout = 30
         self.pause = asyncio.sleep
         self.operations: set[str] = set()
 

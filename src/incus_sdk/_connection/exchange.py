@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterable, Mapping
 
+from . import wire
 from .connection import Connection
 from .errors import Lost
 from .heads import encode_head
@@ -13,7 +14,6 @@ from .uploads import Upload
 Body = bytes | AsyncIterable[bytes] | None
 
 _AT_ONCE = 64 * 1024  # bytes of a body that go out together with the head
-_REPEATABLE = ("GET", "HEAD")
 
 
 class Exchange:
@@ -42,6 +42,7 @@ class Exchange:
     ) -> None:
         self._pool = pool
         self._method = method
+        self._repeatable = wire.is_repeatable(method, target)
         self._seconds = seconds
         self._body: Body = None  # what does not go out with the head
         self._upload: Upload | None = None
@@ -50,7 +51,7 @@ class Exchange:
             framing = {"Content-Length": str(len(body))}
         elif body is not None:
             framing = {"Transfer-Encoding": "chunked"}
-        elif method not in _REPEATABLE:
+        elif method not in ("GET", "HEAD"):
             framing = {"Content-Length": "0"}
         self._sent = encode_head(method, target, pool.endpoint, headers, framing)
         if isinstance(body, bytes) and len(body) <= _AT_ONCE:
@@ -64,7 +65,7 @@ class Exchange:
             try:
                 return await self._begin(connection)
             except Lost:
-                if not connection.unheard or self._body is not None or self._method not in _REPEATABLE:
+                if not connection.unheard or self._body is not None or not self._repeatable:
                     raise
         return await self._begin(await self._pool.connect())
 

@@ -65,11 +65,11 @@ class Scope:
         query: wire.Query | None = None,
         body: Any = None,
         headers: Headers | None = None,
-        wait: bool = False,
+        wait: bool | float = False,
     ) -> wire.Answer:
         """Send a request; ``body`` is bytes, an async iterable of bytes, or anything else as JSON.
 
-        ``wait`` sets no time limit for the answer. Raises `IncusAPIError` and its subclasses, `IncusConnectionError`,
+        ``wait``: see `Transport.request`. Raises `IncusAPIError` and its subclasses, `IncusConnectionError`,
         and `IncusTimeoutError`.
         """
         target = self._target(path, query)

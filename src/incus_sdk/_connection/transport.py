@@ -66,7 +66,7 @@ class Transport:
         self._pin = pin
         self._authorization = authorization
         self._renew = renew
-        self._timeout = timeout
+        self.timeout = timeout
         self._tls: ssl.SSLContext | None = None
         self._pool: Pool | None = None
 
@@ -81,9 +81,12 @@ class Transport:
         return self._take_turn_to_attach()
 
     async def request(
-        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool = False
+        self, method: str, target: str, *, body: Body = None, headers: Headers | None = None, wait: bool | float = False
     ) -> Response:
-        """Send a request and read its whole answer; ``wait`` sets no time limit for it."""
+        """Send a request and read its whole answer.
+
+        With ``wait`` True there is no limit to the time; a number is the seconds that the server may wait with it.
+        """
         pool, used = self._open_pool(), self._current_authorization()
         response = await self._request(pool, method, target, body, headers, wait)
         # What was streamed is gone.
@@ -133,7 +136,7 @@ class Transport:
     async def certificate(self) -> bytes:
         """The certificate (DER) that the server shows, whoever it is; sends nothing but half a handshake."""
         with self._explaining("connecting"):
-            return await self._peer_certificate(self._open_pool(), self._timeout)
+            return await self._peer_certificate(self._open_pool(), self.timeout)
 
     async def pause(self, seconds: float) -> None:
         """Sleep before something is tried again; raises `IncusClosedError` as soon as the client is closed."""
@@ -152,10 +155,11 @@ class Transport:
         await asyncio.sleep(0)  # in which the event loop closes the sockets
 
     async def _request(
-        self, pool: Pool, method: str, target: str, body: Body, headers: Headers | None, wait: bool
+        self, pool: Pool, method: str, target: str, body: Body, headers: Headers | None, wait: bool | float
     ) -> Response:
         ordinary = not wait and isinstance(body, bytes | None)
-        exchange = await self._exchange(pool, method, target, body, headers, self._timeout if ordinary else None)
+        seconds = None if wait is True or not isinstance(body, bytes | None) else self.timeout
+        exchange = await self._exchange(pool, method, target, body, headers, seconds and seconds + wait)
         with self._explaining(f"{method} {target}"):
             async with pool.turns if ordinary else contextlib.nullcontext(), exchange as connection:
                 return Response(connection.status, connection.headers, await connection.read())
@@ -164,7 +168,7 @@ class Transport:
     async def _stream(
         self, pool: Pool, method: str, target: str, body: Body, headers: Headers | None, wait: bool
     ) -> AsyncGenerator[Stream]:
-        seconds = self._timeout if not wait and isinstance(body, bytes | None) else None
+        seconds = self.timeout if not wait and isinstance(body, bytes | None) else None
         exchange = await self._exchange(pool, method, target, body, headers, seconds)
         explaining = self._explaining(f"{method} {target}")
         async with contextlib.AsyncExitStack() as stack:
@@ -190,7 +194,7 @@ class Transport:
         if not pool.address_known:
             await self._choose_address(pool)
         with self._explaining(f"websocket {target}"):
-            return await open_websocket(pool, target, headers, self._timeout, self._explaining, pong)
+            return await open_websocket(pool, target, headers, self.timeout, self._explaining, pong)
 
     async def _upgrade(
         self, pool: Pool, method: str, target: str, protocol: str, body: bytes, headers: Headers | None
@@ -201,7 +205,7 @@ class Transport:
         if not pool.address_known:
             await self._choose_address(pool)
         with self._explaining(f"{method} {target}"):
-            return await open_stream(pool, method, target, protocol, sent, body, self._timeout)
+            return await open_stream(pool, method, target, protocol, sent, body, self.timeout)
 
     async def _choose_address(self, pool: Pool) -> None:
         """Take the first of several addresses that answers, and the server's certificate where it is to be pinned."""
@@ -211,7 +215,7 @@ class Transport:
                 pool.address_known = True
 
     async def _try_addresses(self, pool: Pool) -> None:
-        seconds, failures = self._timeout, list[IncusError]()
+        seconds, failures = self.timeout, list[IncusError]()
         if len(self._endpoints) > 1:
             seconds = min(seconds or limits.ADDRESS_SECONDS, limits.ADDRESS_SECONDS)
         for endpoint in self._endpoints:
@@ -274,7 +278,7 @@ class Transport:
         if pool is None or pool.loop.is_closed():
             from .pool import Pool
 
-            pool = self._pool = Pool(self.endpoint, self._tls_context, self._timeout)
+            pool = self._pool = Pool(self.endpoint, self._tls_context, self.timeout)
             pool.address_known = self._pin is None and len(self._endpoints) == 1
         elif pool.loop is not loop:
             raise IncusError("this client is connected in another event loop; make one client for each loop")
@@ -288,4 +292,4 @@ class Transport:
         return self._tls
 
     def _explaining(self, request: str, seconds: float | None = None) -> Explaining:
-        return Explaining(request, self.endpoint, seconds or self._timeout)
+        return Explaining(request, self.endpoint, seconds or self.timeout)

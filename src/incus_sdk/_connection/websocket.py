@@ -69,7 +69,7 @@ class WebSocket(Link):
     @property
     def reset(self) -> bool:
         """Whether the system gave it up, as it does when the other side closes it without having read all."""
-        return isinstance(self.error, Lost) and self.error.cause is not None
+        return isinstance(self.error, Lost) and isinstance(self.error.cause, ConnectionError)
 
     async def receive(self, idle: float | None = None) -> bytes | str | None:
         """The next message; None once it is closed, or after ``idle`` seconds without anything, pings included."""

@@ -71,6 +71,11 @@ def text(json: Any, *keys: str) -> str:
     return found
 
 
+def is_repeatable(method: str, target: str) -> bool:
+    """Whether a request can be sent again. Older servers clear the log of a console as they send it."""
+    return method in ("GET", "HEAD") and not target.partition("?")[0].endswith("/console")
+
+
 def target(url_path: str, query: Query | None = None) -> str:
     """A path with its query, without parameters that are None; booleans are written as the server reads them."""
     pairs = [

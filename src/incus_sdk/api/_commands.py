@@ -15,7 +15,8 @@ from ..exceptions import IncusError, IncusInputError
 from ..models.base import Json
 from ..operations import Operation
 from ..process import Console, Input, Process, ProcessResult
-from .base import Resource, _Keyed
+from ._by_key import Keyed
+from .base import Resource
 from .logs import ExecOutputAPI, LogsAPI
 
 
@@ -382,7 +383,7 @@ class Executes:
     """`CommandVerbs.execute` by name."""
 
     async def execute(
-        self: _Keyed[CommandVerbs],
+        self: Keyed[CommandVerbs],
         name: str,
         command: Sequence[str],
         environment: Mapping[str, str] | None = None,

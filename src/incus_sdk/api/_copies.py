@@ -17,6 +17,8 @@ from ..exceptions import IncusInputError, IncusNotFoundError
 from ..models.base import Json
 from ..operations import OnProgress, Operation
 from ._bodies import to_body
+from ._lifecycle import LifecycleVerbs
+from ._marks import create_marked
 from .base import Resource, Writable
 
 _REMOVAL_CHECKS = 10  # of a copy that the server removes itself; it can wait half a minute for another server first
@@ -170,7 +172,13 @@ async def _copy_or_undo(
     if await same_server(source._scope, target._scope):
         local = {key: {**body[key], **value} for key, value in absent.items()}
         local["source"] = {**body["source"], "type": "copy", **local_source}
-        await create_or_undo(target._scope, path, {**body, **local}, undo, progress)
+        body = {**body, **local}
+        if isinstance(target, LifecycleVerbs):
+            await create_marked(
+                target, body, lambda body, find: create_or_undo(target._scope, path, body, undo, progress, find=find)
+            )
+        else:
+            await create_or_undo(target._scope, path, body, undo, progress)
     else:
         sender = Side(source._scope, wire.path(*source._path), sender_body)
         receiver = Side(target._scope, path, body)

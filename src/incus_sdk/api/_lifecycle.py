@@ -12,7 +12,8 @@ from .._concurrency import Attempts, shielded
 from .._connection import wire
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
 from ..operations import OnProgress, Operation
-from .base import Resource, _Keyed
+from ._by_key import Keyed
+from .base import Resource
 from .logs import LogsAPI
 
 Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
@@ -240,6 +241,17 @@ class LifecycleVerbs(models.Instance, Resource):
                 with contextlib.suppress(IncusError):
                     await operation.wait()
 
+    async def _creations(self) -> list[Operation]:
+        """The operations that are making it, or have just done so."""
+        from .activity import OperationsAPI
+
+        return [
+            operation
+            for operation in await OperationsAPI(self._scope).list()
+            if operation.description == "Creating instance"
+            and list(self._path) in [wire.names(url) for url in operation.resources.get("instances") or ()]
+        ]
+
     async def _remove(self) -> None:
         """Stop and delete it, if it still exists."""
         with contextlib.suppress(IncusNotFoundError):
@@ -268,7 +280,7 @@ class LifecycleVerbs(models.Instance, Resource):
 class StartsAndStops:
     """`LifecycleVerbs` by name."""
 
-    async def delete(self: _Keyed[LifecycleVerbs], name: str, wait: bool = False, *, force: bool = False) -> Operation:
+    async def delete(self: Keyed[LifecycleVerbs], name: str, wait: bool = False, *, force: bool = False) -> Operation:
         """Delete an instance.
 
         Args:
@@ -290,7 +302,7 @@ class StartsAndStops:
         return await self[name].delete(wait, force=force)
 
     async def _state_action(
-        self: _Keyed[LifecycleVerbs],
+        self: Keyed[LifecycleVerbs],
         name: str,
         action: Action,
         force: bool = False,
@@ -301,7 +313,7 @@ class StartsAndStops:
         """Change the state of an instance by any action; documented under this name, though private."""
         return await self[name]._change_state(action, wait, force=force, stateful=stateful, timeout=timeout)
 
-    async def start(self: _Keyed[LifecycleVerbs], name: str, stateful: bool = False, wait: bool = False) -> Operation:
+    async def start(self: Keyed[LifecycleVerbs], name: str, stateful: bool = False, wait: bool = False) -> Operation:
         """Start an instance.
 
         Args:
@@ -322,7 +334,7 @@ class StartsAndStops:
         return await self[name].start(stateful, wait)
 
     async def stop(
-        self: _Keyed[LifecycleVerbs],
+        self: Keyed[LifecycleVerbs],
         name: str,
         force: bool = False,
         stateful: bool = False,
@@ -351,7 +363,7 @@ class StartsAndStops:
         return await self[name].stop(force, stateful, timeout, wait)
 
     async def restart(
-        self: _Keyed[LifecycleVerbs], name: str, force: bool = False, timeout: int = 30, wait: bool = False
+        self: Keyed[LifecycleVerbs], name: str, force: bool = False, timeout: int = 30, wait: bool = False
     ) -> Operation:
         """Restart an instance, which must be running.
 
@@ -373,7 +385,7 @@ class StartsAndStops:
         """
         return await self[name].restart(force, timeout, wait)
 
-    async def freeze(self: _Keyed[LifecycleVerbs], name: str, wait: bool = False) -> Operation:
+    async def freeze(self: Keyed[LifecycleVerbs], name: str, wait: bool = False) -> Operation:
         """Freeze all processes of an instance, until `unfreeze`.
 
         Args:
@@ -392,7 +404,7 @@ class StartsAndStops:
         """
         return await self[name].freeze(wait)
 
-    async def unfreeze(self: _Keyed[LifecycleVerbs], name: str, wait: bool = False) -> Operation:
+    async def unfreeze(self: Keyed[LifecycleVerbs], name: str, wait: bool = False) -> Operation:
         """Resume the frozen processes of an instance.
 
         Args:
@@ -411,7 +423,7 @@ class StartsAndStops:
         """
         return await self[name].unfreeze(wait)
 
-    async def get_state(self: _Keyed[LifecycleVerbs], name: str) -> models.InstanceState:
+    async def get_state(self: Keyed[LifecycleVerbs], name: str) -> models.InstanceState:
         """Read what an instance is doing and using at this moment.
 
         Args:

@@ -10,7 +10,8 @@ from .. import models
 from .._connection import wire
 from ..events import EventStream
 from ..operations import Operation, _checked
-from .base import Collection, Deletable, Deletes, Editable, Edits, Group
+from ._by_key import Deletes, Edits
+from .base import Collection, Deletable, Editable, Group
 
 
 class OperationsAPI(Group):

@@ -17,9 +17,10 @@ from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import created_name, to_body
+from ._by_key import Deletes, Renames
 from ._creation import create_named
 from ._options import known_options
-from .base import AtPath, Collection, Deletable, Deletes, Renamable, Renames
+from .base import AtPath, Collection, Deletable, Renamable
 
 
 class Download(ABC):

@@ -14,7 +14,7 @@ A resource is two small classes:
 
 The first is one object: a record that knows where it lives (a handle until it is read). The second is all objects under
 one path. Each verb stands on the object; the collection's verb of the same name takes the object's key first and does
-just that.
+just that: see `_by_key`.
 
 What servers do differently for one kind of object is said by class attributes (`AtPath.EXTENSION`,
 `Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`,
@@ -31,9 +31,9 @@ import time
 import typing
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from .._background import create_or_undo, operate, perform, undoing, was_created
+from .._background import Find, create_or_undo, operate, perform, undoing, was_created
 from .._concurrency import Attempts
 from .._connection import wire
 from .._connection.scope import Scope, Scoped
@@ -103,11 +103,14 @@ class AtPath:
         headers: Headers | None = None,
         wait: bool = True,
         progress: OnProgress | None = None,
+        find: Find | None = None,
     ) -> Operation:
         """Send a request that the server always carries out in the background."""
         path = self._url(*segments)
         await self._require_extension()
-        return await operate(self._scope, method, path, body=body, headers=headers, wait=wait, progress=progress)
+        return await operate(
+            self._scope, method, path, body=body, headers=headers, wait=wait, progress=progress, find=find
+        )
 
     def _download(
         self,
@@ -787,115 +790,3 @@ class Nested(Collection[Item]):
         if wire.depth(recursion) > 1 and self.list_extension is not None:
             await self._scope.require(self.list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
         return await super()._list(segments, recursion, filter, all_projects, project, target)
-
-
-ItemCo = TypeVar("ItemCo", bound=Resource, covariant=True)
-RenamableItem = TypeVar("RenamableItem", bound=Renamable)
-
-
-class _Keyed(Protocol[ItemCo]):
-    """A collection, as its mixins see it."""
-
-    def __getitem__(self, key: str, /) -> ItemCo: ...
-
-
-class Replaces(Generic[Body]):
-    """`Writable`'s verb by key."""
-
-    async def replace(
-        self: _Keyed[Writable[Body]], name: str, body: Body | Mapping[str, Any], etag: str | None = None
-    ) -> None:
-        """Replace all writable fields of one by exactly ``body``: see `Writable.replace`.
-
-        Args:
-            name: Its name, or what else is its key here.
-            body: All writable fields; those it does not name are reset.
-            etag: The `etag` of the object as it was read; None replaces it whatever has happened since.
-
-        Raises:
-            IncusPreconditionError: The object has changed since that ``etag``.
-
-        API:
-            ``PUT`` of its path
-        """
-        await self[name].replace(body, etag)
-
-
-class Updates(Generic[Body]):
-    """`Updatable`'s verb by key."""
-
-    async def update(self: _Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
-        """Change some fields of one and keep all others: see `Updatable.update`.
-
-        Args:
-            name: Its name, or what else is its key here.
-            change: A JSON merge patch: keys not named are kept, a None removes its key.
-
-        Raises:
-            IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
-            IncusPreconditionError: Other writers were faster too many times.
-
-        API:
-            ``GET`` and ``PUT`` of its path
-        """
-        await self[name]._update(change)  # type: ignore[arg-type]
-
-
-class Patches(Generic[Body]):
-    """`Patchable`'s verb by key."""
-
-    async def patch(self: _Keyed[Patchable[Body]], name: str, body: Body | Mapping[str, Any]) -> None:
-        """Have the server merge ``body`` into one by its own rules: see `Patchable.patch`.
-
-        Args:
-            name: Its name, or what else is its key here.
-            body: The fields to change.
-
-        API:
-            ``PATCH`` of its path
-        """
-        await self[name].patch(body)
-
-
-class Edits(Replaces[Body], Updates[Body], Patches[Body], Generic[Body]):
-    """`Editable`'s verbs by key."""
-
-
-class Renames:
-    """`Renamable`'s verb by key."""
-
-    async def rename(self: _Keyed[RenamableItem], name: str, new_name: str) -> RenamableItem:
-        """Give one another name, and return its handle.
-
-        Args:
-            name: The name it has.
-            new_name: The new name.
-
-        Raises:
-            IncusAPIError: It cannot be renamed now, or the new name is taken.
-            IncusOperationError: The same, of an object that is renamed in the background.
-
-        API:
-            ``POST`` of its path
-        """
-        handle = self[name]
-        await handle.rename(new_name)
-        return handle
-
-
-class Deletes:
-    """`Deletable`'s verb by key."""
-
-    async def delete(self: _Keyed[Deletable], name: str) -> None:
-        """Delete one.
-
-        Args:
-            name: Its name, or what else is its key here.
-
-        Raises:
-            IncusNotFoundError: It does not exist.
-
-        API:
-            ``DELETE`` of its path
-        """
-        await self[name].delete()

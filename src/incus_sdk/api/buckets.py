@@ -9,10 +9,11 @@ from .._connection import wire
 from .._content import Content
 from ..operations import OnProgress
 from ._bodies import created_name
+from ._by_key import Deletes, Edits, Replaces, Updates
 from ._creation import restore
 from ._options import known_options
 from .backups import BucketBackupsAPI
-from .base import Collection, Deletable, Deletes, Editable, Edits, Nested, Replaces, Updatable, Updates
+from .base import Collection, Deletable, Editable, Nested, Updatable
 
 
 class BucketKey(models.StorageBucketKey, Updatable[models.StorageBucketKeyPut], Deletable):

@@ -12,7 +12,8 @@ from .. import models
 from .._connection import wire
 from .._connection.tls import der
 from ..models.base import Json
-from .base import Collection, Deletable, Deletes, Editable, Edits
+from ._by_key import Deletes, Edits
+from .base import Collection, Deletable, Editable
 
 _FINGERPRINT = re.compile("[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*")
 

@@ -17,8 +17,9 @@ from .._connection.transport import Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from ..operations import Operation
 from ._bodies import to_body
+from ._by_key import Deletes, Edits, Renames
 from ._options import known_options
-from .base import Collection, Deletable, Deletes, Editable, Edits, Group, Renamable, Renames, Resource
+from .base import Collection, Deletable, Editable, Group, Renamable, Resource
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
 

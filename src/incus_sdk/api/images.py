@@ -31,12 +31,13 @@ from ..exceptions import (
 from ..models.base import Json, parse_time
 from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
+from ._by_key import Deletes, Edits, Renames
 from ._creation import create_named
 from ._image_copies import copy_image, discard, push_request
 from ._image_export import ROOTFS, is_whole_archive, iter_export
 from ._image_names import is_remote_of, known_remotes, remote_source
 from ._options import known_options
-from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .base import AtPath, Collection, Deletable, Editable, Renamable
 
 _FINGERPRINT = re.compile("[0-9A-Fa-f]{64}")
 

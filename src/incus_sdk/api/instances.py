@@ -24,6 +24,7 @@ from ..exceptions import (
 from ..models.base import Json
 from ..operations import OnProgress, Operation
 from ._bodies import NEVER, created_name, difference, overrides, snapshot_expiry, to_body
+from ._by_key import Deletes, Edits, Patches, Renames, Replaces
 from ._commands import Executes
 from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
@@ -32,24 +33,11 @@ from ._creation import restore
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
+from ._marks import create_marked
 from ._options import known_options
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
-from .base import (
-    Collection,
-    Deletable,
-    Deletes,
-    Editable,
-    Edits,
-    Nested,
-    Patchable,
-    Patches,
-    Renamable,
-    Renames,
-    Replaces,
-    Resource,
-    Writable,
-)
+from .base import Collection, Deletable, Editable, Nested, Patchable, Renamable, Resource, Writable
 from .logs import ExecOutputAPI, LogsAPI
 from .metadata import InstanceMetadata, TemplatesAPI
 
@@ -557,7 +545,9 @@ class InstancesAPI(
         body["source"] = await _resolve_image(self._scope, source) if isinstance(source, str) else dict(source)
         if body["source"].get("type") in ("image", "none"):
             await self._complete_devices(body)
-        creation = self._operate("POST", body=body, wait=False)
+        creation = create_marked(
+            handle, body, lambda body, find: self._operate("POST", body=body, wait=False, find=find)
+        )
         return await handle._await_creation(creation, progress, log=start) if wait else await creation
 
     async def _complete_devices(self, body: Json) -> None:

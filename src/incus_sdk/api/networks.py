@@ -7,8 +7,9 @@ import ipaddress
 from typing import ClassVar, TypeVar, Unpack
 
 from .. import models
+from ._by_key import Deletes, Edits, Renames
 from ._options import known_options
-from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames, Resource
+from .base import AtPath, Collection, Deletable, Editable, Renamable, Resource
 
 _FILTER = {"filter": "api_filtering_extended"}
 

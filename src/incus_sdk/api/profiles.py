@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import ClassVar, Unpack
 
 from .. import models
+from ._by_key import Deletes, Edits, Renames
 from ._options import known_options
-from .base import Collection, Deletable, Deletes, Editable, Edits, Renamable, Renames
+from .base import Collection, Deletable, Editable, Renamable
 
 
 class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):

@@ -7,7 +7,8 @@ from typing import ClassVar
 
 from .. import models
 from .._connection import wire
-from .base import AtPath, Collection, Editable, Edits, Renamable, Renames
+from ._by_key import Edits, Renames
+from .base import AtPath, Collection, Editable, Renamable
 from .instances import InstancesAPI
 
 _CONTENT = ("instances", "images", "networks", "network-acls", "network-zones", "volumes", "buckets")

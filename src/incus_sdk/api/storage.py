@@ -18,13 +18,14 @@ from ..filters import Filter
 from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import created_name, snapshot_expiry
+from ._by_key import Deletes, Edits, Renames
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._creation import restore
 from ._file_verbs import FileVerbs
 from ._options import known_options
 from .activity import OperationsAPI
 from .backups import VolumeBackupsAPI
-from .base import AtPath, Collection, Deletable, Deletes, Editable, Edits, Nested, Renamable, Renames
+from .base import AtPath, Collection, Deletable, Editable, Nested, Renamable
 from .buckets import BucketsAPI
 
 _TYPES = ("custom", "container", "virtual-machine", "image")

@@ -41,6 +41,7 @@ _LISTINGS = 4  # requests for names sent ahead; each is answered by up to 128
 _MAX_LISTING = 256 * 1024 * 1024  # bytes of the names in a directory; a million have about half of that
 _MAX_ANSWER = 1024 * 1024  # bytes; no honest answer is longer
 _GRACE = 5.0  # seconds to remove what a failed transfer left
+_ANSWER = 0.5  # seconds for an answer while cleaning up, or else the connection is silent
 _HEADER = struct.Struct(">IBI")  # length of all after it, kind, number
 
 FileType = Literal["file", "directory", "symlink", "fifo", "socket", "block", "char", "unknown"]
@@ -164,6 +165,7 @@ class Sftp:
         self._waiting: dict[int, asyncio.Future[tuple[int, bytes]]] = {}
         self._unsent: list[bytes | memoryview] = []
         self._lost: Exception | None = None
+        self._clean_up = asyncio.Lock()
 
     async def __aenter__(self) -> Self:
         if self._owner[0] == "storage-pools":
@@ -259,11 +261,33 @@ class Sftp:
         """Remove a file, or an empty directory. The daemon accepts either for both, so check the type first."""
         await self._request(_Kind.RMDIR if directory else _Kind.REMOVE, path, _string(path))
 
-    async def discard(self, path: bytes) -> None:
-        """Remove what a failed transfer left, if that takes only a few seconds; never raises an Incus error."""
+    async def discard(self, path: bytes, *, directory: bool = False) -> None:
+        """Remove what a failed transfer left: a file, or a directory with the files in it; never raises an Incus error.
+
+        If this connection is broken or silent, another one does it. It gives up after a few seconds.
+        """
         with contextlib.suppress(IncusError, TimeoutError):
             async with asyncio.timeout(_GRACE):
-                await self.remove(path)
+                if await self._is_answering(path):
+                    await self._remove_all(path, directory)
+                elif self._scope.transport.is_open:
+                    async with self._clean_up, Sftp(self._scope, self._owner) as other:
+                        await other._remove_all(path, directory)
+
+    async def _remove_all(self, path: bytes, directory: bool) -> None:
+        if directory:
+            for name, _ in await self.list(path):
+                with contextlib.suppress(IncusAPIError):
+                    await self.remove(posixpath.join(path, name))
+        await self.remove(path, directory=directory)
+
+    async def _is_answering(self, path: bytes) -> bool:
+        try:
+            async with asyncio.timeout(_ANSWER):
+                await self.find(path, follow=False)
+        except (IncusConnectionError, TimeoutError):
+            return False
+        return True
 
     async def rename(self, path: bytes, target: bytes) -> None:
         """Give a file another path, in place of a file that has it."""

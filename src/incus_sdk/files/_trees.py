@@ -9,7 +9,6 @@ in batches, as an archive (`_tar`): faster by far, but never needed. What does n
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import errno
 import os
@@ -41,7 +40,6 @@ _FEW = 20  # small files that are not worth a batch: a command costs as much
 _BATCH_FILES = 2000  # of a batch at most
 _BATCH_SIZE = 4 * 1024 * 1024  # bytes of the files in a batch, at most
 _BATCHES = 2  # under way at once: the instance works on one while the other is read or written here
-_GRACE = 5.0  # seconds to remove what a batch left
 _KINDS = ("file", "directory", "symlink")  # types that are copied
 
 # Opening a fifo must not block, opening a link must fail.
@@ -381,16 +379,6 @@ class RemoteTree(Tree):
                     del paths[name]
                     written.append(path)
 
-        async def discard(name: bytes) -> None:
-            with contextlib.suppress(IncusAPIError):
-                await self._sftp.remove(posixpath.join(temporary, name))
-
-        async def clean_up() -> None:
-            with contextlib.suppress(IncusError, TimeoutError):
-                async with asyncio.timeout(_GRACE):
-                    await for_each(discard, list(paths), _REQUESTS)
-                    await self._sftp.remove(temporary, directory=True)
-
         try:
             await self._sftp.mkdir(temporary)
             if await tar.extract([(name, *batch[path]) for name, path in paths.items()], directory):
@@ -398,7 +386,7 @@ class RemoteTree(Tree):
         except IncusError:
             self._tar = None
         finally:
-            await shielded(clean_up())
+            await shielded(self._sftp.discard(temporary, directory=True))
         return written
 
     async def readlink(self, path: str) -> str:
@@ -451,7 +439,7 @@ class RemoteTree(Tree):
             yield temporary
             await self._sftp.rename(temporary, target)
         except BaseException as error:
-            await self._sftp.discard(temporary)
+            await shielded(self._sftp.discard(temporary))
             if isinstance(error, IncusConflictError):
                 error._append(
                     f"; {self.name(path)} is a directory, and push() copies onto its target: push to a path in it"

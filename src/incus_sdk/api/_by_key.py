@@ -1,0 +1,119 @@
+"""The verbs of one object on its collection, by its key: each takes the key first, and does what the object's does."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Generic, Protocol, TypeVar
+
+from .base import Body, Deletable, Patchable, Renamable, Resource, Updatable, Writable
+
+ItemCo = TypeVar("ItemCo", bound=Resource, covariant=True)
+RenamableItem = TypeVar("RenamableItem", bound=Renamable)
+
+
+class Keyed(Protocol[ItemCo]):
+    """A collection, as its mixins see it."""
+
+    def __getitem__(self, key: str, /) -> ItemCo: ...
+
+
+class Replaces(Generic[Body]):
+    """`Writable`'s verb by key."""
+
+    async def replace(
+        self: Keyed[Writable[Body]], name: str, body: Body | Mapping[str, Any], etag: str | None = None
+    ) -> None:
+        """Replace all writable fields of one by exactly ``body``: see `Writable.replace`.
+
+        Args:
+            name: Its name, or what else is its key here.
+            body: All writable fields; those it does not name are reset.
+            etag: The `etag` of the object as it was read; None replaces it whatever has happened since.
+
+        Raises:
+            IncusPreconditionError: The object has changed since that ``etag``.
+
+        API:
+            ``PUT`` of its path
+        """
+        await self[name].replace(body, etag)
+
+
+class Updates(Generic[Body]):
+    """`Updatable`'s verb by key."""
+
+    async def update(self: Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
+        """Change some fields of one and keep all others: see `Updatable.update`.
+
+        Args:
+            name: Its name, or what else is its key here.
+            change: A JSON merge patch: keys not named are kept, a None removes its key.
+
+        Raises:
+            IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
+            IncusPreconditionError: Other writers were faster too many times.
+
+        API:
+            ``GET`` and ``PUT`` of its path
+        """
+        await self[name]._update(change)  # type: ignore[arg-type]
+
+
+class Patches(Generic[Body]):
+    """`Patchable`'s verb by key."""
+
+    async def patch(self: Keyed[Patchable[Body]], name: str, body: Body | Mapping[str, Any]) -> None:
+        """Have the server merge ``body`` into one by its own rules: see `Patchable.patch`.
+
+        Args:
+            name: Its name, or what else is its key here.
+            body: The fields to change.
+
+        API:
+            ``PATCH`` of its path
+        """
+        await self[name].patch(body)
+
+
+class Edits(Replaces[Body], Updates[Body], Patches[Body], Generic[Body]):
+    """`Editable`'s verbs by key."""
+
+
+class Renames:
+    """`Renamable`'s verb by key."""
+
+    async def rename(self: Keyed[RenamableItem], name: str, new_name: str) -> RenamableItem:
+        """Give one another name, and return its handle.
+
+        Args:
+            name: The name it has.
+            new_name: The new name.
+
+        Raises:
+            IncusAPIError: It cannot be renamed now, or the new name is taken.
+            IncusOperationError: The same, of an object that is renamed in the background.
+
+        API:
+            ``POST`` of its path
+        """
+        handle = self[name]
+        await handle.rename(new_name)
+        return handle
+
+
+class Deletes:
+    """`Deletable`'s verb by key."""
+
+    async def delete(self: Keyed[Deletable], name: str) -> None:
+        """Delete one.
+
+        Args:
+            name: Its name, or what else is its key here.
+
+        Raises:
+            IncusNotFoundError: It does not exist.
+
+        API:
+            ``DELETE`` of its path
+        """
+        await self[name].delete()
