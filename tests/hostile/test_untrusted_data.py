@@ -62,7 +62,7 @@ class Saying:
 
     def __init__(self, payload: Any, headers: dict[str, str] | None = None) -> None:
         self.endpoint = "nowhere"
-        self.is_open, self.held = True, False
+        self.is_open, self.held, self.timeout = True, False, 30.0
         self.attaching = asyncio.Semaphore()
         self.headers = {"Content-Type": "application/json", **(headers or {})}
         self.body = payload if isinstance(payload, bytes) else dump({"type": "sync", "metadata": payload})
