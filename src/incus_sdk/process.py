@@ -509,7 +509,7 @@ class Process(_LiveOperation):
         path: The API path of the instance, like ``("instances", "c1")``.
         command: Program and arguments; no shell reads them.
         env: Environment variables, on top of the instance's own.
-        cwd: The working directory; None for ``HOME``, or ``/`` where that is not set.
+        cwd: The working directory, or ``/`` if it does not exist; None for ``HOME``, or ``/`` where that is not set.
         user: An id, or a name that the instance knows; None for root.
         group: An id, or a name that the instance knows; None for root's, or those of a user given by name.
         pty: Run it on a terminal.

@@ -51,7 +51,7 @@ class CommandVerbs(Resource):
             height: Rows of the terminal.
             user: A numeric id; 0 and None are root.
             group: A numeric id; 0 and None are root.
-            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             wait: Wait until the command has ended.
 
         Returns:
@@ -155,7 +155,7 @@ class CommandVerbs(Resource):
             text: Return the output as str instead of bytes.
             encoding: Of the output as str, where invalid bytes become U+FFFD, and of ``input`` as str.
             env: Variables on top of those of the instance's configuration.
-            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
@@ -218,7 +218,7 @@ class CommandVerbs(Resource):
         Args:
             command: Program and arguments; no shell reads them.
             env: Variables on top of those of the instance's configuration.
-            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
@@ -265,7 +265,7 @@ class CommandVerbs(Resource):
         Args:
             command: Program and arguments; no shell reads them.
             env: Variables on top of those of the instance's configuration, and of the local ``TERM``.
-            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             user: See `Instance.run`.
             group: See `Instance.run`.
 
@@ -412,7 +412,7 @@ class Executes:
             height: Rows of the terminal.
             user: A numeric id; 0 and None are root.
             group: A numeric id; 0 and None are root.
-            cwd: The directory to start in; None for that in ``HOME``, or ``/`` without one.
+            cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             wait: Wait until the command has ended.
 
         Returns:
