@@ -425,10 +425,10 @@ class Attempt:
 
     @property
     def unanswered(self) -> bool:
-        """Whether it may not know what it began, or how that ended."""
+        """Whether it may not know what it began, or how that ended, or could not read what it made."""
         return any(
             words in self.outcome
-            for words in ("POST ", "may still carry it out", "its outcome is unknown", DEADLINE_PASSED)
+            for words in ("POST ", "GET /1.0/", "may still carry it out", "its outcome is unknown", DEADLINE_PASSED)
         )
 
     def may_leave(self, entry: str) -> bool:
