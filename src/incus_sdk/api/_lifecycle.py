@@ -10,7 +10,16 @@ from typing import Any, Literal, Self, get_args
 from .. import models
 from .._concurrency import Attempts, shielded
 from .._connection import wire
-from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
+from ..exceptions import (
+    IncusAPIError,
+    IncusClosedError,
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusNotFoundError,
+    IncusOperationError,
+    IncusTimeoutError,
+)
 from ..operations import OnProgress, Operation
 from ._by_key import Keyed
 from .base import Resource
@@ -253,9 +262,17 @@ class LifecycleVerbs(models.Instance, Resource):
         ]
 
     async def _remove(self) -> None:
-        """Stop and delete it, if it still exists."""
-        with contextlib.suppress(IncusNotFoundError):
-            await self.delete(wait=True, force=True)
+        """Stop and delete it, if it still exists; where no answer comes, once more over another connection."""
+        async for last in Attempts(2, 0.1, sleep=self._scope.transport.pause):
+            try:
+                with contextlib.suppress(IncusNotFoundError):
+                    await self.delete(wait=True, force=True)
+                return
+            except IncusClosedError:
+                raise
+            except (IncusConnectionError, IncusTimeoutError):
+                if last:
+                    raise
 
     async def _add_log(self, error: IncusOperationError) -> IncusOperationError:
         """The error of a failed start with the end of the instance's log, where there is one."""

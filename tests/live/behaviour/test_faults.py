@@ -43,7 +43,9 @@ DEADLINE = 10.0
 PATIENCE = 60.0
 """For everything else, which a busy machine only makes slower."""
 GRACE = 5.0
-"""Seconds more that a clean-up may take on a link that is silent."""
+"""For a clean-up on a link that is silent."""
+MIGRATION_GRACE = 35.0
+"""The same of a copy between servers, of which the receiving one gives up after half a minute."""
 PAUSES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6, 3, 6, 12, 12)
 """Seconds between looks at what is left: a server gives up a command that nobody attaches to after five seconds,
 a migration after thirty."""
@@ -151,6 +153,8 @@ class Verb(NamedTuple):
     """Of which an error holds the beginning."""
     input: bool = False
     """Whether it sends stdin. Over a unix socket, a cut of that can look like a command that reads no further."""
+    grace: float = GRACE
+    """Seconds more that a clean-up may take on a link that is silent."""
     leaves: str = ""
     """What can remain if the server's answer was lost: part of its text in `Bench.objects`."""
 
@@ -376,8 +380,8 @@ VERBS: dict[str, Verb] = {
     "copy": Verb(copy),
     "copy, project": Verb(copy_to_project),
     "copy, volume": Verb(copy_volume, leaves="made"),
-    "copy, sent": Verb(copy_from_here),
-    "copy, received": Verb(copy_to_here),
+    "copy, sent": Verb(copy_from_here, grace=MIGRATION_GRACE),
+    "copy, received": Verb(copy_to_here, grace=MIGRATION_GRACE),
     "create": Verb(create, leaves="made"),
     "launch": Verb(launch),
     "temporary": Verb(temporary),
@@ -460,7 +464,7 @@ class Attempt:
             self.problems.append(f"it raised {error!r}")
         took = loop.time() - begun
         exchange.end()
-        if took > self.deadline + GRACE + 1:
+        if took > self.deadline + self.verb.grace + 1:
             self.problems.append(f"it took {took:.1f} s")
         if task.cancelling() != cancelling:
             self.problems.append("the task counts as cancelled")

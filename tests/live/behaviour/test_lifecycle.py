@@ -19,8 +19,10 @@ from incus_sdk import (
     IncusOperationError,
     IncusTimeoutError,
     Instance,
+    Operation,
     Progress,
 )
+from incus_sdk.api.activity import OperationsAPI
 
 
 async def names(client: Client) -> list[str]:
@@ -86,6 +88,24 @@ async def test_a_temporary_instance_is_made_up_a_name_and_gone_after_the_block(c
 async def test_a_temporary_instance_that_is_gone_already_is_fine(client: Client) -> None:
     async with client.instances.temporary("busybox") as box:
         await box.delete(force=True, wait=True)
+    assert await names(client) == []
+
+
+async def test_a_temporary_instance_is_gone_although_its_deletion_gets_no_answer_at_first(
+    client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_operations, silent = OperationsAPI.list, [True]
+
+    async def list_after_a_silence(self: OperationsAPI, **options: Any) -> list[Operation]:
+        if silent:
+            silent.clear()
+            raise IncusTimeoutError("GET /1.0/operations: no answer")
+        return await list_operations(self, **options)
+
+    monkeypatch.setattr(OperationsAPI, "list", list_after_a_silence)
+    async with client.instances.temporary("busybox"):
+        pass
+    assert not silent
     assert await names(client) == []
 
 
