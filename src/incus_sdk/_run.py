@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import io
-from collections.abc import AsyncGenerator, AsyncIterable
+from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
 from ._concurrency import cancel_at_end
+from ._outputs import STDOUT, Output, OutputLimitError, Sink
 from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError, ProcessError
-from .process import Input, Process, ProcessResult, Take
+from .process import Input, Process, ProcessResult
 
 _PIECE = 2**16  # bytes of a message to stdin
 _READ = 2**20  # bytes of a read from a file
 _ANSWER = 0.8  # seconds for a server to answer a ping, or else the link is silent
 _KILL = 0.5  # seconds for a killed command to end
+_REST = 1.0  # seconds for the rest of an output that was cut short to be written
 
 
 async def run(
@@ -24,19 +25,25 @@ async def run(
     max_output: int | None,
     encoding: str,
     grace: float,
+    stdout: Output = None,
+    stderr: Output = None,
 ) -> ProcessResult[bytes]:
-    """Run a process to its end: send its input, collect its output, and stop it at its limits.
+    """Run a process to its end: send its input, take its output, and stop it at its limits.
 
     It may run for ``timeout`` seconds; then it gets SIGTERM, and after ``grace`` more seconds SIGKILL. It is killed
-    when stdout or stderr has more than ``max_output`` bytes. Every `IncusError` has what it wrote until then.
+    when stdout or stderr has more than ``max_output`` bytes. Every `IncusError` has what was collected until then.
     """
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
-    stdout, stderr = io.BytesIO(), io.BytesIO()
-    process._takes = _collect(stdout, max_output), _collect(stderr, max_output)
+    sinks = [Sink(stdout, max_output)]
+    if stderr != STDOUT:
+        sinks.append(Sink(stderr, max_output))
+    process._takes = sinks[0].take, sinks[-1].take
     try:
         async with contextlib.AsyncExitStack() as stack:
             await _start(process, stack, timeout, deadline)
-            work = asyncio.ensure_future(_communicate(process, _iter_input(input, encoding)))
+            sinks[0].follow(process._sockets["1"])
+            sinks[-1].follow(process._sockets["2"])
+            work = asyncio.ensure_future(_communicate(process, _iter_input(input, encoding), sinks))
             async with cancel_at_end([work]):
                 try:
                     async with asyncio.timeout_at(deadline):
@@ -46,33 +53,23 @@ async def run(
                     raise IncusTimeoutError(
                         f"{list(process.args)} was stopped: it ran for more than {timeout} s"
                     ) from None
-                return ProcessResult(process.args, work.result(), stdout.getvalue(), stderr.getvalue())
-    except _OutputLimitError:
+                return ProcessResult(process.args, work.result(), *_collected(sinks))
+    except OutputLimitError:
+        out, err = _collected(sinks)
         raise ProcessError(
             f"{list(process.args)} was killed: it wrote more than {max_output} bytes",
             command=process.args,
-            stdout=stdout.getvalue(),
-            stderr=stderr.getvalue(),
+            stdout=out,
+            stderr=err,
         ) from None
     except IncusError as error:
-        error.stdout, error.stderr = stdout.getvalue(), stderr.getvalue()
+        error.stdout, error.stderr = _collected(sinks)
         raise
 
 
-class _OutputLimitError(Exception):
-    """A command wrote more than it may."""
-
-
-def _collect(output: io.BytesIO, limit: int | None) -> Take:
-    """What puts the pieces of an output together."""
-
-    def take(piece: bytes) -> None:
-        output.write(piece)
-        if limit is not None and output.tell() > limit:
-            output.truncate(limit)
-            raise _OutputLimitError
-
-    return take
+def _collected(sinks: Sequence[Sink]) -> tuple[bytes, bytes]:
+    """Stdout and stderr, as far as they were collected."""
+    return sinks[0].collected, sinks[1].collected if len(sinks) > 1 else b""
 
 
 async def _start(
@@ -98,22 +95,45 @@ async def _stop(process: Process, work: asyncio.Future[int], grace: float) -> No
     process._reap = 0.1
 
 
-async def _communicate(process: Process, input: AsyncIterable[bytes]) -> int:
+async def _communicate(process: Process, input: AsyncIterable[bytes], sinks: Sequence[Sink]) -> int:
     """Send all input, hand on all output, and return the exit code."""
     assert process._takes is not None
     readers = {
         asyncio.ensure_future(process._receive(channel, take))
         for channel, take in zip(("1", "2"), process._takes, strict=True)
     }
-    tasks = {asyncio.ensure_future(_feed(process, input)), *readers}
+    writers = {asyncio.ensure_future(sink.write()) for sink in sinks if sink.is_slow}
+    tasks = {asyncio.ensure_future(_feed(process, input)), *readers, *writers}
     async with cancel_at_end(tasks):
-        # A command that has ended needs no more input; but the caller must see an error of the input at once.
-        while not all(task.done() for task in readers):
-            pending = {task for task in tasks if not task.done()}
-            done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-            for task in done:
-                task.result()
+        try:
+            await _first_error(tasks, until=readers)
+        except Exception:
+            await _end(sinks, writers, _REST)
+            raise
+        await _end(sinks, writers, None)
         return await process.wait()
+
+
+async def _first_error(tasks: set[asyncio.Task[None]], until: set[asyncio.Task[None]]) -> None:
+    """Wait until the tasks in ``until`` are done, or any of them all fails.
+
+    A command that has ended needs no more input; but the caller must see an error of the input at once.
+    """
+    while not all(task.done() for task in until):
+        pending = {task for task in tasks if not task.done()}
+        done, _ = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+
+
+async def _end(sinks: Sequence[Sink], writers: set[asyncio.Task[None]], seconds: float | None) -> None:
+    """Let everything be written, if that takes no longer; raises the error of what could not."""
+    for sink in sinks:
+        sink.end()
+    if writers:
+        done, _ = await asyncio.wait(writers, timeout=seconds)
+        for writer in done:
+            writer.result()
 
 
 async def _feed(process: Process, input: AsyncIterable[bytes]) -> None:

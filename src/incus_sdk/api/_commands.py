@@ -10,6 +10,7 @@ from typing import Literal, overload
 
 from .._background import cancelled_operation
 from .._connection import wire
+from .._outputs import Output, checked_outputs
 from .._run import checked_input, run
 from ..exceptions import IncusError, IncusInputError
 from ..models.base import Json
@@ -99,6 +100,8 @@ class CommandVerbs(Resource):
         command: Sequence[str],
         *,
         input: Input = None,
+        stdout: Output = None,
+        stderr: Output = None,
         text: Literal[False] = False,
         encoding: str = "utf-8",
         env: Mapping[str, str] | None = None,
@@ -116,6 +119,8 @@ class CommandVerbs(Resource):
         command: Sequence[str],
         *,
         input: Input = None,
+        stdout: Output = None,
+        stderr: Output = None,
         text: Literal[True],
         encoding: str = "utf-8",
         env: Mapping[str, str] | None = None,
@@ -132,6 +137,8 @@ class CommandVerbs(Resource):
         command: Sequence[str],
         *,
         input: Input = None,
+        stdout: Output = None,
+        stderr: Output = None,
         text: bool = False,
         encoding: str = "utf-8",
         env: Mapping[str, str] | None = None,
@@ -146,12 +153,15 @@ class CommandVerbs(Resource):
         """Run a command to its end, and return its exit code and all it wrote.
 
         If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started. Every
-        error has the output until then, as ``stdout`` and ``stderr``.
+        error has the output collected until then, as ``stdout`` and ``stderr``.
 
         Args:
             command: Program and arguments; no shell reads them.
             input: What the command reads from stdin: bytes, str, an open file or an async iterable of bytes; None ends
                 stdin at once.
+            stdout: Where stdout goes: a file open for writing bytes, a function, plain or async, that gets what comes
+                piece by piece, or `subprocess.DEVNULL`. The result then has none. None collects it for the result.
+            stderr: The same for stderr; `subprocess.STDOUT` adds it to stdout, in the order in which it comes.
             text: Return the output as str instead of bytes.
             encoding: Of the output as str, where invalid bytes become U+FFFD, and of ``input`` as str.
             env: Variables on top of those of the instance's configuration.
@@ -162,11 +172,12 @@ class CommandVerbs(Resource):
             timeout: Seconds after which the command gets SIGTERM, its start included; None for no limit.
             grace: Seconds that it then has to end, before it gets SIGKILL. A link that has fallen silent gets none.
             check: Raise `ProcessError` for an exit code other than 0.
-            max_output: Bytes that stdout and stderr may hold each; a command that writes more is killed. None for no
-                limit.
+            max_output: Bytes that stdout and stderr may have each, wherever they go; a command that writes more is
+                killed. None for no limit.
 
         Raises:
-            IncusInputError: ``command`` or ``input`` is invalid, or the instance does not know ``user`` or ``group``.
+            IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
+                ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: It is not running, or frozen.
             IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
@@ -178,11 +189,12 @@ class CommandVerbs(Resource):
             ``POST /1.0/instances/{name}/exec``
         """
         checked_input(input)
+        checked_outputs(stdout, stderr)
         if max_output is not None and (not isinstance(max_output, int) or max_output < 0):
             raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group)
         try:
-            result = await run(process, input, timeout, max_output, encoding, grace)
+            result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr)
             if not text:
                 if check:
                     result.check_returncode()

@@ -7,9 +7,11 @@ import contextlib
 import io
 import os
 import signal
+import subprocess
 import sys
 import termios
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Literal
 
 import pytest
@@ -24,6 +26,7 @@ from incus_sdk import (
     Instance,
     ProcessError,
 )
+from incus_sdk._outputs import Output
 from incus_sdk.testing import Daemon
 from tests.live.latency import delayed
 
@@ -352,6 +355,88 @@ async def test_everything_works_a_tenth_of_a_second_away(
             await process.stdout.read()
             assert await process.wait() == 4
         await gone(box, "sleep 1000")
+
+
+# run(stdout=, stderr=)
+
+
+@pytest.mark.parametrize("stderr", [None, subprocess.STDOUT, subprocess.DEVNULL])
+@pytest.mark.parametrize("sink", ["collected", "file", "function", "coroutine function", "nowhere"])
+async def test_output_goes_where_it_is_wanted(box: Instance, tmp_path: Path, sink: str, stderr: int | None) -> None:
+    pieces: list[bytes] = []
+
+    async def take(piece: bytes) -> None:
+        await asyncio.sleep(0.001)
+        pieces.append(piece)
+
+    command = sh("head -c 300000 /dev/zero; sleep 0.3; echo err >&2; sleep 0.3; echo end")
+    with (tmp_path / "out").open("wb") as file:
+        stdout: Output = {
+            "collected": None,
+            "file": file,
+            "function": pieces.append,
+            "coroutine function": take,
+            "nowhere": subprocess.DEVNULL,
+        }[sink]
+        result = await box.run(command, stdout=stdout, stderr=stderr, check=True)
+        file_has = (tmp_path / "out").read_bytes()  # though the caller has not closed it
+    whole = bytes(300_000) + (b"err\n" if stderr == subprocess.STDOUT else b"") + b"end\n"
+    assert result.stderr == (b"err\n" if stderr is None else b"")
+    assert result.stdout == (whole if sink == "collected" else b"")
+    assert file_has == (whole if sink == "file" else b"")
+    assert b"".join(pieces) == (whole if "function" in sink else b"")
+
+
+async def test_output_comes_while_the_command_runs(box: Instance) -> None:
+    first = asyncio.Event()
+    running = asyncio.ensure_future(box.run(sh("echo first; read line; echo second"), stdout=lambda _: first.set()))
+    async with asyncio.timeout(60):
+        await first.wait()
+    assert not running.done()
+    running.cancel()
+    await asyncio.gather(running, return_exceptions=True)
+
+
+async def test_a_command_waits_for_a_slow_taker_of_its_output(box: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    taken = most = 0
+
+    async def take(piece: bytes) -> None:
+        nonlocal taken, most
+        taken, most = taken + len(piece), max(most, len(piece))
+        await asyncio.sleep(0.05)
+
+    await box.run(["head", "-c", "30000000", "/dev/zero"], stdout=take, check=True)
+    assert taken == 30_000_000
+    assert most < 4_000_000, "it was held up"
+
+
+@pytest.mark.parametrize("take", ["file", "function", "coroutine function"])
+async def test_an_error_of_what_takes_the_output_ends_the_command(box: Instance, take: str) -> None:
+    def fail(piece: bytes) -> None:
+        raise ZeroDivisionError
+
+    async def fail_later(piece: bytes) -> None:
+        raise ZeroDivisionError
+
+    class Full(io.BytesIO):
+        def write(self, data: object) -> int:
+            raise ZeroDivisionError
+
+    takes: dict[str, Output] = {"file": Full(), "function": fail, "coroutine function": fail_later}
+    async with asyncio.timeout(60):
+        with pytest.raises(ZeroDivisionError):
+            await box.run(sh("echo something; sleep 987"), stdout=takes[take])
+    await gone(box, "sleep 987")
+
+
+async def test_output_beyond_the_limit_goes_nowhere(box: Instance) -> None:
+    file = io.BytesIO()
+    with pytest.raises(ProcessError, match="more than 1000 bytes"):
+        await box.run(["yes"], stdout=file, max_output=1000)
+    assert file.getvalue() == b"y\n" * 500
+    with pytest.raises(IncusTimeoutError):
+        await box.run(sh("echo kept; sleep 100"), stdout=file, timeout=2)
+    assert file.getvalue().endswith(b"kept\n")
 
 
 # open_process()
