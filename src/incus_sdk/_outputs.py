@@ -67,7 +67,14 @@ class Sink:
         return self._collected.getvalue()
 
     def take(self, piece: bytes) -> None:
-        """Take a piece."""
+        """Take a piece.
+
+        Args:
+            piece: What came.
+
+        Raises:
+            OutputLimitError: There are more bytes than the limit.
+        """
         self._size += len(piece)
         over = self._limit is not None and self._size - self._limit
         if over and over > 0:
@@ -85,7 +92,11 @@ class Sink:
             raise OutputLimitError
 
     def follow(self, socket: WebSocket) -> None:
-        """Let this websocket wait while what is slow has enough to do."""
+        """Let a websocket wait while what is slow has enough to do.
+
+        Args:
+            socket: Where pieces come from.
+        """
         self._sockets.append(socket)
 
     async def write(self) -> None:

@@ -30,6 +30,7 @@ FLOORS = (
     {"api"},
     {"files"},
     {"_terminal", "_run", "simplestreams"},
+    {"_outputs"},
     {"process", "_migration", "_content"},
     {"_background"},
     {"operations"},

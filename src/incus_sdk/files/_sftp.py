@@ -18,7 +18,7 @@ import posixpath
 import stat as modes
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncIterator, Generator, Iterable
 from dataclasses import dataclass
 from enum import IntEnum, IntFlag
 from typing import Literal, Self
@@ -261,25 +261,25 @@ class Sftp:
         """Remove a file, or an empty directory. The daemon accepts either for both, so check the type first."""
         await self._request(_Kind.RMDIR if directory else _Kind.REMOVE, path, _string(path))
 
-    async def discard(self, path: bytes, *, directory: bool = False) -> None:
-        """Remove what a failed transfer left: a file, or a directory with the files in it; never raises an Incus error.
+    async def discard(self, path: bytes, *, holding: Iterable[bytes] | None = None) -> None:
+        """Remove what a failed transfer left: a file, or a directory ``holding`` these; never raises an Incus error.
 
-        If this connection is broken or silent, another one does it. It gives up after a few seconds.
+        A directory is not listed: somebody can have put a link in its place. If this connection is broken or silent,
+        another one removes it. It gives up after a few seconds.
         """
         with contextlib.suppress(IncusError, TimeoutError):
             async with asyncio.timeout(_GRACE):
                 if await self._is_answering(path):
-                    await self._remove_all(path, directory)
+                    await self._remove_all(path, holding)
                 elif self._scope.transport.is_open:
                     async with self._clean_up, Sftp(self._scope, self._owner) as other:
-                        await other._remove_all(path, directory)
+                        await other._remove_all(path, holding)
 
-    async def _remove_all(self, path: bytes, directory: bool) -> None:
-        if directory:
-            for name, _ in await self.list(path):
-                with contextlib.suppress(IncusAPIError):
-                    await self.remove(posixpath.join(path, name))
-        await self.remove(path, directory=directory)
+    async def _remove_all(self, path: bytes, holding: Iterable[bytes] | None) -> None:
+        for name in holding or ():
+            with contextlib.suppress(IncusAPIError):
+                await self.remove(posixpath.join(path, name))
+        await self.remove(path, directory=holding is not None)
 
     async def _is_answering(self, path: bytes) -> bool:
         try:

@@ -386,7 +386,7 @@ class RemoteTree(Tree):
         except IncusError:
             self._tar = None
         finally:
-            await shielded(self._sftp.discard(temporary, directory=True))
+            await shielded(self._sftp.discard(temporary, holding=list(paths)))
         return written
 
     async def readlink(self, path: str) -> str:
