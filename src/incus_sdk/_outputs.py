@@ -76,9 +76,9 @@ class Sink:
             OutputLimitError: There are more bytes than the limit.
         """
         self._size += len(piece)
-        over = self._limit is not None and self._size - self._limit
-        if over and over > 0:
-            piece = piece[: len(piece) - over]
+        over = 0 if self._limit is None else max(self._size - self._limit, 0)
+        if over:
+            piece = piece[: max(len(piece) - over, 0)]
         if self._call is not None:
             self._call(piece)
         else:
@@ -88,7 +88,7 @@ class Sink:
                 for socket in self._sockets:
                     socket.pause_reading()
             self._wakeup.set()
-        if over and over > 0:
+        if over:
             raise OutputLimitError
 
     def follow(self, socket: WebSocket) -> None:
@@ -126,6 +126,8 @@ class Sink:
         view = memoryview(data)
         while view:
             written = await asyncio.to_thread(self._file.write, view)
+            if written is None and isinstance(self._file, io.RawIOBase):
+                raise IncusInputError("a file for output must be a blocking one")  # it took nothing
             view = view[written if isinstance(written, int) else len(view) :]
 
     def _call_function(self, piece: bytes) -> None:

@@ -270,5 +270,5 @@ async def profile_devices(scope: Scope, profiles: Sequence[str]) -> Json:
     devices: Json = {}
     for profile in profiles:
         with suppress(IncusNotFoundError):  # the server names it
-            devices |= (await scope.request("GET", wire.path("profiles", profile))).metadata.get("devices") or {}
+            devices |= (await scope.request("GET", wire.path("profiles", profile))).object.get("devices") or {}
     return devices
