@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from .api.storage import StoragePool as StoragePool
     from .api.storage import Volume as Volume
     from .api.storage import VolumeSnapshot as VolumeSnapshot
+    from .api.tokens import Token as Token
     from .events import EventStream as EventStream
     from .events import Gap as Gap
     from .events import LifecycleEvent as LifecycleEvent
@@ -100,7 +101,8 @@ else:
             "api.projects": "Project",
             "api.server": "Server",
             "api.storage": "StoragePool Volume VolumeSnapshot",
-            "client": "Client",
+            "api.tokens": "Token",
+            "client": "Client RawAnswer",
             "events": "EventStream Gap LifecycleEvent LoggingEvent OperationEvent",
             "exceptions": """
                 IncusAPIError IncusAuthenticationError IncusCertificateError IncusClosedError IncusConflictError

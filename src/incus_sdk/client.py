@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from . import api
 from ._connection import wire
@@ -18,6 +19,26 @@ from .exceptions import IncusInputError
 
 if TYPE_CHECKING:
     from .operations import Operation
+
+
+@dataclass(frozen=True)
+class RawAnswer:
+    """A whole answer of the server, as `Client.query` gives it with ``raw``.
+
+    Args:
+        status: The HTTP status.
+        headers: The HTTP headers; the case of their names does not count.
+        body: The JSON, with its envelope; ``bytes`` where the answer is not JSON.
+    """
+
+    status: int
+    headers: Mapping[str, str]
+    body: Any
+
+    @property
+    def etag(self) -> str | None:
+        """The object's ETag, for ``headers={"If-Match": ...}``; None where the server sent none."""
+        return self.headers.get("ETag")
 
 
 class Client:
@@ -341,6 +362,7 @@ class Client:
         """
         return await self.operations.wait(operation_id, timeout)
 
+    @overload
     async def query(
         self,
         method: str,
@@ -349,6 +371,28 @@ class Client:
         body: Any = None,
         query: wire.Query | None = None,
         headers: Headers | None = None,
+        raw: Literal[False] = False,
+    ) -> Any: ...
+    @overload
+    async def query(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: wire.Query | None = None,
+        headers: Headers | None = None,
+        raw: Literal[True],
+    ) -> RawAnswer: ...
+    async def query(
+        self,
+        method: str,
+        path: str,
+        *,
+        body: Any = None,
+        query: wire.Query | None = None,
+        headers: Headers | None = None,
+        raw: bool = False,
     ) -> Any:
         """Send any request, for what has no method yet.
 
@@ -360,18 +404,21 @@ class Client:
             body: Bytes, an async iterable of bytes, or anything else as JSON.
             query: Parameters; those that are None are left out.
             headers: Further headers.
+            raw: Return the whole answer: its status, headers and ETag, and the JSON with its envelope.
 
         Returns:
             The answer's ``metadata``; an `Operation` for what the server does in the background; ``bytes`` where the
-            answer is not JSON.
+            answer is not JSON. With ``raw`` a `RawAnswer`.
 
         Raises:
             IncusInputError: The method, path, body or a header cannot be sent.
-            IncusAPIError: The server refused the request; its subclasses tell why.
+            IncusAPIError: The server refused the request, also with ``raw``; its subclasses tell why.
         """
         if not isinstance(method, str) or not method.isascii() or not method.isalpha():
             raise IncusInputError(f"a method must be one word, such as GET, not {method!r}")
         answer = await self._scope.request(method, wire.require_quoted(path), query=query, body=body, headers=headers)
+        if raw:
+            return RawAnswer(answer.status, answer.headers, answer.body)
         if answer.type != "async":
             return answer.metadata
         from .operations import Operation, _checked

@@ -85,6 +85,96 @@ def test_a_remote_is_inserted_and_the_rest_stays_byte_by_byte(
     assert after == before
 
 
+OWN = """\
+# mine
+default-remote: prod  # the main one
+remotes:
+  # why
+  prod: &prod
+    addr: https://p:8443  # its address
+    project: web
+
+  # the other
+  test: {addr: 'https://t:8443'}
+# the end
+"""
+
+
+@pytest.mark.parametrize(
+    ("change", "old", "new"),
+    [
+        (lambda config: config.remove("test"), "  test: {addr: 'https://t:8443'}\n", ""),
+        (lambda config: config.rename("test", "null"), "  test:", "  'null':"),
+        (lambda config: config.set_default("test"), "default-remote: prod ", "default-remote: test "),
+        (lambda config: config.set_default("local"), "default-remote: prod ", "default-remote: local "),
+        (lambda config: config.set_project("prod", "0x1F"), "project: web", "project: '0x1F'"),
+        (lambda config: config.set_project("test", "x"), "t:8443'}", "t:8443', \"project\": \"x\"}"),
+        (lambda config: config.set_addresses("prod", ["https://q", "https://r"]), "https://p:8443", "https://q,https://r"),
+    ],
+)  # fmt: skip
+def test_a_remote_is_changed_and_the_rest_stays_byte_by_byte(
+    tmp_path: Path, change: Callable[[ClientConfig], None], old: str, new: str
+) -> None:
+    config = config_at(tmp_path, OWN)
+    change(config)
+    assert config.file.read_text() == OWN.replace(old, new)
+
+
+def test_a_renamed_remote_stays_the_default_and_keeps_its_certificates(tmp_path: Path) -> None:
+    config = config_at(tmp_path, OWN)
+    kept = ("servercerts/{}.crt", "oidctokens/{}.json", "clientcerts/{}.crt", "clientcerts/{}.key")
+    for file in (*kept, "clientcerts/{}.ca"):
+        write(tmp_path / file.format("live" if file.endswith(".ca") else "prod"), file, 0o600)
+    config.rename("prod", "live")
+    assert config.file.read_text() == OWN.replace("prod  #", "live  #").replace("prod: &prod", "live: &prod")
+    assert [(tmp_path / file.format("live")).read_text() for file in kept] == list(kept)
+    assert not list(tmp_path.glob("*/prod.*")), "nothing is left under the old name"
+    assert not (tmp_path / "clientcerts/live.ca").exists(), "nothing of an earlier remote is taken for its own"
+    config.set_default("test")
+    config.remove("live")
+    assert not list(tmp_path.glob("servercerts/*")) + list(tmp_path.glob("oidctokens/*")), list(tmp_path.rglob("*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda config: config.remove("nope"), "has no remote 'nope', only local, prod, test"),
+        (lambda config: config.remove("prod"), "prod is the default remote: make another one the default first"),
+        (lambda config: config.remove("local"), "is the daemon of this machine"),
+        (lambda config: config.remove("wide"), "has no remote 'wide'"),
+        (lambda config: config.rename("local", "x"), "is the daemon of this machine"),
+        (lambda config: config.rename("prod", "test"), "there is already a remote test"),
+        (lambda config: config.rename("prod", "a/b"), "is not a name for a remote"),
+        (lambda config: config.set_default("nope"), "has no remote 'nope'"),
+        (lambda config: config.set_project("prod", ""), "project must be a name"),
+        (lambda config: config.set_addresses("prod", []), "needs an address"),
+        (lambda config: config.set_addresses("prod", "https://x"), "addresses must be a list"),
+        (lambda config: config.set_addresses("prod", ["http://x"]), "is not an endpoint"),
+        (lambda config: config.set_addresses("local", ["https://x"]), "is the daemon of this machine"),
+    ],
+)
+def test_a_change_that_makes_no_sense_is_refused_and_nothing_is_written(
+    tmp_path: Path, change: Callable[[ClientConfig], None], reason: str
+) -> None:
+    config = config_at(tmp_path, OWN)
+    with pytest.raises(IncusInputError, match=reason):
+        change(config)
+    assert config.file.read_text() == OWN
+
+
+def test_remotes_of_the_whole_machine_can_be_the_default_and_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "etc").mkdir()
+    (tmp_path / "etc/config.yml").write_text("remotes: {wide: {addr: 'https://w'}}")
+    config = ClientConfig(tmp_path, {"INCUS_GLOBAL_CONF": str(tmp_path / "etc")})
+    config.set_default("wide")
+    assert (config.default_remote, config.remote().addresses) == ("wide", ("https://w",))
+    config.set_project("local", "mine")
+    assert config.remotes()["local"].project == "mine"
+    for change in (config.remove, lambda name: config.rename(name, "x"), lambda name: config.set_project(name, "x")):
+        with pytest.raises(IncusInputError, match="for the whole machine"):
+            change("wide")
+
+
 @pytest.mark.parametrize(
     ("written", "text"),
     [

@@ -109,9 +109,9 @@ def test_remotes_are_read_as_the_command_reads_them(tmp_path: Path) -> None:
     assert make(tmp_path, WRITTEN, INCUS_REMOTE="old").remote().name == "old"
     assert make(tmp_path, WRITTEN, INCUS_PROJECT="x").remote().project == "x"
     assert make(tmp_path, WRITTEN, INCUS_PROJECT="").remote().project == "web"
+    assert config.remote("pub").public, "an Incus server whose images anybody can have"
     for name, reason in (
         ("none", "has no remote 'none', only 42, empty, hub"),
-        ("pub", "is a server of images"),
         ("hub", "is a server of images"),
         ("empty", "has no address"),
     ):

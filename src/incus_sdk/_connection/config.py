@@ -10,15 +10,17 @@ import itertools
 import os
 import re
 import ssl
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from .._atomic import atomic_file
 from ..exceptions import IncusInputError
-from .config_file import Content, insert_remote, parse
+from .config_file import Content, insert_remote, parse, remove_remote, rename_remote, set_default, set_field
 from .discovery import local_socket
+from .endpoint import Endpoint
+from .wire import texts
 
 NEW_FILE = """\
 default-remote: local
@@ -122,13 +124,10 @@ class ClientConfig:
             IncusInputError: There is no such remote, it has no address, or it is a server of images.
         """
         name = name or self.default_remote
-        remotes = self.remotes()
-        if name not in remotes:
-            raise IncusInputError(f"{self.file} has no remote {name!r}, only {', '.join(sorted(remotes))}")
-        remote = remotes[name]
+        remote = self._known(name)
         if not remote.addresses:
             raise IncusInputError(f"{self.file}: the remote {name} has no address")
-        if remote.protocol != "incus" or remote.public:
+        if remote.protocol != "incus":
             raise IncusInputError(f"the remote {name} is a server of images, without instances to work with")
         addresses, project, origin = list(remote.addresses), remote.project, remote.origin
         for number, address in enumerate(addresses):
@@ -200,6 +199,131 @@ class ClientConfig:
                 write(pinned, ssl.DER_cert_to_PEM_cert(server_cert))
             write(self.file, text)  # last, since the remote is there with it
 
+    def remove(self, name: str) -> None:
+        """Remove a remote, with the certificate that was pinned for it and its login.
+
+        Args:
+            name: The remote.
+
+        Raises:
+            IncusInputError: There is no such remote, it is the default one, it is ``local`` or of the whole machine, or
+                the file cannot be written.
+        """
+        with self.lock():
+            text = self._own_text(name)
+            if name == (_read(self.file).default_remote or "local"):
+                raise IncusInputError(f"{name} is the default remote: make another one the default first")
+            write(self.file, remove_remote(text, self.file, name))
+            for file in self._files_of(name)[:2]:
+                with _explain_errors(file):
+                    file.unlink(missing_ok=True)
+
+    def rename(self, name: str, new_name: str) -> None:
+        """Rename a remote, with its certificates and its login; the default one stays that.
+
+        Args:
+            name: The remote.
+            new_name: Its new name.
+
+        Raises:
+            IncusInputError: There is no such remote, it is ``local`` or of the whole machine, the new name is invalid
+                or taken, or a file cannot be written.
+        """
+        with self.lock():
+            text = self._own_text(name)
+            self.check_new_name(new_name)
+            changed = rename_remote(text, self.file, name, new_name)
+            # First, so that a process which ends between leaves a remote that nobody vouches for, and can be repeated.
+            for old, new in zip(self._files_of(name), self._files_of(new_name), strict=True):
+                with _explain_errors(new):
+                    if _exist(old):
+                        os.replace(old, new)
+                    else:
+                        new.unlink(missing_ok=True)  # it can be left from a remote that was removed
+            write(self.file, changed)
+
+    def set_default(self, name: str) -> None:
+        """Make a remote the default one.
+
+        Args:
+            name: The remote.
+
+        Raises:
+            IncusInputError: There is no such remote, or the file cannot be written.
+        """
+        with self.lock():
+            self._known(name)
+            write(self.file, set_default(self._text(), self.file, name))
+
+    def set_project(self, name: str, project: str) -> None:
+        """Switch the project in which a remote is used, like ``incus project switch``.
+
+        Args:
+            name: The remote; ``local`` has a project, too.
+            project: The project; ``default`` is the server's default one. It is not looked for.
+
+        Raises:
+            IncusInputError: There is no such remote, it is of the whole machine, ``project`` is empty, or the file
+                cannot be written.
+        """
+        if not isinstance(project, str) or not project:
+            raise IncusInputError(f"project must be a name, not {project!r}")
+        with self.lock():
+            if name == "local" and name not in _read(self.file).remotes:
+                entry = {**LOCAL, "project": project}
+                write(self.file, insert_remote(self._text(), self.file, name, entry))
+            else:
+                text = self._own_text(name, local=True)
+                write(self.file, set_field(text, self.file, name, "project", project))
+
+    def set_addresses(self, name: str, addresses: Sequence[str]) -> None:
+        """Replace the addresses of a remote.
+
+        Args:
+            name: The remote.
+            addresses: Its addresses, in the order in which they are tried.
+
+        Raises:
+            IncusInputError: There is no such remote, it is ``local`` or of the whole machine, there is no address, or
+                the file cannot be written.
+        """
+        written = texts(addresses, "addresses")
+        if not written:
+            raise IncusInputError(f"a remote needs an address: {name} would have none")
+        for address in written:
+            Endpoint.parse(address)
+        with self.lock():
+            text = self._own_text(name)
+            write(self.file, set_field(text, self.file, name, "addr", ",".join(written)))
+
+    def _text(self) -> str:
+        return _read_text(self.file) if self.file.exists() else NEW_FILE
+
+    def _own_text(self, name: str, *, local: bool = False) -> str:
+        """The text of the user's file, which has this remote."""
+        self._known(name)
+        if name == "local" and not local:
+            raise IncusInputError("the remote local is the daemon of this machine, and always there")
+        text = self._text()
+        if name not in parse(text, self.file).remotes:
+            raise IncusInputError(f"the remote {name} is in {self.global_directory}, for the whole machine")
+        return text
+
+    def _known(self, name: str) -> Remote:
+        remotes = self.remotes()
+        if name not in remotes:
+            raise IncusInputError(f"{self.file} has no remote {name!r}, only {', '.join(sorted(remotes))}")
+        return remotes[name]
+
+    def _files_of(self, name: str) -> list[Path]:
+        """What a remote can have beside the file: the server's certificate, the login, a client certificate."""
+        own = self.directory / "clientcerts"
+        return [
+            self.directory / "servercerts" / f"{name}.crt",
+            self.directory / "oidctokens" / f"{name}.json",
+            *(own / f"{name}{suffix}" for suffix in (".crt", ".key", ".ca")),
+        ]
+
     def check_add(self, remote: Remote) -> None:
         """Check that `add` can write a remote, whatever its name will be; makes no more than directories.
 
@@ -230,8 +354,9 @@ class ClientConfig:
             "protocol": remote.protocol,
             "public": remote.public,
         }
-        text = _read_text(self.file) if self.file.exists() else NEW_FILE
-        return insert_remote(text, self.file, name, {key: value for key, value in entry.items() if value is not None})
+        return insert_remote(
+            self._text(), self.file, name, {key: value for key, value in entry.items() if value is not None}
+        )
 
     def check_new_name(self, name: str) -> None:
         """Check that a new remote can have a name.

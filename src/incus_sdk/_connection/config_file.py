@@ -1,14 +1,15 @@
 """The text of the ``incus`` command's ``config.yml``: read as the command reads it, changed in one place.
 
 People write that file, too. The command decodes it into fields that know their type: a text is the scalar's own text,
-whatever YAML takes ``0x1F`` or ``1_000`` for. So this works on the nodes of the first document, and a new remote is
-inserted into the text, where everything else stays byte by byte. What comes out is read again before it counts.
+whatever YAML takes ``0x1F`` or ``1_000`` for. So this works on the nodes of the first document, and a change is made in
+the text, where everything else stays byte by byte. What comes out is read again before it counts.
 """
 
 from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -45,18 +46,40 @@ def insert_remote(text: str, file: object, name: str, entry: Fields) -> str:
     """Return the text with one more remote, and everything else as it was; raises `IncusInputError`."""
     before = _Document(text, file)
     old = before.content()
-    wanted = Content(old.default_remote, {**old.remotes, name: _as_read(entry)})
-    for changed in before.insertions(name, entry):
-        try:
-            after = _Document(changed, file)
-            if after.content() == wanted and before.is_kept_in(after):
-                return changed
-        except IncusInputError:
-            continue
-    raise IncusInputError(
-        f"{file} is written so that no remote can be added without changing the rest: write its `remotes` as a plain "
-        "mapping, or use `incus remote add`"
-    )
+    wanted = replace(old, remotes={**old.remotes, name: _as_read(entry)})
+    return before.changed_to(wanted, before.insertions(name, entry), "add")
+
+
+def remove_remote(text: str, file: object, name: str) -> str:
+    """Return the text without a remote; raises `IncusInputError`."""
+    before = _Document(text, file)
+    old = before.content()
+    wanted = replace(old, remotes={each: entry for each, entry in old.remotes.items() if each != name})
+    return before.changed_to(wanted, before.removals(name), "remove")
+
+
+def rename_remote(text: str, file: object, name: str, new_name: str) -> str:
+    """Return the text with another name for a remote, which stays the default one; raises `IncusInputError`."""
+    before = _Document(text, file)
+    old = before.content()
+    wanted = replace(old, remotes={new_name if each == name else each: old.remotes[each] for each in old.remotes})
+    changed = before.changed_to(wanted, before.renamings(name, new_name), "rename")
+    return set_default(changed, file, new_name) if old.default_remote == name else changed
+
+
+def set_default(text: str, file: object, name: str) -> str:
+    """Return the text with another default remote; raises `IncusInputError`."""
+    before = _Document(text, file)
+    wanted = replace(before.content(), default_remote=name)
+    return before.changed_to(wanted, before.settings({"default-remote": name}), "switch")
+
+
+def set_field(text: str, file: object, name: str, field: str, value: str) -> str:
+    """Return the text with another value in a field of a remote; raises `IncusInputError`."""
+    before = _Document(text, file)
+    old = before.content()
+    wanted = replace(old, remotes={**old.remotes, name: {**old.remotes[name], field: value}})
+    return before.changed_to(wanted, before.settings({field: value}, name), "set-urls" if field == "addr" else "switch")
 
 
 @dataclass
@@ -176,7 +199,19 @@ class _Document:
     def _error(self, problem: str) -> IncusInputError:
         return IncusInputError(f"{self._file} is not a configuration of the incus command: {problem}")
 
-    def is_kept_in(self, other: _Document) -> bool:
+    def changed_to(self, wanted: Content, candidates: Iterator[str], verb: str) -> str:
+        """The first of some texts that has the wanted content and else is this one; raises `IncusInputError`."""
+        for changed in candidates:
+            with contextlib.suppress(IncusInputError):
+                after = _Document(changed, self._file)
+                if after.content() == wanted and (self._is_kept_in(after) or after._is_kept_in(self)):
+                    return changed
+        raise IncusInputError(
+            f"{self._file} is written so that this cannot be changed without changing the rest: write its `remotes` as "
+            f"a plain mapping, or use `incus remote {verb}`"
+        )
+
+    def _is_kept_in(self, other: _Document) -> bool:
         """Whether the other document is this one with more in one place, where a null or an alias may have been."""
         own, others = ([_without_place(event) for event in each._events] for each in (self, other))
         at_start = _common(own, others)
@@ -193,6 +228,65 @@ class _Document:
         elif _is_mapping(self._root):
             yield from self._into_remotes(self._root, name, entry, set())
             yield from self._into(self._root, {"remotes": {name: entry}})
+
+    def removals(self, name: str) -> Iterator[str]:
+        """Texts without a remote."""
+        for mapping in self._mappings_of_remotes():
+            for number, (key, value) in enumerate(mapping.value):
+                if not self._is_key(key, name):
+                    continue
+                following = self._item_start(mapping.value[number + 1][0]) if mapping.value[number + 1 :] else None
+                if mapping.flow:
+                    first, last = number == 0, following is None
+                    start = key.start if first or not last else mapping.value[number - 1][1].end
+                    yield self._replace(start, value.end if following is None else following, "")
+                    continue
+                line = self._line_start(key.start)
+                # What a block ends with belongs to it only up to its last line: comments and empty lines come after it.
+                end = following or self._line_end(value.end)
+                lines = self._text[line:end].splitlines(keepends=True)
+                while len(lines) > 1 and not lines[-1].split("#")[0].strip():
+                    lines.pop()
+                yield self._replace(line, line + len("".join(lines)), "")
+                yield self._replace(self._item_start(key), following or value.end, "")
+                yield self._replace(self._item_start(key), following or value.end, "{}\n")  # of `!!map`, when empty
+
+    def renamings(self, name: str, new_name: str) -> Iterator[str]:
+        """Texts with another name for a remote."""
+        for mapping in self._mappings_of_remotes():
+            for key, _ in mapping.value:
+                if self._is_key(key, name):
+                    yield self._replace(key.start, key.end, _as_scalar(new_name))
+                    yield self._replace(key.start, key.end, json.dumps(new_name))
+
+    def settings(self, field: Fields, remote: str | None = None) -> Iterator[str]:
+        """Texts with another value for a field, of the whole or of a remote."""
+        ((name, value),) = field.items()
+        owners = [self._root]
+        if remote is not None:
+            mappings = self._mappings_of_remotes()
+            owners = [entry for mapping in mappings for key, entry in mapping.value if self._is_key(key, remote)]
+        for owner in owners:
+            if owner is None:
+                yield _as_block(field) + self._text
+            elif _is_null(owner):
+                yield from self._in_place_of(owner, field)
+            elif _is_mapping(owner):
+                values = [old for key, old in owner.value if self._is_key(key, name)]
+                for old in values:
+                    written = self._text[old.start : old.end]
+                    before, after = "" if written else " ", written[len(written.rstrip()) :]
+                    yield self._replace(old.start, old.end, before + _as_scalar(value) + after)
+                    yield self._replace(old.start, old.end, before + json.dumps(value) + after)
+                if not values:
+                    yield from self._into(owner, field)
+
+    def _mappings_of_remotes(self) -> Iterator[_Node]:
+        if self._root is not None and _is_mapping(self._root):
+            yield from (value for key, value in self._root.value if self._is_key(key, "remotes") and _is_mapping(value))
+
+    def _is_key(self, node: _Node, key: str) -> bool:
+        return _is_scalar(node) and not _is_merge(node) and self._read_text(node, "a key") == key
 
     def _into_remotes(self, root: _Node, name: str, entry: Fields, seen: set[int]) -> Iterator[str]:
         seen.add(id(root.value))
@@ -219,9 +313,8 @@ class _Document:
             return
         # Before a key, since what ends after the last value depends on much; the first key can be an alias.
         for key, _ in mapping.value[:20]:
-            start = key.start
-            line = max(self._text.rfind(end, 0, start) for end in "\n\r") + 1
-            at = line + mark if (mark := self._text[line:start].find("?")) >= 0 else start
+            at = self._item_start(key)
+            line = self._line_start(at)
             margin = " " * (at - line)
             yield self._replace(at, at, margin.join(_as_block(entry).splitlines(keepends=True)) + margin)
 
@@ -232,6 +325,19 @@ class _Document:
         kept = (properties[0] if properties else "").replace("!!null", "").strip()
         yield self._replace(start, end, f" {kept} ".rstrip() + f" {_as_flow(entry)}")
         yield self._replace(start, end, f"\n{_as_block(entry)}")
+
+    def _line_start(self, place: int) -> int:
+        return max(self._text.rfind(end, 0, place) for end in "\n\r") + 1
+
+    def _line_end(self, place: int) -> int:
+        """The end of a line of which no more than a comment is left."""
+        rest = re.compile(r"[ \t]*(#[^\r\n]*)?(\r?\n|\r|$)").match(self._text, place)
+        return rest.end() if rest and place > self._line_start(place) else place
+
+    def _item_start(self, key: _Node) -> int:
+        """Where a key begins, with the question mark that can be before it."""
+        line = self._line_start(key.start)
+        return line + mark if (mark := self._text[line : key.start].find("?")) >= 0 else key.start
 
     def _replace(self, start: int, end: int, text: str) -> str:
         return self._start + self._text[:start] + text + self._text[end:]
@@ -321,6 +427,12 @@ def _as_read(entry: Fields) -> Fields:
 
 def _as_flow(value: Fields) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _as_scalar(value: str) -> str:
+    import yaml
+
+    return str(yaml.safe_dump(value, allow_unicode=True, width=2**30)).splitlines()[0]
 
 
 def _as_block(value: Fields) -> str:

@@ -1,4 +1,4 @@
-"""Applying a preseed: see `ServerAPI.preseed`."""
+"""Preseeds: see `ServerAPI.preseed`, which applies one, and `ServerAPI.preseed_dump`, which makes one."""
 
 from __future__ import annotations
 
@@ -38,6 +38,9 @@ _SECTIONS = {
 
 _FIXED = {"storage_pools": "driver", "networks": "type", "storage_volumes": "content_type", "certificates": "type"}
 """The field of an existing object that cannot be changed."""
+
+_NOT_DUMPED = ("used_by", "source", "restore", "token", "trust_token")
+"""Fields that an object shows or takes, and that do not say how to make it again."""
 
 _Step = tuple[str, Callable[[], Awaitable[str | None]]]
 """The object, and the call that sets it up: it returns ``created`` or the like, or None if nothing had to be done."""
@@ -230,3 +233,47 @@ async def _set_up_cluster(api: ClusterAPI, cluster: Json) -> str | None:
         return "joined"
     await api.enable(cluster.get("server_name") or "")
     return "founded"
+
+
+async def dump(scope: Scope) -> Json:
+    """The server's set-up, in the form in which `apply` takes it."""
+
+    async def listed(*segments: str, everywhere: bool = False) -> list[Json]:
+        query = {"recursion": 1, "all-projects": everywhere or None}
+        return (await scope.request("GET", wire.path(*segments), query=query)).objects
+
+    pools = await listed("storage-pools")
+    found = {
+        "storage_pools": pools,
+        "networks": [each for each in await listed("networks", everywhere=True) if each.get("managed")],
+        "projects": await listed("projects"),
+        "storage_volumes": [
+            {**volume, "pool": pool["name"]}
+            for pool in pools
+            for volume in await listed("storage-pools", pool["name"], "volumes", "custom", everywhere=True)
+            if volume.get("content_type") != "iso" and "/" not in volume["name"]  # a snapshot
+        ],
+        "profiles": await listed("profiles", everywhere=True),
+        "certificates": [each for each in await listed("certificates") if each.get("type") != "server"],
+        "cluster_groups": await listed("cluster", "groups") if (await ClusterAPI(scope).get()).enabled else [],
+    }
+    whole: Json = {"config": _lasting_config((await scope.server(fresh=True)).get("config") or {})}
+    for section, items in found.items():
+        whole[section] = [_dumped(section, item) for item in items]
+    return {section: content for section, content in whole.items() if content}
+
+
+def _dumped(section: str, item: Json) -> Json:
+    item = {**item, "config": _lasting_config(item.get("config") or {})}
+    if item.get("project") == "default":
+        del item["project"]
+    known = [_LOWER_CASE.get(key, key) for key in _SECTIONS[section].__annotations__ if key not in _NOT_DUMPED]
+    fields = sorted((key for key in known if item.get(key) not in (None, "", {}, [])), key=lambda key: key != "name")
+    return {key: item[key] for key in fields}
+
+
+def _lasting_config(config: Json) -> Json:
+    """A configuration without what the server keeps in it for itself."""
+    lasting = {key: value for key, value in config.items() if not key.startswith("volatile.") and key != "source"}
+    source = config.get("volatile.initial_source")  # as it was given; `source` is the place of the pool now
+    return {**lasting, "source": source} if source else lasting

@@ -14,6 +14,7 @@ from .._connection.tls import der
 from ..models.base import Json
 from ._by_key import Deletes, Edits
 from .base import Collection, Deletable, Editable
+from .tokens import IssuesTokens
 
 _FINGERPRINT = re.compile("[0-9A-Fa-f]{2}(:?[0-9A-Fa-f]{2})*")
 
@@ -30,11 +31,12 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
             self._json[self.KEY] = fingerprint
 
 
-class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes):
+class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes, IssuesTokens):
     """``client.certificates``; the key is the fingerprint, the SHA-256 of the certificate in DER, or its beginning."""
 
     resource, segment = Certificate, "certificates"
     options: ClassVar = {"filter": "api_filtering_extended"}
+    TOKEN_NAME, TOKEN_FIELD = ("request", "name"), "client_name"
 
     def _spelling(self, key: str) -> str:
         return key.replace(":", "").lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key
@@ -85,7 +87,7 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
     async def create_token(self, name: str, restricted: bool = False, projects: Sequence[str] | None = None) -> str:
         """Issue a trust token, with which one client can make itself trusted: see `Client.join`.
 
-        The token is an operation until it is used: cancel that to revoke it.
+        It can be used once. Until then `list_tokens` has it, and `revoke_token` revokes it.
 
         Args:
             name: The name that the client's certificate gets.
@@ -110,4 +112,4 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
             "projects": wire.texts(projects or (), "projects"),
         }
         operation = await self._operate("POST", body=body, wait=False)
-        return wire.token(operation.metadata, client_name=wire.text(operation.metadata, "request", "name"))
+        return self._token(operation.metadata).value

@@ -19,7 +19,8 @@ from ..operations import Operation
 from ._bodies import to_body
 from ._by_key import Deletes, Edits, Renames
 from ._options import known_options
-from .base import Collection, Deletable, Editable, Group, Renamable, Resource
+from .base import Collection, Deletable, Editable, Renamable, Resource
+from .tokens import IssuesTokens
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
 
@@ -121,8 +122,9 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
     async def add(self, name: str) -> str:
         """Issue the token with which another server can join the cluster.
 
-        The token is valid for three hours, or as ``cluster.join_token_expiry`` says. It is an operation until it is
-        used: cancel that to revoke it. A new token for the same name revokes the old one.
+        The token is valid for three hours, or as ``cluster.join_token_expiry`` says. Until it is used,
+        `ClusterAPI.list_tokens` has it, and `ClusterAPI.revoke_token` revokes it. A new token for the same name revokes
+        the old one.
 
         Args:
             name: The name that the server will have as a member.
@@ -138,7 +140,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         """
         wire.path(name)
         operation = await self._operate("POST", body={"server_name": name}, wait=False)
-        return wire.token(operation.metadata, server_name=wire.text(operation.metadata, "serverName"))
+        return ClusterAPI(self._scope)._token(operation.metadata).value
 
     async def get_state(self, name: str) -> models.ClusterMemberState:
         """A member's memory, load and uptime at this moment, and how full its pools are.
@@ -282,8 +284,9 @@ class Cluster(models.Cluster, Resource):
     async def add_member(self, name: str) -> str:
         """Issue the token with which another server can join the cluster: see `ClusterMembersAPI.add`.
 
-        The token is valid for three hours, or as ``cluster.join_token_expiry`` says. It is an operation until it is
-        used: cancel that to revoke it. A new token for the same name revokes the old one.
+        The token is valid for three hours, or as ``cluster.join_token_expiry`` says. Until it is used,
+        `ClusterAPI.list_tokens` has it, and `ClusterAPI.revoke_token` revokes it. A new token for the same name revokes
+        the old one.
 
         Args:
             name: The name that the server will have as a member.
@@ -300,10 +303,11 @@ class Cluster(models.Cluster, Resource):
         return await self.members.add(name)
 
 
-class ClusterAPI(Group):
+class ClusterAPI(IssuesTokens):
     """``client.cluster``."""
 
     segment = "cluster"
+    TOKEN_NAME, TOKEN_FIELD = ("serverName",), "server_name"
 
     @property
     def members(self) -> ClusterMembersAPI:
@@ -480,8 +484,9 @@ class ClusterAPI(Group):
     async def add_member(self, name: str) -> str:
         """Issue the token with which another server can join the cluster: see `ClusterMembersAPI.add`.
 
-        The token is valid for three hours, or as ``cluster.join_token_expiry`` says. It is an operation until it is
-        used: cancel that to revoke it. A new token for the same name revokes the old one.
+        The token is valid for three hours, or as ``cluster.join_token_expiry`` says. Until it is used,
+        `ClusterAPI.list_tokens` has it, and `ClusterAPI.revoke_token` revokes it. A new token for the same name revokes
+        the old one.
 
         Args:
             name: The name that the server will have as a member.

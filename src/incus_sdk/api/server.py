@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Any
 
 from .. import models
-from ..exceptions import IncusError
+from .._concurrency import Attempts
+from ..exceptions import (
+    IncusAPIError,
+    IncusCertificateError,
+    IncusClosedError,
+    IncusConnectionError,
+    IncusError,
+    IncusTimeoutError,
+)
 from ..models.base import Json, Record
 from .base import Editable, Group
 
 if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
+
+_POLL = 0.1  # seconds between two questions whether the server is ready
+_STARTING = 503  # the status of a server that answers, and has not started up
 
 
 class Server(models.Server, Editable[models.ServerPut]):
@@ -198,3 +210,60 @@ class ServerAPI(Group):
         from . import _preseed
 
         return await _preseed.apply(self._server(), data)
+
+    async def preseed_dump(self) -> dict[str, Any]:
+        """Describe the server's set-up as a preseed, like ``incus admin init --dump``, and more of it.
+
+        `preseed` takes it unchanged: here it changes nothing, and another server gets the same set-up. It has all
+        sections of `preseed` but ``cluster``. Of volumes it does not have the content, and it leaves out ISO images.
+        The configuration can hold secrets.
+
+            text = yaml.safe_dump(await client.server.preseed_dump())
+
+        Returns:
+            The preseed, for a YAML or JSON file.
+
+        API:
+            ``GET`` of the lists of all its objects
+        """
+        from . import _preseed
+
+        return await _preseed.dump(self._scope)
+
+    async def wait_ready(self, timeout: float | None = None) -> None:
+        """Wait until the server answers and has started up, like ``incus admin waitready``; it need not run yet.
+
+        Over HTTPS a server counts as started when it answers.
+
+        Args:
+            timeout: Seconds to wait at most; None for no limit.
+
+        Raises:
+            IncusTimeoutError: It is not ready after ``timeout`` seconds; the message says why.
+            IncusCertificateError: Another server answers.
+
+        API:
+            ``GET /1.0``, and over a unix socket ``GET /internal/ready``
+        """
+        seen: Exception | None = None
+        try:
+            async with asyncio.timeout(timeout):
+                async for _ in Attempts(None, _POLL, longest=_POLL):
+                    try:
+                        return await self._check_ready()
+                    except (IncusCertificateError, IncusClosedError):
+                        raise
+                    except (IncusConnectionError, IncusTimeoutError) as error:
+                        seen = error
+                    except IncusAPIError as error:
+                        if error.status_code != _STARTING:
+                            raise
+                        seen = error
+        except TimeoutError:
+            reason = f": {seen}" if seen else ""
+            raise IncusTimeoutError(f"the server is not ready after {timeout} s{reason}") from None
+
+    async def _check_ready(self) -> None:
+        await self._scope.server(fresh=True)
+        if self._scope.transport.endpoint.socket is not None:
+            await self._scope.request("GET", "/internal/ready")

@@ -1,4 +1,4 @@
-"""``config.yml`` as people write it: the real command finds the same in it before and after the SDK added a remote."""
+"""``config.yml`` as people write it: the real command finds in it what the SDK wrote, and all the rest as before."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import asyncio
 import itertools
 import json
 import random
+import re
 import subprocess
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from incus_sdk import IncusInputError
 from incus_sdk._connection.config import ClientConfig, Remote
@@ -116,11 +119,11 @@ def seen_by_the_command(program: Path, directory: Path, *, default: bool) -> Any
     return found
 
 
-def check(program: Path, directory: Path, text: str, new: Remote, *, default: bool) -> str:
+def check(program: Path, directory: Path, text: str, new: Remote, *, thorough: bool) -> str:
     directory.mkdir()
     config = ClientConfig(directory, {"INCUS_GLOBAL_CONF": "/nowhere"})
     config.file.write_bytes(text.encode())
-    before = seen_by_the_command(program, directory, default=default)
+    before = seen_by_the_command(program, directory, default=thorough)
     try:
         remotes, default_remote = config.remotes(), config.default_remote
         config.add(new)
@@ -130,12 +133,12 @@ def check(program: Path, directory: Path, text: str, new: Remote, *, default: bo
     if before is None:
         return "refused by this version of the command"
     written = config.file.read_bytes().decode()
-    after = seen_by_the_command(program, directory, default=default)
+    after = seen_by_the_command(program, directory, default=thorough)
     assert after is not None, (text, written)
     added = after[0].pop(new.name)
     assert (added["Project"], added.get("Addr") or added["Addrs"][0]) == (new.project, new.addresses[0])
     assert after == before, (text, written)
-    assert [default_remote][:default] == before[1:], text
+    assert [default_remote][:thorough] == before[1:], text
     for name, there in before[0].items():
         mine = remotes.pop(name)
         assert (mine.project or "default") == (there["Project"] or "default") or name == "local", text
@@ -143,7 +146,54 @@ def check(program: Path, directory: Path, text: str, new: Remote, *, default: bo
         addresses = there["Addrs"] or [] if "Addrs" in there else [each.strip() for each in there["Addr"].split(",")]
         assert list(mine.addresses) == [each for each in addresses if each], text
     assert not remotes, text
-    return "kept"
+    if not thorough:
+        return "kept"
+    changed = change(config, program, directory, new.name, before)
+    return "changed" if changed else "kept, and too odd to be changed"
+
+
+def change(config: ClientConfig, program: Path, directory: Path, name: str, before: Any) -> bool:
+    """Change the new remote in every way and remove it, then do the same to one that a person wrote.
+
+    Returns whether the SDK could do it.
+    """
+    try:
+        change_the_new_one(config, program, directory, name, before)
+        change_an_own_one(config, program, directory, before)
+    except IncusInputError as error:
+        if not re.search("written so that|read it differently", str(error)):
+            raise
+        return False
+    return True
+
+
+def change_the_new_one(config: ClientConfig, program: Path, directory: Path, name: str, before: Any) -> None:
+    config.rename(name, "it's new")
+    config.set_addresses("it's new", ["https://one:1", "https://two:2"])
+    config.set_project("it's new", "0x2")
+    config.set_default("it's new")
+    text = config.file.read_bytes().decode()
+    changed = seen_by_the_command(program, directory, default=True)
+    there = changed[0].pop("it's new")
+    assert (there["Project"], changed[1]) == ("0x2", "it's new"), text
+    assert there.get("Addrs") or there["Addr"].split(",") == ["https://one:1", "https://two:2"], text
+    assert changed[0] == before[0], text
+    with pytest.raises(IncusInputError, match="is the default remote"):
+        config.remove("it's new")
+    config.set_default("local")
+    config.remove("it's new")
+    assert seen_by_the_command(program, directory, default=False) == before[:1], config.file.read_text()
+
+
+def change_an_own_one(config: ClientConfig, program: Path, directory: Path, before: Any) -> None:
+    for own in [each for each, remote in config.remotes().items() if remote.addresses and each != "local"][:1]:
+        config.set_project(own, "own")
+        config.rename(own, "own")
+        renamed = seen_by_the_command(program, directory, default=False)
+        assert renamed[0].pop("own")["Project"] == "own", config.file.read_text()
+        config.remove("own")
+        wanted = {each: there for each, there in before[0].items() if each != own}
+        assert seen_by_the_command(program, directory, default=False) == [wanted], config.file.read_text()
 
 
 async def test_whatever_a_person_wrote_is_the_same_for_the_command_afterwards(tmp_path: Path) -> None:
@@ -156,11 +206,12 @@ async def test_whatever_a_person_wrote_is_the_same_for_the_command_afterwards(tm
     async def one(number: int, text: str) -> str:
         async with work:
             program = programs[number % len(programs)]
-            default = number < len(WHOLE) * len(programs) or number % 5 == 0
+            thorough = number < len(WHOLE) * len(programs) or number % 5 == 0
             new = ADDED[number % len(ADDED)]
-            return await asyncio.to_thread(check, program, tmp_path / str(number), text, new, default=default)
+            return await asyncio.to_thread(check, program, tmp_path / str(number), text, new, thorough=thorough)
 
     results = await asyncio.gather(*(one(number, text) for number, text in enumerate(texts)))
     counts = {result: results.count(result) for result in sorted(set(results))}
     print(f"{len(texts)} files, {len(programs)} versions of the command: {counts}")
-    assert counts["kept"] > len(texts) * 0.8
+    assert counts["kept"] + counts["changed"] > len(texts) * 0.8
+    assert counts["changed"] > 5 * counts["kept, and too odd to be changed"]

@@ -297,22 +297,21 @@ async def test_what_has_a_part_on_each_member_is_made_in_two_steps(cluster: Clus
     assert not await client.storage_pools.exists(name)
 
 
-async def test_a_join_token_is_an_operation_until_it_is_used_or_revoked(cluster: Cluster) -> None:
-    async def open_tokens() -> dict[str, str]:
-        return {
-            operation.metadata["secret"]: operation.id
-            for operation in await cluster.one.operations.list()
-            if operation.metadata and operation.metadata.get("serverName") == "five" and operation.status == "Running"
-        }
-
+async def test_a_join_token_is_listed_until_it_is_used_or_revoked(cluster: Cluster) -> None:
     first, second = [await cluster.one.cluster.members.add("five") for _ in range(2)]
     made = json.loads(base64.b64decode(second))
     assert first != second
     assert (made["server_name"], made["addresses"]) == ("five", [where(daemon) for daemon in cluster.daemons])
-    (secret,) = issued = await open_tokens()
-    assert secret == made["secret"], "a new one ends the one before"
-    await cluster.one.operations.cancel(issued[secret])
-    assert await open_tokens() == {}
+    for client in cluster.clients:
+        (token,) = await client.cluster.list_tokens()
+        assert (token.name, token.value) == ("five", second), "a new one ends the one before"
+        assert token.expires_at is not None
+        assert second not in repr(token)
+    assert await cluster.one.certificates.list_tokens() == []
+    await cluster.clients[1].cluster.revoke_token("five")
+    assert await cluster.one.cluster.list_tokens() == []
+    with pytest.raises(IncusNotFoundError, match="no token for 'five': it was used"):
+        await cluster.one.cluster.revoke_token("five")
     with pytest.raises(IncusAPIError, match="already"):
         await cluster.one.cluster.members.add("two")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import copy
 import json
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from incus_sdk import Client, IncusError, IncusInputError, IncusUnsupportedError
 from incus_sdk._connection.scope import Scope
@@ -272,3 +274,44 @@ async def test_it_joins_a_cluster(empty: Daemon, request: pytest.FixtureRequest)
         assert await client.server.preseed({"cluster": cluster}) == ["joined cluster"]
         assert {each.server_name for each in await first.cluster.members.list()} == {"one", "two"}
         assert await client.server.preseed({"cluster": cluster}) == []
+
+
+async def test_a_dump_changes_nothing_here_and_makes_the_same_elsewhere(
+    daemon: Daemon, empty: Daemon, sent: list[str], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    version = request.node.callspec.params["daemon"]
+    async with (
+        Daemon(root=ROOTS[version], image=False) as other,
+        empty.client("https") as ours,
+        other.client() as theirs,
+    ):
+        await ours.server.preseed(PRESEED)
+        await ours.storage_pools["fast"].volumes["custom/shared"].snapshots.create("one")
+        dumped = await ours.server.preseed_dump()
+        assert dumped == json.loads(json.dumps(dumped))
+        sent.clear()
+        assert await ours.server.preseed(dumped) == []
+        assert sent == []
+
+        of_command = yaml.safe_load(await dumped_by_command(empty, tmp_path))
+        for section in of_command:
+            assert section in dumped, f"the command dumps {section}"
+        pools = {pool["name"]: pool["driver"] for pool in of_command["storage_pools"]}
+        assert pools == {pool["name"]: pool["driver"] for pool in dumped["storage_pools"]}
+
+        del dumped["config"]["core.https_address"], dumped["config"]["cluster.https_address"]
+        await theirs.server.preseed(dumped)
+        await ours.storage_pools["fast"].volumes["custom/shared"].snapshots.delete("one")
+        assert await everything(theirs) == await everything(ours)
+        del dumped["certificates"]  # which this version of the command does not know
+        by_command(other, dumped, tmp_path)
+        assert await everything(theirs) == await everything(ours), "the command takes it, too"
+
+
+async def dumped_by_command(daemon: Daemon, home: Path) -> str:
+    environment = {"PATH": os.environ["PATH"], "INCUS_SOCKET": str(daemon.socket), "INCUS_CONF": str(home)}
+    command = ["incus", "admin", "init", "--dump"]
+    done = await asyncio.to_thread(
+        subprocess.run, command, env=environment, check=True, timeout=60, capture_output=True, text=True
+    )
+    return done.stdout

@@ -26,6 +26,7 @@ from incus_sdk import (
     Instance,
 )
 from incus_sdk.testing import Daemon
+from tests.live.roots import ROOTS
 
 ROOT_DISK = {"root": {"type": "disk", "path": "/", "pool": "default"}}
 
@@ -269,3 +270,56 @@ async def test_profiles_have_all_verbs_in_every_project(client: Client, name: st
     with pytest.raises(IncusNotFoundError):
         await renamed.refresh()
     await project.delete()
+
+
+async def test_trust_tokens_are_listed_and_revoked_by_name(client: Client, daemon: Daemon, name: str) -> None:
+    tokens = [await client.certificates.create_token(each) for each in (name, f"{name}-2", f"{name}-2")]
+    for view in (client, client.use_project("default")):
+        listed = await view.certificates.list_tokens()
+        assert sorted(token.value for token in listed) == sorted(tokens)
+        assert sorted(token.name for token in listed) == [name, f"{name}-2", f"{name}-2"]
+        assert not any(token in repr(listed) for token in tokens)
+    assert await client.cluster.list_tokens() == []
+    await client.certificates.revoke_token(f"{name}-2")
+    assert [token.name for token in await client.certificates.list_tokens()] == [name]
+    await client.certificates.revoke_token(name)
+    with pytest.raises(IncusNotFoundError, match=f"no token for '{name}'"):
+        await client.certificates.revoke_token(name)
+    with pytest.raises(IncusInputError):
+        await client.certificates.revoke_token("")
+
+
+async def test_a_raw_query_has_the_status_the_headers_and_the_etag(client: Client, name: str) -> None:
+    await client.profiles.create(name, config={"user.x": "1"})
+    path = f"/1.0/profiles/{name}"
+    answer = await client.query("GET", path, raw=True)
+    assert (answer.status, answer.headers["content-type"]) == (200, "application/json")
+    assert answer.body["type"] == "sync"
+    assert answer.body["metadata"] == await client.query("GET", path)
+    assert answer.etag == (await client.profiles.get(name)).etag
+    await client.query("PATCH", path, body={"description": "changed"})
+    with pytest.raises(IncusPreconditionError) as caught:
+        await client.query("PUT", path, body={"config": {}}, headers={"If-Match": answer.etag or ""}, raw=True)
+    assert caught.value.status_code == 412
+    metrics = await client.query("GET", "/1.0/metrics", raw=True)
+    assert isinstance(metrics.body, bytes)
+    assert metrics.etag is None
+    await client.profiles.delete(name)
+
+
+async def test_waiting_for_a_server_that_starts(daemon: Daemon, request: pytest.FixtureRequest) -> None:
+    async with Daemon(root=ROOTS[request.node.callspec.params["daemon"]], image=False) as other:
+        for transport in ("unix", "https"):
+            async with asyncio.timeout(120), other.client(transport) as client:
+                await client.server.wait_ready(60)
+                await other.kill()
+                with pytest.raises(IncusTimeoutError, match=r"the server is not ready after 0.3 s"):
+                    await client.server.wait_ready(0.3)
+                waiting = asyncio.ensure_future(client.server.wait_ready())
+                await other.restart()
+                await waiting
+                assert (await client.get_server_info()).auth == "trusted"
+    gone = Client("/nowhere/unix.socket")
+    with pytest.raises(IncusTimeoutError, match=r"not ready after 0.1 s: .* there is no socket"):
+        await gone.server.wait_ready(0.1)
+    await gone.disconnect()
