@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from .api.storage import Volume as Volume
     from .api.storage import VolumeSnapshot as VolumeSnapshot
     from .api.tokens import Token as Token
+    from .client import RawAnswer as RawAnswer
     from .events import EventStream as EventStream
     from .events import Gap as Gap
     from .events import LifecycleEvent as LifecycleEvent

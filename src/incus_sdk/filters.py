@@ -125,6 +125,11 @@ class F:
     def __ne__(self, value: str | int | bool | list[str]) -> Filter:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return ~(self == value)
 
+    def __lt__(self, value: object) -> NoReturn:
+        raise IncusInputError(f"servers compare {self._field} by equality only: list the objects, and filter in Python")
+
+    __le__ = __gt__ = __ge__ = __lt__
+
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleUnannotatedOverride]
 
     def isin(self, values: Iterable[str | int | bool]) -> Filter:
@@ -142,6 +147,16 @@ class F:
         if all(isinstance(value, str) for value in found):
             return self._equals(*map(str, found))
         return functools.reduce(operator.or_, (self == value for value in found))
+
+    def exists(self) -> Filter:
+        """Match objects that have a configuration key, with a value that is not empty.
+
+        Raises:
+            IncusInputError: It is not a key of the configuration: servers fail where an object lacks another field.
+        """
+        if not re.match(_CONFIG, self._field):
+            raise IncusInputError(f"servers fail where an object lacks {self._field}: exists() takes a key of config")
+        return self._match("(?s:.+)")
 
     def startswith(self, prefix: str) -> Filter:
         """Match objects whose field begins with a text.

@@ -110,6 +110,11 @@ def test_what_servers_cannot_be_asked_is_refused_with_the_reason() -> None:
     for mistake in (lambda: F("status") == "Runing", lambda: F("status").isin(["Running", "up"])):
         with pytest.raises(IncusInputError, match="no object has the status"):
             mistake()
+    for mistake in (lambda: F("created_at") < "2026", lambda: F("size") >= 3):
+        with pytest.raises(IncusInputError, match="by equality only: list the objects, and filter in Python"):
+            mistake()
+    with pytest.raises(IncusInputError, match=r"fail where an object lacks devices\.eth0"):
+        F("devices.eth0").exists()
     with pytest.raises(TypeError):
         hash(F("a"))
 

@@ -38,6 +38,7 @@ def conditions() -> list[tuple[Filter, Check]]:
         compiled = re.compile(pattern, re.ASCII if "É" not in pattern else 0)
         found.append((field.matches(pattern), lambda given, its=compiled: bool(its.fullmatch(given))))  # type: ignore[misc]
     found.append((field == 1, lambda given: given == "1"))
+    found.append((field.exists(), bool))
     found.append((field.isin([1, True, "web"]), lambda given: given in ("1", "true", "web")))
     dice = random.Random(6)
     for _ in range(40):
