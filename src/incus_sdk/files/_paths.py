@@ -18,14 +18,15 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, overload
 
 from .._background import undoing
 from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError
-from ._sftp import FileStat, FileType, Flags, Handle, Sftp
+from ._sftp import FileStat, FileType, Flags, Sftp
+from ._streams import Data, RemoteReader, RemoteWriter
 from ._tar import InstanceTar
 from ._trees import (
     MAX_PATH,
@@ -38,8 +39,6 @@ from ._trees import (
     decode_name,
     file_stat,
 )
-
-Data = bytes | bytearray | memoryview
 
 _GRACE = 5.0  # seconds to take back what was opened for a caller who was cancelled
 _REMOVALS = 32  # requests to remove under way at once
@@ -781,80 +780,6 @@ class RemotePath:
                     await handle.flush()
                     await handle.set(mode=permissions)  # again: writing may have cleared these bits
                 await handle.close()
-
-
-class RemoteReader:
-    """A file being read, from `RemotePath.open`: ``async for piece in file``, or `read`.
-
-    Args:
-        pieces: The content.
-    """
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._rest:
-            piece, self._rest = self._rest, b""
-            return piece
-        return await anext(self._pieces)
-
-    async def read(self, size: int = -1) -> bytes:
-        """Read the next bytes; if this is cancelled, the next call reads the same ones.
-
-        Args:
-            size: How many bytes; -1 for all that are left.
-
-        Returns:
-            That many bytes, fewer only at the end of the file.
-        """
-        pieces, length = list[bytes](), 0
-        try:
-            async for piece in self:
-                pieces.append(piece)
-                length += len(piece)
-                if 0 <= size <= length:
-                    break
-        except BaseException:
-            self._rest = b"".join(pieces)
-            raise
-        data = b"".join(pieces)
-        if size >= 0:
-            data, self._rest = data[:size], data[size:]
-        return data
-
-
-class RemoteWriter:
-    """A file being written, from `RemotePath.open`.
-
-    Args:
-        handle: The open file.
-    """
-
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
-
-    async def write(self, data: Data) -> int:
-        """Write bytes; an error in the instance can show only at the end of the block.
-
-        Args:
-            data: The bytes.
-
-        Returns:
-            The number of bytes.
-
-        Raises:
-            IncusInputError: The data is not bytes.
-            IncusAPIError: An earlier piece could not be written.
-        """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise IncusInputError(f"data must be bytes, not {type(data).__name__}")
-        await self._handle.write(content := bytes(data))
-        return len(content)
 
 
 def _is_utf8(path: str) -> bool:
