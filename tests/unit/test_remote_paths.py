@@ -6,12 +6,13 @@ import os
 import stat
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incus_sdk import IncusInputError
+from incus_sdk import IncusError, IncusInputError
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Transport
@@ -107,7 +108,8 @@ async def duplicate(source: Path, target: Path, **options: object) -> Transfer:
 
     target.mkdir(exist_ok=True)
     how = Options(**{"adjust": adjust, "skip_equal": False, "progress": None, "limit": 4, **options})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
-    with LocalTree(str(source), directory=True) as ours, LocalTree(str(target), directory=True) as theirs:
+    ours = LocalTree(str(source), directory=True, follow=how.follow)
+    with ours, LocalTree(str(target), directory=True) as theirs:
         return await copy(ours, file_stat(os.stat(source)), theirs, how)
 
 
@@ -188,6 +190,37 @@ async def test_a_file_stays_sparse(content: bytes, tmp_path: Path) -> None:
     copied = tmp_path / "target" / "sparse"
     assert copied.read_bytes() == (tmp_path / "source" / "sparse").read_bytes()
     assert copied.stat().st_blocks * 512 < 1_000_000
+
+
+async def test_links_to_directories_are_followed_but_not_in_circles(source: Path, tmp_path: Path) -> None:
+    (source / "link").unlink()
+    for number in range(8):  # each leads into the next
+        (tmp_path / str(number)).mkdir()
+        (tmp_path / str(number) / "link").symlink_to(tmp_path / str(number + 1))
+    (tmp_path / "8").mkdir()
+    (tmp_path / "8" / "f").write_text("x")
+    (source / "link").symlink_to(tmp_path / "1")
+    result = await duplicate(source, tmp_path / "target", follow=True)
+    assert (result.links, result.files) == (0, 4)
+    assert (tmp_path / "target" / "/".join(["link"] * 8) / "f").read_text() == "x"
+    for target, message in ((tmp_path / "0", "in a circle"), (source, "in a circle"), ("nowhere", "leads nowhere")):
+        (source / "link").unlink()
+        (source / "link").symlink_to(target)
+        with pytest.raises(IncusError, match=message):
+            await duplicate(source, tmp_path / "other", follow=True)
+
+
+@pytest.mark.parametrize(
+    "options", [{"mode": "0644"}, {"mode": 0o10000}, {"mode": -1}, {"uid": -1}, {"gid": "root"}, {"limit": 0}]
+)
+async def test_a_push_with_an_invalid_option_is_refused(source: Path, options: dict[str, Any]) -> None:
+    with pytest.raises(IncusInputError, match=next(iter(options))):
+        await at("/a").push(source, **options)
+
+
+async def test_a_pull_with_an_invalid_option_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(IncusInputError, match="links"):
+        await at("/a").pull(tmp_path, links="none")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
 
 async def test_directories_get_what_they_shall_have_from_the_deepest_up(

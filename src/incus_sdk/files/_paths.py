@@ -12,20 +12,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
-from typing import Any, Literal, Self, overload
+from typing import Any, Literal, overload
 
 from .._background import undoing
 from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
-from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError
-from ._sftp import FileStat, FileType, Flags, Handle, Sftp
+from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError, IncusNotFoundError
+from ._file_streams import Data, RemoteReader, RemoteWriter
+from ._sftp import FileStat, FileType, Flags, Sftp
 from ._tar import InstanceTar
 from ._trees import (
     MAX_PATH,
@@ -34,12 +36,11 @@ from ._trees import (
     RemoteTree,
     Transfer,
     TransferProgress,
+    adjusting,
     copy,
     decode_name,
     file_stat,
 )
-
-Data = bytes | bytearray | memoryview
 
 _GRACE = 5.0  # seconds to take back what was opened for a caller who was cancelled
 _REMOVALS = 32  # requests to remove under way at once
@@ -209,29 +210,36 @@ class RemotePath:
         async with Sftp(self._scope, self._owner) as sftp:
             yield self._derive(self, sftp)
 
-    async def read_bytes(self) -> bytes:
+    async def read_bytes(self, *, limit: int | None = None) -> bytes:
         """Read a file.
+
+        Args:
+            limit: The bytes that it may have; a longer one is an error, and not read on. None for no limit.
 
         Raises:
             IncusNotFoundError: There is no such file.
-            IncusAPIError: It is not a regular file.
+            IncusAPIError: It is not a regular file, or longer than the limit.
         """
         async with self.open("rb") as file:
-            return await file.read()
+            data = await file.read(-1 if limit is None else limit + 1)
+        if limit is not None and len(data) > limit:
+            raise self._error(f"has more than {limit} bytes")
+        return data
 
-    async def read_text(self, encoding: str = "utf-8", errors: str = "strict") -> str:
+    async def read_text(self, encoding: str = "utf-8", errors: str = "strict", *, limit: int | None = None) -> str:
         """Read a file as text.
 
         Args:
             encoding: The encoding of the file.
             errors: What to do with bytes that are invalid in it, as in ``bytes.decode``.
+            limit: See `read_bytes`.
 
         Raises:
             IncusNotFoundError: There is no such file.
-            IncusAPIError: It is not a regular file.
+            IncusAPIError: It is not a regular file, or longer than the limit.
             UnicodeDecodeError: It is not in that encoding.
         """
-        return (await self.read_bytes()).decode(encoding, errors)
+        return (await self.read_bytes(limit=limit)).decode(encoding, errors)
 
     async def write_bytes(
         self, data: Data, *, mode: int | None = None, uid: int | None = None, gid: int | None = None
@@ -432,7 +440,7 @@ class RemotePath:
 
         Args:
             mode: Its permissions.
-            parents: Make missing directories above it too, as root's, 0755.
+            parents: Make missing directories above it too, with the same owner, 0755.
             exist_ok: Accept a directory that exists; its attributes stay.
             uid: Its owner; None for root.
             gid: Its group; None for root's.
@@ -448,7 +456,7 @@ class RemotePath:
                 if not parents or self.parent == self:
                     raise
                 here = self._derive(self, sftp)
-                await here.parent.mkdir(parents=True, exist_ok=True)
+                await here.parent.mkdir(parents=True, exist_ok=True, uid=uid, gid=gid)
                 await here.mkdir(mode, exist_ok=exist_ok, uid=uid, gid=gid)
             except IncusAPIError:
                 found = await sftp.find(bytes(self)) if exist_ok else None
@@ -561,7 +569,7 @@ class RemotePath:
             if found is None:
                 return
             if found.type == "directory":
-                raise self._error("is a directory: use rmdir or rmtree")
+                raise self._error("is a directory: use rmdir, rmtree or remove")
             await sftp.remove(bytes(self))
 
     async def rmdir(self) -> None:
@@ -608,64 +616,110 @@ class RemotePath:
             # The daemon removes in the order of the requests, so each directory is empty when its turn comes.
             await for_each(remove, [entry for entry in reversed(entries) if entry[1].type == "directory"], _REMOVALS)
 
+    async def remove(self, *, recursive: bool = False, missing_ok: bool = False) -> None:
+        """Remove whatever is there: a file, a link, an empty directory; links are removed, not followed.
+
+        Args:
+            recursive: Remove a directory with all that is in it.
+            missing_ok: Accept a path that does not exist.
+
+        Raises:
+            IncusNotFoundError: There is no such path.
+            IncusConflictError: It is a directory that is not empty, and ``recursive`` is not set.
+
+        API:
+            See `rmtree`.
+        """
+        async with self._connection() as sftp:
+            found = await (sftp.find if missing_ok else sftp.stat)(bytes(self), follow=False)
+            if found is None:
+                return
+            if found.type == "directory" and recursive:
+                await self._derive(self, sftp).rmtree()
+                return
+            try:
+                await sftp.remove(bytes(self), directory=found.type == "directory")
+            except IncusConflictError as error:
+                error._append("; recursive=True removes it with all that is in it")
+                raise
+
     async def push(
         self,
         local: str | os.PathLike[str],
         *,
+        into: bool = False,
+        mode: int | None = None,
         uid: int | None = None,
         gid: int | None = None,
+        follow_symlinks: bool | None = None,
         skip_equal: bool | Literal["content"] = False,
         progress: Callable[[TransferProgress], None] | None = None,
         limit: int = 32,
     ) -> Transfer:
         """Make this path the copy of a local file or tree, as ``cp -aT`` does.
 
-        Modes, numeric owners, times, empty directories and links are copied; only a link named as ``local`` itself is
-        followed. An existing file or link is replaced when its copy is complete; existing directories keep what else is
-        in them; missing directories above the path are made. Fifos, sockets and devices are not copied, but listed in
-        the result. Links always become root's, hard links become separate files, long runs of zeros become holes, and
+        Modes, numeric owners, times, empty directories and links are copied. An existing file or link is replaced when
+        its copy is complete; existing directories keep what else is in them; missing directories above the path are
+        made, 0755, with the given owner or as root's. Fifos, sockets and devices are not copied, but listed in the
+        result. Links always become root's, hard links become separate files, long runs of zeros become holes, and
         extended attributes are lost.
 
-        After an error, the files that are complete stay.
+        Nothing is open to anybody whom its mode keeps out, not even for a moment. After an error, the files that are
+        complete stay.
 
         Many small files go faster if the instance runs and has ``tar``, ``xargs`` and ``sh``: root runs them there.
 
         Args:
             local: The local file or directory.
+            into: Put it into this path, a directory, under its own name; one that is missing is made.
+            mode: The permissions of every file. Directories get the same, and whoever may read one may search it: 0640
+                makes them 0750. None copies the permissions.
             uid: The owner of everything; None copies the owners.
             gid: The group of everything; None copies the groups.
+            follow_symlinks: Copy what links lead to, which must exist; False copies all links as links; None does so in
+                a tree, and follows only a link named as ``local`` itself.
             skip_equal: Skip files of the same size and time; with ``"content"``, those of the same content, which is
                 read from both sides.
             progress: Called for each piece of a file, and at its end.
             limit: How many files are copied at once.
 
         Raises:
-            IncusInputError: ``skip_equal`` or ``limit`` is invalid.
+            IncusInputError: An argument is invalid.
             IncusConflictError: A file would take the place of a directory, or a directory that of a file.
-            IncusError: Something else failed in the instance, or a local file shrank while it was read.
+            IncusError: Something else failed in the instance, a local file shrank while it was read, or a link that is
+                followed leads nowhere or in a circle.
             OSError: A local file cannot be read.
 
         API:
             ``GET .../sftp``, upgraded; ``POST .../exec`` for small files.
         """
-        options = Options(
-            lambda found: replace(found, uid=found.uid if uid is None else uid, gid=found.gid if gid is None else gid),
-            skip_equal,
-            progress,
-            limit,
-        )
-        path = await in_thread(os.path.realpath, os.fspath(local))
-        found = file_stat(await in_thread(os.stat, path))
-        with LocalTree(path, directory=found.type == "directory") as source:
+        wire.ids(uid=uid, gid=gid)
+        follow = bool(follow_symlinks)
+        options = Options(adjusting(mode, uid, gid), skip_equal, progress, limit, follow)
+        path = await in_thread(os.path.abspath, os.fspath(local))
+        target = self / _own_name(os.path.basename(path), local) if into else self
+        if follow_symlinks is not False:
+            path = await in_thread(os.path.realpath, path)
+        found = file_stat(await in_thread(os.lstat, path))
+        directory = found.type == "directory"
+        with LocalTree(path, directory=directory, follow=follow) as source:
             async with self._connection() as sftp:
-                await self._derive(self.parent, sftp).mkdir(parents=True, exist_ok=True)
-                return await copy(source, found, self._tree(sftp), options)
+                await self._derive(target.parent, sftp).mkdir(parents=True, exist_ok=True, uid=uid, gid=gid)
+                there = None if directory else await sftp.find(bytes(target), follow=False)
+                if there is not None and there.type == "directory":
+                    raise IncusConflictError(
+                        f"{target!r} is a directory, which a file cannot replace: into=True puts it inside"
+                    )
+                return await copy(source, found, target._tree(sftp), options)
 
     async def pull(
         self,
         local: str | os.PathLike[str],
         *,
+        into: bool = False,
         owners: bool | None = None,
+        follow_symlinks: bool | None = None,
+        links: Literal["keep", "skip"] = "keep",
         skip_equal: bool | Literal["content"] = False,
         progress: Callable[[TransferProgress], None] | None = None,
         limit: int = 32,
@@ -673,30 +727,45 @@ class RemotePath:
         """Make a local path the copy of this file or tree, as ``cp -aT`` does.
 
         This is `push` the other way. Whatever the instance does, nothing is written outside of ``local``: names are
-        checked, and directories below it, old or new, are opened without following links.
+        checked, and directories below it, old or new, are opened without following links. But the links that are
+        copied can lead anywhere on this machine: use ``links="skip"`` if you do not trust the instance, and read what
+        was pulled.
 
         Args:
             local: The local path.
+            into: Put it into ``local``, a directory, under its own name; one that is missing is made.
             owners: Copy owners and groups; None does so if this process runs as root. Set-uid and set-gid bits are
                 copied only with True, since they would give files of the instance power over this machine.
+            follow_symlinks: See `push`; links are followed in the instance, and lead nowhere else.
+            links: ``"skip"`` leaves out the links that would be copied, and lists them in the result.
             skip_equal: See `push`.
             progress: See `push`.
             limit: See `push`.
 
         Raises:
-            IncusInputError: ``skip_equal`` or ``limit`` is invalid.
+            IncusInputError: An argument is invalid.
             IncusNotFoundError: There is no such path in the instance.
-            IncusError: Something else failed in the instance, or a file there shrank while it was read.
+            IncusError: Something else failed in the instance, a file there shrank while it was read, or a link that is
+                followed leads nowhere or in a circle.
             OSError: A local file cannot be written.
 
         API:
             ``GET .../sftp``, upgraded; ``POST .../exec`` for small files.
         """
         bits = 0o7777 if owners else 0o1777
-        options = Options(lambda found: replace(found, mode=found.mode & bits), skip_equal, progress, limit)
+        options = Options(
+            lambda found: replace(found, mode=found.mode & bits),
+            skip_equal,
+            progress,
+            limit,
+            bool(follow_symlinks),
+            links,
+        )
         path = await in_thread(os.path.abspath, os.fspath(local))
+        if into:
+            path = os.path.join(path, _own_name(self.name, self))
         async with self._connection() as sftp:
-            found = await sftp.stat(bytes(self))
+            found = await sftp.stat(bytes(self), follow=follow_symlinks is not False)
             directory = found.type == "directory"
 
             def make_directories() -> None:
@@ -704,6 +773,8 @@ class RemotePath:
                 if directory:
                     with contextlib.suppress(FileExistsError):
                         os.mkdir(path, 0o700)
+                elif os.path.isdir(path) and not os.path.islink(path):
+                    raise IsADirectoryError(errno.EISDIR, "a file cannot replace it: into=True puts it inside", path)
 
             await in_thread(make_directories)
             with LocalTree(path, directory=directory, owners=os.geteuid() == 0 if owners is None else owners) as target:
@@ -762,7 +833,9 @@ class RemotePath:
             if found is not None:
                 self._require_type("file", found)
             flags = {"wb": Flags.TRUNCATE, "ab": Flags(0), "xb": Flags.EXCLUSIVE}[mode]
-            opening = asyncio.ensure_future(sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags))
+            opening = asyncio.ensure_future(
+                sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags, private=permissions is not None)
+            )
 
             async def leave() -> None:
                 with contextlib.suppress(IncusError, TimeoutError):
@@ -783,78 +856,10 @@ class RemotePath:
                 await handle.close()
 
 
-class RemoteReader:
-    """A file being read, from `RemotePath.open`: ``async for piece in file``, or `read`.
-
-    Args:
-        pieces: The content.
-    """
-
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
-        self._pieces = pieces
-        self._rest = b""
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> bytes:
-        if self._rest:
-            piece, self._rest = self._rest, b""
-            return piece
-        return await anext(self._pieces)
-
-    async def read(self, size: int = -1) -> bytes:
-        """Read the next bytes; if this is cancelled, the next call reads the same ones.
-
-        Args:
-            size: How many bytes; -1 for all that are left.
-
-        Returns:
-            That many bytes, fewer only at the end of the file.
-        """
-        pieces, length = list[bytes](), 0
-        try:
-            async for piece in self:
-                pieces.append(piece)
-                length += len(piece)
-                if 0 <= size <= length:
-                    break
-        except BaseException:
-            self._rest = b"".join(pieces)
-            raise
-        data = b"".join(pieces)
-        if size >= 0:
-            data, self._rest = data[:size], data[size:]
-        return data
-
-
-class RemoteWriter:
-    """A file being written, from `RemotePath.open`.
-
-    Args:
-        handle: The open file.
-    """
-
-    def __init__(self, handle: Handle) -> None:
-        self._handle = handle
-
-    async def write(self, data: Data) -> int:
-        """Write bytes; an error in the instance can show only at the end of the block.
-
-        Args:
-            data: The bytes.
-
-        Returns:
-            The number of bytes.
-
-        Raises:
-            IncusInputError: The data is not bytes.
-            IncusAPIError: An earlier piece could not be written.
-        """
-        if not isinstance(data, bytes | bytearray | memoryview):
-            raise IncusInputError(f"data must be bytes, not {type(data).__name__}")
-        await self._handle.write(content := bytes(data))
-        return len(content)
+def _own_name(name: str, path: object) -> str:
+    if not name:
+        raise IncusInputError(f"into=True needs a name, which {path} does not have")
+    return name
 
 
 def _is_utf8(path: str) -> bool:

@@ -41,11 +41,10 @@ _BATCH_FILES = 2000  # of a batch at most
 _BATCH_SIZE = 4 * 1024 * 1024  # bytes of the files in a batch, at most
 _BATCHES = 2  # under way at once: the instance works on one while the other is read or written here
 _KINDS = ("file", "directory", "symlink")  # types that are copied
+_NESTED = 8  # links to directories that are followed on the way to a file; more are a circle
 
-# Opening a fifo must not block, opening a link must fail.
-_FILE = os.O_NOFOLLOW | os.O_NONBLOCK
-_DIRECTORY = os.O_NOFOLLOW | os.O_DIRECTORY
-_NEW_FILE = _FILE | os.O_WRONLY | os.O_CREAT | os.O_EXCL
+# Opening a fifo must not block.
+_NEW_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(frozen=True)
@@ -61,7 +60,7 @@ class Transfer:
     skipped: int
     """Files left out because they were equal."""
     special: tuple[str, ...]
-    """Fifos, sockets and devices, which are not copied: their paths below the tree; "" is the tree itself."""
+    """What was not copied, as fifos, sockets and devices: the paths below the tree; "" is the tree itself."""
 
 
 @dataclass(frozen=True)
@@ -86,12 +85,31 @@ class Options:
     skip_equal: bool | Literal["content"]
     progress: Callable[[TransferProgress], object] | None
     limit: int
+    follow: bool = False
+    """Copy what the links in the tree lead to."""
+    links: Literal["keep", "skip"] = "keep"
 
     def __post_init__(self) -> None:
+        if self.links not in ("keep", "skip"):
+            raise IncusInputError(f'links must be "keep" or "skip", not {self.links!r}')
         if self.skip_equal not in (True, False, "content"):
             raise IncusInputError(f'skip_equal must be True, False or "content", not {self.skip_equal!r}')
         if not isinstance(self.limit, int) or self.limit < 1:
             raise IncusInputError(f"limit must be at least 1, not {self.limit!r}")
+
+
+def adjusting(mode: int | None, uid: int | None, gid: int | None) -> Callable[[FileStat], FileStat]:
+    """What gives attributes the permissions and the owner that are not None."""
+    if mode is not None and not (isinstance(mode, int) and 0 <= mode <= 0o7777):
+        raise IncusInputError(f"mode must be a number of 0 to 0o7777, like 0o644, not {mode!r}")
+
+    def adjust(found: FileStat) -> FileStat:
+        own = found.mode if mode is None else mode
+        if mode is not None and found.type == "directory":
+            own |= (mode & 0o444) >> 2  # who may read it may search it
+        return replace(found, mode=own, uid=found.uid if uid is None else uid, gid=found.gid if gid is None else gid)
+
+    return adjust
 
 
 class Tree(Protocol):
@@ -105,8 +123,8 @@ class Tree(Protocol):
         """The entries in a directory."""
         ...
 
-    async def find(self, path: str) -> FileStat | None:
-        """The attributes of an entry, links not followed; None if it does not exist."""
+    async def find(self, path: str, *, follow: bool = False) -> FileStat | None:
+        """The attributes of an entry, of a link its own unless ``follow``; None if it does not exist."""
         ...
 
     def read(self, path: str) -> AbstractAsyncContextManager[tuple[FileStat, AsyncIterator[bytes]]]:
@@ -153,17 +171,32 @@ class Tree(Protocol):
         """
         ...
 
-    async def entries(self, limit: int) -> list[Entry]:
-        """All entries below the tree, level by level."""
+    async def entries(self, limit: int, *, follow: bool = False) -> list[Entry]:
+        """All entries below the tree, level by level; with ``follow``, what links lead to in place of the links."""
         entries: list[Entry] = []
+        followed = set[str]()  # links to directories
 
         async def scan(path: str) -> None:
             entries.extend(await self.children(path))
+
+        async def follow_link(number: int) -> None:
+            path, _ = entries[number]
+            found = await self.find(path, follow=True)
+            if found is None:
+                raise IncusError(f"{self.name(path)} is a link that leads nowhere")
+            entries[number] = path, found
+            if found.type == "directory":
+                followed.add(path)
+                if sum(above in followed for above in _parents(path)) >= _NESTED:
+                    raise IncusError(f"{self.name(path)} is reached through links that lead in a circle")
 
         level = [""]
         while level:
             start = len(entries)
             await for_each(scan, level, limit)
+            if follow:
+                found_links = [n for n in range(start, len(entries)) if entries[n][1].type == "symlink"]
+                await for_each(follow_link, found_links, limit)
             level = [path for path, found in entries[start:] if found.type == "directory"]
         return entries
 
@@ -174,9 +207,14 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
     Directories come first, then files and links, and last the attributes of the directories, from the deepest up: until
     then they belong to whoever copies, and nobody else can put a link in the way.
     """
-    entries = [("", found), *(await source.entries(options.limit) if found.type == "directory" else [])]
+    entries = [("", found)]
+    if found.type == "directory":
+        entries += await source.entries(options.limit, follow=options.follow)
     files, directories, links = ([entry for entry in entries if entry[1].type == kind] for kind in _KINDS)
-    special = tuple(sorted(path for path, found in entries if found.type not in _KINDS))
+    special = [path for path, found in entries if found.type not in _KINDS]
+    if options.links == "skip":
+        special += [path for path, _ in links]
+        links = []
     total_bytes = sum(found.size for _, found in files)
     done_files = done_bytes = skipped_files = skipped_bytes = 0
 
@@ -241,7 +279,7 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
     await for_each(copy_link, links, options.limit)
     await target.set([(path, options.adjust(found)) for path, found in reversed(directories)])
     copied_files, copied_bytes = done_files - skipped_files, done_bytes - skipped_bytes
-    return Transfer(copied_files, len(directories), len(links), copied_bytes, skipped_files, special)
+    return Transfer(copied_files, len(directories), len(links), copied_bytes, skipped_files, tuple(sorted(special)))
 
 
 def _batches(files: Iterable[Entry]) -> Iterator[list[Entry]]:
@@ -298,8 +336,8 @@ class RemoteTree(Tree):
         names = await self._sftp.list(self._absolute(path))
         return [(posixpath.join(path, decode_name(name)), found) for name, found in names]
 
-    async def find(self, path: str) -> FileStat | None:
-        return await self._sftp.find(self._absolute(path), follow=False)
+    async def find(self, path: str, *, follow: bool = False) -> FileStat | None:
+        return await self._sftp.find(self._absolute(path), follow=follow)
 
     @asynccontextmanager
     async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
@@ -315,21 +353,21 @@ class RemoteTree(Tree):
     @asynccontextmanager
     async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
         async with self._replacement(path) as temporary:
-            handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE)
+            private = bool(0o644 & ~attributes.mode)
+            handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE, private=private)
             in_hole = False
 
             async def write(piece: bytes) -> None:
                 nonlocal in_hole
-                for start in range(0, len(piece), _HOLE):
-                    block = piece[start : start + _HOLE]
-                    if in_hole := _ZEROS.startswith(block):
+                for block, in_hole in _blocks(piece):
+                    if in_hole:
                         handle.offset += len(block)
                     else:
                         await handle.write(block)
 
             try:
-                if 0o644 & ~attributes.mode:
-                    await handle.set(mode=0o600)
+                if private:
+                    await handle.set(mode=0o600)  # for older servers
                 yield write
                 if in_hole:  # its last byte makes the file as long as it is
                     handle.offset -= 1
@@ -400,16 +438,28 @@ class RemoteTree(Tree):
             await self._sftp.symlink(target.encode(errors="surrogateescape"), temporary)
 
     async def mkdir(self, path: str, attributes: FileStat) -> None:
-        directory = self._absolute(path)
+        directory, private = self._absolute(path), bool(0o755 & ~attributes.mode)
         try:
-            await self._sftp.mkdir(directory)
+            if private and await self._sftp.find(directory, follow=not path) is None:
+                await self._make_private(directory)
+            else:
+                await self._sftp.mkdir(directory)
         except IncusAPIError:
             found = await self._sftp.find(directory, follow=not path)
             if found is None or found.type != "directory":
                 raise
-        else:
-            if 0o755 & ~attributes.mode:
-                await self._sftp.set(directory, mode=0o700)
+
+    async def _make_private(self, directory: bytes) -> None:
+        """Make a directory that was never open to others: whoever has opened it could list it for ever."""
+        above = posixpath.join(posixpath.dirname(directory), _temporary_name().encode())
+        new = posixpath.join(above, b"new")
+        try:
+            for path in (above, new):
+                await self._sftp.mkdir(path)
+                await self._sftp.set(path, mode=0o700)
+            await self._sftp.rename(new, directory)
+        finally:
+            await shielded(self._sftp.discard(above, holding=[b"new"]))
 
     async def set(self, entries: list[Entry]) -> None:
         async def set_one(entry: Entry) -> None:
@@ -441,9 +491,7 @@ class RemoteTree(Tree):
         except BaseException as error:
             await shielded(self._sftp.discard(temporary))
             if isinstance(error, IncusConflictError):
-                error._append(
-                    f"; {self.name(path)} is a directory, and push() copies onto its target: push to a path in it"
-                )
+                error._append(f"; {self.name(path)} is a directory, which a file or link cannot replace")
             raise
 
 
@@ -454,10 +502,15 @@ class LocalTree(Tree):
     the one before and follows no link, even if somebody puts one there meanwhile. Errors are OSError with the path.
     """
 
-    def __init__(self, path: str, *, directory: bool, owners: bool = True) -> None:
-        """``directory``: whether it is one, which must exist. ``owners``: whether to set owners."""
+    def __init__(self, path: str, *, directory: bool, owners: bool = True, follow: bool = False) -> None:
+        """``directory``: whether it is one, which must exist. ``owners``: whether to set owners.
+
+        ``follow``: whether to open what links lead to, which otherwise fails.
+        """
         self._path, self._top = (path, ".") if directory else os.path.split(path)
         self._owners = owners
+        links = 0 if follow else os.O_NOFOLLOW
+        self._open_file, self._open_directory = links | os.O_NONBLOCK, links | os.O_DIRECTORY
         self._fd = os.open(self._path, os.O_DIRECTORY)
 
     def __enter__(self) -> LocalTree:
@@ -471,17 +524,17 @@ class LocalTree(Tree):
 
     async def children(self, path: str) -> list[Entry]:
         def scan() -> list[Entry]:
-            with self._open(path, _DIRECTORY) as fd, os.scandir(fd) as found:
+            with self._open(path, self._open_directory) as fd, os.scandir(fd) as found:
                 return [
                     (posixpath.join(path, entry.name), file_stat(entry.stat(follow_symlinks=False))) for entry in found
                 ]
 
         return await in_thread(scan)
 
-    async def find(self, path: str) -> FileStat | None:
+    async def find(self, path: str, *, follow: bool = False) -> FileStat | None:
         def stat() -> FileStat | None:
             with contextlib.suppress(FileNotFoundError), self._open_parent(path) as (parent, name):
-                return file_stat(os.stat(name, dir_fd=parent, follow_symlinks=False))
+                return file_stat(os.stat(name, dir_fd=parent, follow_symlinks=follow))
             return None
 
         return await in_thread(stat)
@@ -490,7 +543,7 @@ class LocalTree(Tree):
     async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
         def open_file() -> tuple[BinaryIO, FileStat, bytes]:
             with self._open_parent(path) as (parent, name):
-                file = stack.enter_context(os.fdopen(os.open(name, _FILE, dir_fd=parent), "rb", 0))
+                file = stack.enter_context(os.fdopen(os.open(name, self._open_file, dir_fd=parent), "rb", 0))
                 found = file_stat(os.fstat(file.fileno()))
                 if found.type != "file":
                     raise OSError(errno.EINVAL, f"became a {found.type}")
@@ -520,7 +573,8 @@ class LocalTree(Tree):
                 with self._open_parent(path) as (parent, _):
                     fd = os.open(temporary, _NEW_FILE, 0o600, dir_fd=parent)
             with self._path_in_errors(path):
-                _write(fd, buffer)
+                _write(fd, bytes(buffer))
+            buffer.clear()
 
         def finish() -> None:
             store()
@@ -555,7 +609,7 @@ class LocalTree(Tree):
         def read_all() -> Batch:
             batch: Batch = {}
             for path, listed in files:
-                with contextlib.suppress(OSError), self._open(path, _FILE) as fd:
+                with contextlib.suppress(OSError), self._open(path, self._open_file) as fd:
                     found = file_stat(os.fstat(fd))
                     if found.type == "file" and found.size == listed.size:
                         content = os.read(fd, found.size + 1)
@@ -573,7 +627,7 @@ class LocalTree(Tree):
                     temporary = f"{prefix}-{number}"
                     fd = os.open(temporary, _NEW_FILE, 0o600, dir_fd=parent)
                     try:
-                        _write(fd, bytearray(content))
+                        _write(fd, content)
                         self._set_attributes(fd, attributes)
                         os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
                     except BaseException:
@@ -612,7 +666,7 @@ class LocalTree(Tree):
         def make() -> None:
             with self._open_parent(path) as (parent, name), contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=parent)
-            with self._open(path, _DIRECTORY):
+            with self._open(path, self._open_directory):
                 pass
 
         await in_thread(make)
@@ -620,14 +674,14 @@ class LocalTree(Tree):
     async def set(self, entries: list[Entry]) -> None:
         def set_all() -> None:
             for path, attributes in entries:
-                with self._open(path, _FILE) as fd:
+                with self._open(path, self._open_file) as fd:
                     self._set_attributes(fd, attributes)
 
         await in_thread(set_all)
 
     async def set_in_place(self, path: str, there: FileStat, attributes: FileStat) -> bool:
         def set_if_own() -> bool:
-            with self._open(path, _FILE) as fd:
+            with self._open(path, self._open_file) as fd:
                 if is_own := os.fstat(fd).st_nlink == 1:
                     self._set_attributes(fd, attributes)
                 return is_own
@@ -642,7 +696,7 @@ class LocalTree(Tree):
             fd = os.dup(self._fd)
             try:
                 for part in above:
-                    last, fd = fd, os.open(part, _DIRECTORY, dir_fd=fd)
+                    last, fd = fd, os.open(part, self._open_directory, dir_fd=fd)
                     os.close(last)
                 yield fd, name
             finally:
@@ -695,15 +749,25 @@ async def _rechunk(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         yield bytes(chunk)
 
 
-def _write(fd: int, buffer: bytearray) -> None:
-    """Write all of a buffer, with holes for its zeros, and empty it."""
-    while buffer:
-        block = bytes(buffer[:_HOLE])
-        if _ZEROS.startswith(block):
+def _blocks(content: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Content in blocks, each with whether it is to become a hole."""
+    for start in range(0, len(content), _HOLE):
+        block = content[start : start + _HOLE]
+        yield block, _ZEROS.startswith(block)
+
+
+def _write(fd: int, content: bytes) -> None:
+    for block, is_hole in _blocks(content):
+        if is_hole:
             os.ftruncate(fd, os.lseek(fd, len(block), os.SEEK_CUR))
-            del buffer[: len(block)]
-        else:
-            del buffer[: os.write(fd, block)]
+        while block and not is_hole:
+            block = block[os.write(fd, block) :]
+
+
+def _parents(path: str) -> Iterator[str]:
+    """The directories above an entry, the nearest first; not the tree itself."""
+    while path := posixpath.dirname(path):
+        yield path
 
 
 def _temporary_name() -> str:

@@ -22,6 +22,7 @@ from incus_sdk import (
     IncusAPIError,
     IncusConflictError,
     IncusConnectionError,
+    IncusError,
     IncusInputError,
     IncusNotFoundError,
     IncusPermissionError,
@@ -29,7 +30,7 @@ from incus_sdk import (
     Instance,
 )
 from incus_sdk.files import RemotePath, _trees
-from incus_sdk.files._sftp import FileStat, Sftp
+from incus_sdk.files._sftp import FileStat, Flags, Sftp
 from incus_sdk.files._trees import RemoteTree, Transfer, TransferProgress
 from incus_sdk.testing import Daemon
 from tests.live.boxes import gnu_tar
@@ -248,6 +249,31 @@ MISSING: dict[str, Verb] = {
     "mkdir in": lambda path: (path / "x").mkdir(),
     "link in": lambda path: (path / "x").symlink_to("y"),
 }
+
+
+async def test_remove_removes_whatever_is_there(box: Instance) -> None:
+    await shell(box, "mkdir -p /t/d/e /t/empty; echo kept >/f; ln -s /f /t/l; ln -s /nowhere /t/broken; mkfifo /t/p")
+    for name in ("l", "broken", "p", "empty"):
+        await at(box, f"/t/{name}").remove()
+    assert await shell(box, "cat /f; ls -A /t") == "kept\nd\n"
+    with pytest.raises(IncusConflictError, match="recursive=True"):
+        await at(box, "/t").remove()
+    await at(box, "/t").remove(recursive=True)
+    with pytest.raises(IncusNotFoundError):
+        await at(box, "/t").remove(recursive=True)
+    await at(box, "/t").remove(missing_ok=True)
+    async with at(box, "/f").connected() as file:
+        await file.remove(recursive=True)
+        assert not await file.exists()
+
+
+async def test_a_file_is_read_up_to_a_limit(box: Instance) -> None:
+    await at(box, "/f").write_text("four")
+    assert await at(box, "/f").read_bytes(limit=4) == b"four"
+    with pytest.raises(IncusAPIError, match="more than 3 bytes"):
+        await at(box, "/f").read_text(limit=3)
+    with pytest.raises(IncusAPIError, match="more than 1000000 bytes"):
+        await at(box, "/proc/kallsyms").read_bytes(limit=1_000_000)
 
 
 async def test_what_is_missing_is_not_found_and_named(box: Instance) -> None:
@@ -495,6 +521,74 @@ async def test_a_named_link_is_followed(box: Instance, tmp_path: Path) -> None:
     assert await at(box, "/link").is_symlink()
 
 
+async def test_links_are_followed_kept_or_left_out_as_asked(box: Instance, tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    (tree / "d").mkdir(parents=True)
+    (tree / "d" / "f").write_text("x")
+    (tree / "l").symlink_to("d")
+    (tree / "m").symlink_to("d/f")
+    (tmp_path / "named").symlink_to("tree")
+    await at(box, "/kept").push(tmp_path / "named")
+    assert await shell(box, "cd /kept; readlink l; readlink m; cat l/f") == "d\nd/f\nx"
+    followed = await at(box, "/followed").push(tmp_path / "named", follow_symlinks=True)
+    assert followed == Transfer(3, 3, 0, 3, 0, ())
+    assert await shell(box, "cd /followed; find . -type l; cat l/f m") == "xx"
+    assert (await at(box, "/named").push(tmp_path / "named", follow_symlinks=False)).links == 1
+    assert await at(box, "/named").readlink() == "tree"
+
+    await shell(box, "ln -s kept /link")
+    assert await at(box, "/link").pull(tmp_path / "a", follow_symlinks=True) == followed
+    assert {path.name for path in (tmp_path / "a").rglob("*") if path.is_symlink()} == set()
+    assert (await at(box, "/link").pull(tmp_path / "b", links="skip")).special == ("l", "m")
+    assert sorted(str(path.relative_to(tmp_path / "b")) for path in (tmp_path / "b").rglob("*")) == ["d", "d/f"]
+    await at(box, "/link").pull(tmp_path / "c", follow_symlinks=False)
+    assert (tmp_path / "c").readlink() == Path("kept")
+    assert (await at(box, "/link").pull(tmp_path / "e", follow_symlinks=False, links="skip")).special == ("",)
+    assert not (tmp_path / "e").is_symlink()
+
+    await shell(box, "ln -s . /kept/circle")
+    with pytest.raises(IncusError, match="in a circle"):
+        await at(box, "/kept").pull(tmp_path / "g", follow_symlinks=True)
+    await shell(box, "ln -sfn nowhere /kept/circle")
+    with pytest.raises(IncusError, match="/kept/circle is a link that leads nowhere"):
+        await at(box, "/kept").pull(tmp_path / "g", follow_symlinks=True)
+
+
+async def test_a_mode_and_an_owner_are_those_of_all_and_the_owner_that_of_what_is_above(
+    box: Instance, way: str, tmp_path: Path
+) -> None:
+    (tmp_path / "t" / "d").mkdir(parents=True)
+    (tmp_path / "t" / "d" / "f").write_text("x")
+    (tmp_path / "t" / "l").symlink_to("d")
+    await at(box, "/a/b/t").push(tmp_path / "t", mode=0o640, uid=5, gid=6)
+    await at(box, "/a/c/f").push(tmp_path / "t" / "d" / "f", mode=0o4711, uid=7)
+    assert await shell(box, "cd /a; stat -c '%a %u %g' . b b/t b/t/d b/t/d/f c c/f") == (
+        "755 5 6\n755 5 6\n750 5 6\n750 5 6\n640 5 6\n755 7 0\n4711 7 0\n"
+    )
+    await at(box, "/a/e/f").mkdir(0o700, parents=True, uid=8, gid=9)
+    assert await shell(box, "cd /a; stat -c '%a %u %g' e e/f") == "755 8 9\n700 8 9\n"
+
+
+async def test_a_file_for_a_directory_is_refused_or_put_into_it(box: Instance, tmp_path: Path) -> None:
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "f").write_text("x")
+    with pytest.raises(IncusConflictError, match="into=True"):
+        await at(box, "/root/").push(tmp_path / "t" / "f")
+    await at(box, "/root/").push(tmp_path / "t" / "f", into=True)
+    await at(box, "/new").push(tmp_path / "t", into=True)
+    await at(box, "/new").push(tmp_path / "t" / ".." / "t" / "f", into=True)
+    with pytest.raises(IncusConflictError, match="/new/f"):
+        await at(box, "/new/f").push(tmp_path / "t", into=True)
+    assert await shell(box, "cat /root/f /new/t/f /new/f") == "xxx"
+    with pytest.raises(IsADirectoryError, match="into=True"):
+        await at(box, "/new/f").pull(tmp_path)
+    await at(box, "/new/f").pull(tmp_path, into=True)
+    await at(box, "/new").pull(tmp_path / "t", into=True)
+    assert (tmp_path / "f").read_text() == (tmp_path / "t" / "new" / "t" / "f").read_text() == "x"
+    with pytest.raises(IncusInputError, match="needs a name"):
+        await at(box, "/").pull(tmp_path, into=True)
+
+
 async def test_local_errors_are_those_of_the_system_and_name_the_file(box: Instance, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match="missing"):
         await at(box, "/t").push(tmp_path / "missing")
@@ -618,11 +712,21 @@ async def test_a_project_has_its_own_files(client: Client, name: str) -> None:
         await client.projects.delete(name)
 
 
-async def test_what_is_private_is_so_from_its_first_byte_on(box: Instance) -> None:
-    private = FileStat("file", 0o640, 1000, 1000, 0, 0)
+async def test_what_is_private_is_so_from_its_first_byte_on(box: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    private, made = FileStat("file", 0o640, 1000, 1000, 0, 0), list[bytes]()
+    real = Sftp.mkdir
+
+    async def mkdir(self: Sftp, path: bytes) -> None:
+        made.append(path)
+        await real(self, path)
+
+    monkeypatch.setattr(Sftp, "mkdir", mkdir)
     async with Sftp(box._scope, box._path) as sftp:
         tree = RemoteTree(sftp, b"/tmp")
         await tree.mkdir("d", private)
+        assert b"/tmp/d" not in made, "who has opened a directory can list it for ever"
+        await sftp.open(b"/tmp/opened", Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE, private=True)
+        assert await shell(box, "stat -c '%a %u' /tmp/opened; ls -A /tmp") == "600 0\nd\nopened\n"
         async with tree.write("d/f", private) as write:
             await write(b"secret")
             assert await shell(box, "stat -c '%a %u' /tmp/d /tmp/d/.incus*") == "700 0\n600 0\n"
