@@ -5,4 +5,3 @@ from ._paths import RemoteReader as RemoteReader
 from ._paths import RemoteWriter as RemoteWriter
 from ._sftp import FileStat as FileStat
 from ._trees import Transfer as Transfer
-from ._trees import TransferProgress as TransferProgress

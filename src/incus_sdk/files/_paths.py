@@ -14,7 +14,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -25,6 +25,7 @@ from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError
+from ..operations import OnProgress
 from ._sftp import FileStat, FileType, Flags, Handle, Sftp
 from ._tar import InstanceTar
 from ._trees import (
@@ -33,7 +34,6 @@ from ._trees import (
     Options,
     RemoteTree,
     Transfer,
-    TransferProgress,
     copy,
     decode_name,
     file_stat,
@@ -615,7 +615,7 @@ class RemotePath:
         uid: int | None = None,
         gid: int | None = None,
         skip_equal: bool | Literal["content"] = False,
-        progress: Callable[[TransferProgress], None] | None = None,
+        progress: OnProgress | None = None,
         limit: int = 32,
     ) -> Transfer:
         """Make this path the copy of a local file or tree, as ``cp -aT`` does.
@@ -636,7 +636,7 @@ class RemotePath:
             gid: The group of everything; None copies the groups.
             skip_equal: Skip files of the same size and time; with ``"content"``, those of the same content, which is
                 read from both sides.
-            progress: Called for each piece of a file, and at its end.
+            progress: Called for each piece of a file and at its end, as stage ``upload``.
             limit: How many files are copied at once.
 
         Raises:
@@ -667,7 +667,7 @@ class RemotePath:
         *,
         owners: bool | None = None,
         skip_equal: bool | Literal["content"] = False,
-        progress: Callable[[TransferProgress], None] | None = None,
+        progress: OnProgress | None = None,
         limit: int = 32,
     ) -> Transfer:
         """Make a local path the copy of this file or tree, as ``cp -aT`` does.
@@ -680,7 +680,7 @@ class RemotePath:
             owners: Copy owners and groups; None does so if this process runs as root. Set-uid and set-gid bits are
                 copied only with True, since they would give files of the instance power over this machine.
             skip_equal: See `push`.
-            progress: See `push`.
+            progress: Called for each piece of a file and at its end, as stage ``download``.
             limit: See `push`.
 
         Raises:
@@ -693,7 +693,7 @@ class RemotePath:
             ``GET .../sftp``, upgraded; ``POST .../exec`` for small files.
         """
         bits = 0o7777 if owners else 0o1777
-        options = Options(lambda found: replace(found, mode=found.mode & bits), skip_equal, progress, limit)
+        options = Options(lambda found: replace(found, mode=found.mode & bits), skip_equal, progress, limit, "download")
         path = await in_thread(os.path.abspath, os.fspath(local))
         async with self._connection() as sftp:
             found = await sftp.stat(bytes(self))
