@@ -72,7 +72,6 @@ if TYPE_CHECKING:
     from .files import FileStat as FileStat
     from .files import RemotePath as RemotePath
     from .files import Transfer as Transfer
-    from .files import TransferProgress as TransferProgress
     from .filters import F as F
     from .filters import Filter as Filter
     from .models import Event as Event
@@ -111,7 +110,7 @@ else:
                 IncusOperationConflictError IncusOperationError IncusOperationLostError IncusPermissionError
                 IncusPreconditionError IncusTimeoutError IncusUnsupportedError ProcessError
             """,
-            "files": "FileStat RemotePath Transfer TransferProgress",
+            "files": "FileStat RemotePath Transfer",
             "filters": "F Filter",
             "models": "Event InstanceState",
             "operations": "Operation Progress",

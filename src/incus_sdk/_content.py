@@ -3,53 +3,85 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
+from typing import Any, Protocol, runtime_checkable
 
 from ._concurrency import closing, in_thread
 from ._connection.transport import CHUNK
 from .exceptions import IncusConnectionError, IncusInputError
 from .operations import OnProgress, Progress
 
-if TYPE_CHECKING:
-    pass
 
-Content = bytes | os.PathLike[str] | AsyncIterable[bytes]
-"""What is uploaded: bytes, a `Path` of a file, or an async iterable of bytes."""
+@runtime_checkable
+class BinaryFile(Protocol):
+    """An open file, or what reads like one."""
+
+    def read(self, size: int, /) -> bytes:
+        """The next bytes; none at the end.
+
+        Args:
+            size: How many at most.
+        """
+        ...
+
+
+Content = bytes | bytearray | memoryview | str | os.PathLike[str] | BinaryFile | Iterable[bytes] | AsyncIterable[bytes]
+"""What is uploaded: bytes, the path of a file, a binary file that is open, or an iterable of bytes, plain or async.
+
+It is sent piece by piece. An open file is read in a thread, from where it is, and left open; a plain iterable is asked
+in the event loop, and should not block.
+"""
 
 _MAX_HEAD = 16 * 1024  # bytes of the headers of one part
+_BYTES = (bytes, bytearray, memoryview)
+_PATH = (str, os.PathLike)
 
 
 def checked_content(content: Content, name: str) -> None:
     """Raise `IncusInputError` unless this is a `Content`; a file must be readable."""
-    if isinstance(content, os.PathLike):
+    if isinstance(content, _PATH):
         try:
             with open(content, "rb"):
                 return
-        except OSError as error:
+        except (OSError, ValueError) as error:
             raise IncusInputError(f"{name} cannot be read: {error}") from error
-    if not isinstance(content, bytes | bytearray | memoryview | AsyncIterable):
+    if isinstance(content, io.TextIOBase):
+        raise IncusInputError(f'{name} is open as text: open it with mode "rb"')
+    if isinstance(content, Mapping) or not isinstance(content, (*_BYTES, BinaryFile, Iterable, AsyncIterable)):
         raise IncusInputError(
-            f"{name} must be bytes, a Path, or an async iterable of bytes, not {type(content).__name__}"
+            f"{name} must be bytes, a path, a binary file, or an iterable of bytes, not {type(content).__name__}"
         )
 
 
 def size_of(content: Content) -> int | None:
     """The length of a content in bytes; None if it is known only after reading."""
-    if isinstance(content, os.PathLike):
+    if isinstance(content, _PATH):
         return os.stat(content).st_size
-    return None if isinstance(content, AsyncIterable) else memoryview(content).nbytes
+    if isinstance(content, _BYTES):
+        return memoryview(content).nbytes
+    file: Any = content
+    if not hasattr(file, "seekable") or not file.seekable():
+        return None
+    here: int = file.tell()
+    size: int = file.seek(0, os.SEEK_END) - here
+    file.seek(here)
+    return size
 
 
 async def iter_content(content: Content) -> AsyncIterator[bytes]:
     """Read a content piece by piece."""
-    if isinstance(content, AsyncIterable):
+    if isinstance(content, _BYTES):
+        whole = memoryview(content).cast("B")
+        for start in range(0, len(whole), CHUNK):
+            yield bytes(whole[start : start + CHUNK])
+    elif isinstance(content, AsyncIterable):
         async with closing(content) as pieces:
             async for piece in pieces:
-                yield piece
-    elif isinstance(content, os.PathLike):
+                yield _checked_piece(piece)
+    elif isinstance(content, _PATH):
         try:
             with contextlib.ExitStack() as stack:
                 # Entered in the thread, since a caller who is cancelled meanwhile does not get the file.
@@ -58,24 +90,55 @@ async def iter_content(content: Content) -> AsyncIterator[bytes]:
                     yield piece
         except OSError as error:
             raise IncusInputError(f"{os.fspath(content)!r} cannot be read: {error}") from error
+    elif isinstance(content, BinaryFile):
+        while piece := await in_thread(content.read, CHUNK):
+            yield _checked_piece(piece)
     else:
-        whole = memoryview(content).cast("B")
-        for start in range(0, len(whole), CHUNK):
-            yield bytes(whole[start : start + CHUNK])
+        for piece in content:
+            yield _checked_piece(piece)
+
+
+def _checked_piece(piece: bytes) -> bytes:
+    if not isinstance(piece, _BYTES):
+        raise IncusInputError(f"what is uploaded must come as bytes, not {type(piece).__name__}")
+    return piece
+
+
+class Meter:
+    """Counts the bytes that are done, and reports how many of ``total``, and how fast."""
+
+    def __init__(self, progress: OnProgress | None, stage: str, total: int | None = None) -> None:
+        self._progress = progress
+        self._stage = stage
+        self._total = total
+        self._done, self._start = 0, time.monotonic()
+
+    def add(self, size: int, item: str = "", files: int | None = None, total_files: int | None = None) -> None:
+        """Report that more is done.
+
+        Args:
+            size: How many bytes more.
+            item: The part that is under way.
+            files: How many files are done.
+            total_files: How many files there are.
+        """
+        if self._progress is None:
+            return
+        self._done += size
+        percent = min(100 * self._done // self._total, 100) if self._total else None
+        speed = int(self._done / max(time.monotonic() - self._start, 1e-6))
+        self._progress(Progress("", self._stage, percent, self._done, self._total, speed, item, files, total_files))
 
 
 async def with_progress(
     content: AsyncIterable[bytes], stage: str, total: int | None, progress: OnProgress | None
 ) -> AsyncIterator[bytes]:
     """Pass the pieces on, and report how many bytes of ``total`` have passed, and how fast."""
-    passed, start = 0, time.monotonic()
+    meter = Meter(progress, stage, total)
     async with closing(content) as pieces:
         async for piece in pieces:
             yield piece
-            if progress is not None:
-                passed += len(piece)
-                speed = int(passed / max(time.monotonic() - start, 1e-6))
-                progress(Progress("", stage, min(100 * passed // total, 100) if total else None, passed, speed))
+            meter.add(len(piece))
 
 
 def write_form(parts: Sequence[tuple[str, str, AsyncIterable[bytes]]]) -> tuple[str, AsyncIterator[bytes]]:

@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import re
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, TypeVar, get_args
 
 from ._background import Undo, operate
@@ -20,6 +20,7 @@ from ._concurrency import cancel_at_end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
+from ._content import Meter
 from .exceptions import IncusAPIError, IncusClosedError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
 from .operations import OnProgress, Operation
@@ -29,6 +30,8 @@ Mode = Literal["pull", "push", "relay"]
 
 _UNREACHABLE = re.compile(r"waiting for migration \S* ?connection", re.IGNORECASE)
 """The error of a side that could not connect to the other, or was not connected to."""
+_TRANSFERS = ("fs", "block")
+"""The stages in which servers count what a relay counts itself."""
 _SAME_MOMENT = 10.0
 """Seconds within which both sides end when all goes well."""
 
@@ -158,16 +161,17 @@ class _Migration:
         self.begun.append((side, operation))
         return await asyncio.shield(operation)
 
-    async def _wait(self, sending: Operation, receiving: Operation, relayed: Iterable[str] = ()) -> None:
+    async def _wait(self, sending: Operation, receiving: Operation, relayed: Collection[str] = ()) -> None:
         """Wait until both have ended or one fails; meanwhile relay the websockets in ``relayed``, and report progress.
 
         The receiver's result counts. Before 6.0.5 a receiver that takes a volume for longer than half a minute cannot
         confirm it to the sender, which then fails, or waits for ever.
         """
         sent, received = (asyncio.ensure_future(_wait_for_error(operation)) for operation in (sending, receiving))
-        helpers = [asyncio.ensure_future(_relay(name, sending, receiving)) for name in relayed]
+        meter = Meter(self.progress, "relay")
+        helpers = [asyncio.ensure_future(_relay(name, sending, receiving, meter)) for name in relayed]
         if self.progress is not None:
-            helpers.append(asyncio.ensure_future(_report(receiving, self.progress)))
+            helpers.append(asyncio.ensure_future(_report(receiving, self.progress, _TRANSFERS if relayed else ())))
         outcome = asyncio.ensure_future(self._await_outcome(sending, sent, received))
         async with cancel_at_end([outcome, sent, received, *helpers]):
             pending: set[asyncio.Future[None]] = {outcome, *helpers}
@@ -238,30 +242,34 @@ async def _connect_and_leave(operation: Operation) -> bool:
     return bool(sockets)
 
 
-async def _relay(name: str, *operations: Operation) -> None:
+async def _relay(name: str, sending: Operation, receiving: Operation, meter: Meter) -> None:
     """Pass on the messages of one websocket in both directions; when one side closes, close the other."""
 
-    async def pump(source: WebSocket, target: WebSocket) -> None:
+    async def pump(source: WebSocket, target: WebSocket, counts: bool) -> None:
         with contextlib.suppress(IncusError):
             while (message := await source.receive()) is not None:
                 await target.send(message)
+                if counts:
+                    meter.add(len(message))
         await target.close()
 
     # A side that refuses or loses the connection says why in its operation.
     with contextlib.suppress(IncusError):
         async with contextlib.AsyncExitStack() as stack:
             ends: list[WebSocket] = []
-            for operation in operations:
+            for operation in (sending, receiving):
                 ends.append(await operation.websocket(name))
                 stack.push_async_callback(ends[-1].close)
-            await asyncio.gather(pump(*ends), pump(*reversed(ends)))
+            near, far = ends
+            await asyncio.gather(pump(near, far, name != "control"), pump(far, near, False))
 
 
-async def _report(operation: Operation, progress: OnProgress) -> None:
+async def _report(operation: Operation, progress: OnProgress, without: Collection[str]) -> None:
     operation = Operation(operation._scope, operation.raw)  # a copy, since the record read again may lack the secrets
     with contextlib.suppress(IncusError):  # `_wait_for_error` finds it, too
         async for update in operation.progress():
-            progress(update)
+            if update.stage not in without:
+                progress(update)
 
 
 async def addresses_of(scope: Scope, mode: Mode, given: Sequence[str] | None) -> list[str]:

@@ -441,23 +441,29 @@ async def test_an_answer_at_once_where_an_operation_was_expected_is_an_error(ser
 
 
 PROGRESS: list[tuple[Any, Progress]] = [
-    (None, Progress("")),
-    ({"fds": {}}, Progress("")),
+    (None, Progress()),
+    ({"fds": {}}, Progress()),
     (
         {"download_progress": "rootfs: 45% (3.31MB/s)"},
-        Progress("rootfs: 45% (3.31MB/s)", "download", 45, None, 3_310_000),
+        Progress("rootfs: 45% (3.31MB/s)", "download", 45, speed=3_310_000, item="rootfs"),
     ),
     (
         {"create_backup_progress": "17.85MB (3.31MB/s)"},
-        Progress("17.85MB (3.31MB/s)", "create_backup", None, 17_850_000, 3_310_000),
+        Progress("17.85MB (3.31MB/s)", "create_backup", None, 17_850_000, speed=3_310_000),
     ),
-    ({"fs_progress": "c1: 512B (1kB/s)"}, Progress("c1: 512B (1kB/s)", "fs", None, 512, 1000)),
+    ({"fs_progress": "c1: 512B (1kB/s)"}, Progress("c1: 512B (1kB/s)", "fs", None, 512, speed=1000, item="c1")),
     (
         {
+            "a_progress": "rootfs: 100% (3MB/s)",
             "create_image_from_container_pack_progress": "Image pack: 12MB",
-            "progress": {"stage": "pack", "percent": "", "processed": "12000000", "speed": "9"},
+            "progress": {
+                "stage": "create_image_from_container_pack",
+                "percent": "",
+                "processed": "12000000",
+                "speed": "9",
+            },
         },
-        Progress("Image pack: 12MB", "pack", None, 12000000, 9),
+        Progress("Image pack: 12MB", "create_image_from_container_pack", None, 12000000, speed=9),
     ),
     ({"x_progress": "1%", "progress": "odd"}, Progress("1%", "x", 1)),
 ]
@@ -466,6 +472,22 @@ PROGRESS: list[tuple[Any, Progress]] = [
 @pytest.mark.parametrize(("metadata", "expected"), PROGRESS)
 def test_progress_is_read_from_every_form_that_servers_give_it(metadata: Any, expected: Progress) -> None:
     assert incus_sdk.operations._parse_progress(metadata) == expected
+
+
+def test_progress_never_goes_back_and_adds_up_what_comes_one_after_another() -> None:
+    def told(*texts: str) -> list[Progress]:
+        forward = incus_sdk.operations._Forward()
+        updates = [forward.step(incus_sdk.operations._parse_progress({"x_progress": text})) for text in texts]
+        return [update for update in updates if update is not None]
+
+    assert [update.percent for update in told("5%", "2%", "4%", "7%", "7%", "", "100%", "99%")] == [5, 7, 100]
+    assert [update.processed for update in told("s0: 5MB", "s0: 2MB", "s0: 7MB", "c1: 1MB", "c1: 3MB", "s0: 7MB")] == [
+        5_000_000, 7_000_000, 8_000_000, 10_000_000, 10_000_000
+    ]  # fmt: skip
+    assert [(update.item, update.percent) for update in told("meta: 100%", "rootfs: 1%")] == [
+        ("meta", 100),
+        ("rootfs", 1),
+    ]
 
 
 def test_an_operation_of_a_server_that_sends_odd_things_is_still_readable(tmp_path: Path) -> None:

@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
-from incus_sdk import IncusConnectionError, IncusError
+from incus_sdk import IncusConnectionError, IncusError, Progress
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Transport
 from incus_sdk.files import RemotePath
 from incus_sdk.files._sftp import Flags, Sftp
-from incus_sdk.files._trees import TransferProgress
 from tests.live.cancelling import Point, attempt
 
 FILE, DIRECTORY, LINK = stat.S_IFREG | 0o644, stat.S_IFDIR | 0o755, stat.S_IFLNK | 0o777
@@ -243,7 +242,7 @@ async def test_a_link_put_in_a_directorys_place_meanwhile_is_not_followed(
     hostile.listings = {b"/t": [(b"d", DIRECTORY, 0)], b"/t/d": [(b"1", FILE, 1), (b"2", FILE, 1)]}
     hostile.content = {b"/t/d/1": b"1", b"/t/d/2": b"2"}
 
-    def swap(update: TransferProgress) -> None:
+    def swap(update: Progress) -> None:
         if update.files == 1 and not (target / "d").is_symlink():
             (target / "d").rename(target / "was")
             (target / "d").symlink_to(outside)

@@ -17,7 +17,7 @@ ERRORS = {name for name in vars(exceptions) if name.endswith("Error")}
 SECTIONS = ("Args", "Returns", "Yields", "Raises", "API")
 PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"}
 """Private modules of which some names are public, from the top of the package."""
-FROM_TOP = {"ClientConfig", "FileStat", "Remote", "Transfer", "TransferProgress", "client_token"}
+FROM_TOP = {"ClientConfig", "FileStat", "Remote", "Transfer", "client_token"}
 CONSTRUCTED = {"Client", "ClientConfig", "SimpleStreams", "Daemon", "F"}
 """Classes that users make objects of; all others come from methods."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

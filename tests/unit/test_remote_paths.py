@@ -12,13 +12,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from incus_sdk import IncusError, IncusInputError
+from incus_sdk import IncusError, IncusInputError, Progress
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Transport
 from incus_sdk.files import RemotePath
 from incus_sdk.files._sftp import FileStat
-from incus_sdk.files._trees import LocalTree, Options, Transfer, TransferProgress, copy, file_stat
+from incus_sdk.files._trees import LocalTree, Options, Transfer, copy, file_stat
 
 SCOPE = Scope(Transport(Endpoint(socket="/nowhere")))
 
@@ -126,11 +126,14 @@ def source(tmp_path: Path) -> Path:
 
 
 async def test_a_copy_counts_what_it_did(source: Path, tmp_path: Path) -> None:
-    seen: list[TransferProgress] = []
+    seen: list[Progress] = []
     result = await duplicate(source, tmp_path / "target", progress=seen.append)
     assert result == Transfer(files=3, directories=3, links=1, bytes=3_000_001, skipped=0, special=("dir/fifo",))
-    assert seen[-1] == TransferProgress(seen[-1].path, 3, 3, 3_000_001, 3_000_001)
-    assert [update.bytes for update in seen] == sorted(update.bytes for update in seen)
+    last = seen[-1]
+    assert (last.stage, last.percent, last.processed, last.total) == ("upload", 100, 3_000_001, 3_000_001)
+    assert (last.files, last.total_files, last.speed is not None) == (3, 3, True)
+    done = [update.processed or 0 for update in seen]
+    assert done == sorted(done)
     assert not (tmp_path / "target" / "dir" / "fifo").exists()
     assert (tmp_path / "target" / "link").readlink() == Path("dir/missing")
 
@@ -240,8 +243,8 @@ async def test_a_failure_leaves_nothing_half_written(source: Path, tmp_path: Pat
     class StopError(Exception):
         pass
 
-    def stop(update: TransferProgress) -> None:
-        if update.path == "dir/two":
+    def stop(update: Progress) -> None:
+        if update.item == "dir/two":
             raise StopError
 
     (tmp_path / "target" / "dir").mkdir(parents=True)
@@ -253,8 +256,8 @@ async def test_a_failure_leaves_nothing_half_written(source: Path, tmp_path: Pat
 
 
 async def test_a_file_that_is_cut_while_it_is_read_is_an_error(source: Path, tmp_path: Path) -> None:
-    def cut(update: TransferProgress) -> None:
-        if update.path == "dir/two":
+    def cut(update: Progress) -> None:
+        if update.item == "dir/two":
             os.truncate(source / "dir" / "two", 10)
 
     with pytest.raises(Exception, match="dir/two"):
@@ -263,8 +266,8 @@ async def test_a_file_that_is_cut_while_it_is_read_is_an_error(source: Path, tmp
 
 
 async def test_a_file_that_grows_is_copied_as_long_as_it_was(source: Path, tmp_path: Path) -> None:
-    def grow(update: TransferProgress) -> None:
-        if update.path == "dir/two":
+    def grow(update: Progress) -> None:
+        if update.item == "dir/two":
             with (source / "dir" / "two").open("ab") as file:
                 file.write(b"more" * 1_000_000)
 

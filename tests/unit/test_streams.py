@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import tempfile
 import tracemalloc
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -88,11 +91,35 @@ async def test_memory_stays_flat_however_much_passes() -> None:
 async def test_content_is_read_from_bytes_files_and_iterables(tmp_path: Path) -> None:
     content = bytes(range(256)) * 3000
     (tmp_path / "file").write_bytes(content)
-    for source, size in ((content, len(content)), (tmp_path / "file", len(content)), (cut(content, [5]), None)):
+    opened = io.BytesIO(b"read" + content)
+    opened.read(4)
+    for source, size in (
+        (content, len(content)),
+        (memoryview(content), len(content)),
+        (tmp_path / "file", len(content)),
+        (str(tmp_path / "file"), len(content)),
+        (opened, len(content)),
+        (cut(content, [5]), None),
+        ([content[:5], content[5:]], None),
+        (iter([content[:5], content[5:]]), None),
+    ):
         checked_content(source, "source")
         assert size_of(source) == size
         read = [piece async for piece in iter_content(source)]
         assert (b"".join(read), len(read) > 1) == (content, True)
+    assert not opened.closed
+    with tempfile.NamedTemporaryFile() as file:  # which is not one by its class
+        file.write(content)
+        file.seek(0)
+        assert size_of(file) == len(content)
+        assert b"".join([piece async for piece in iter_content(file)]) == content
+    wrong: Any
+    for wrong, why in ((5, "int"), (None, "NoneType"), ({"a": b""}, "dict"), (io.StringIO("x"), '"rb"')):
+        with pytest.raises(IncusInputError, match=why):
+            checked_content(wrong, "source")
+    for wrong in (["text"], [1], cut("text", [])):  # type: ignore[arg-type]
+        with pytest.raises(IncusInputError, match="must come as bytes, not"):
+            _ = [piece async for piece in iter_content(wrong)]
     with pytest.raises(IncusInputError, match=r"source cannot be read.*No such file"):
         checked_content(tmp_path / "nothing", "source")
     with pytest.raises(IncusInputError, match=r"'.*cannot be read.*Is a directory"):
@@ -103,8 +130,8 @@ async def test_progress_is_told_after_each_piece() -> None:
     told: list[Progress] = []
     async for _ in with_progress(cut(bytes(100), [10, 40]), "upload", 100, told.append):
         pass
-    assert [(each.stage, each.percent, each.processed) for each in told] == [
-        ("upload", 10, 10), ("upload", 50, 50), ("upload", 100, 100)
+    assert [(each.stage, each.percent, each.processed, each.total) for each in told] == [
+        ("upload", 10, 10, 100), ("upload", 50, 50, 100), ("upload", 100, 100, 100)
     ]  # fmt: skip
     assert all(each.speed for each in told)
     told.clear()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from pathlib import Path
 from typing import Any, TypeVar
 
 from .._background import create_or_undo, required, undoing, was_created
@@ -45,15 +44,14 @@ async def create_named(
 async def restore(
     collection: Collection[Item],
     *segments: str,
-    source: Content | str,
+    source: Content,
     key: Callable[[Operation], str],
     progress: OnProgress | None,
     **about: str | None,
 ) -> Item:
     """Upload a file, and `create_named` the object in it; ``about`` are headers, named without ``X-Incus-``."""
-    content = Path(source) if isinstance(source, str) else source
-    checked_content(content, "source")
-    body = with_progress(iter_content(content), "upload", size_of(content), progress)
+    checked_content(source, "source")
+    body = with_progress(iter_content(source), "upload", size_of(source), progress)
     headers = {f"X-Incus-{name}": value for name, value in about.items() if value}
     headers["Content-Type"] = "application/octet-stream"
-    return await create_named(collection, *segments, body=body, headers=headers, key=key)
+    return await create_named(collection, *segments, body=body, headers=headers, key=key, progress=progress)

@@ -108,14 +108,15 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
         return await self._create(name, body)
 
     async def create_from_backup(
-        self, source: Content | str, name: str | None = None, *, progress: OnProgress | None = None
+        self, source: Content, name: str | None = None, *, progress: OnProgress | None = None
     ) -> Bucket:
         """Create a bucket from a backup file, with its keys, which no other bucket can have.
 
         Args:
-            source: The path of the file, its bytes, or an async iterable of bytes. It is streamed.
+            source: The file: its path, its bytes, a binary file that is open, or an iterable of bytes, plain or async.
+                It is streamed.
             name: Its name; None for the name in the backup.
-            progress: Called with the bytes sent so far, as stage ``upload``.
+            progress: Called with how much was sent, as stage ``upload``, and then how far the server is.
 
         Returns:
             The bucket, read.

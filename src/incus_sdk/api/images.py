@@ -385,8 +385,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         """Upload an image, unified or, with ``rootfs``, split.
 
         Args:
-            image_data: The image, or the metadata of a split one: bytes, the `Path` of a file, or an async iterable
-                of bytes. It is streamed.
+            image_data: The image, or the metadata of a split one: the path of a file, its bytes, a binary file that is
+                open, or an iterable of bytes, plain or async. It is streamed.
             filename: The name of the file that the server records.
             public: Let anybody who reaches the server download it.
             auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.
@@ -442,7 +442,12 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             return await self._operate("POST", body=body, headers=headers, wait=False)
         async with self._without_unnamed():
             image = await create_named(
-                self, body=body, headers=headers, key=_created_fingerprint, remove=_remove_created
+                self,
+                body=body,
+                headers=headers,
+                key=_created_fingerprint,
+                progress=more.get("progress"),
+                remove=_remove_created,
             )
         if auto_update:
             await image.update({"auto_update": True})

@@ -568,7 +568,7 @@ class InstancesAPI(
 
     async def create_from_backup(
         self,
-        source: Content | str,
+        source: Content,
         name: str | None = None,
         *,
         pool: str | None = None,
@@ -579,7 +579,8 @@ class InstancesAPI(
         """Create an instance from the file of a backup, with its snapshots, and return it, read.
 
         Args:
-            source: The path of the file, its bytes, or an async iterable of bytes; it is streamed.
+            source: The file: its path, its bytes, a binary file that is open, or an iterable of bytes, plain or async.
+                It is streamed.
             name: Its name; None for the name it had.
             pool: Its storage pool; None for the pool it had.
             config: Changed keys of its configuration; no value can have a space.

@@ -416,14 +416,15 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         return await self._create(name, {**body, **extra})
 
     async def create_from_backup(
-        self, source: Content | str, name: str | None = None, *, progress: OnProgress | None = None
+        self, source: Content, name: str | None = None, *, progress: OnProgress | None = None
     ) -> Volume:
         """Create a custom volume from a backup file, with its snapshots.
 
         Args:
-            source: The path of the file, its bytes, or an async iterable of bytes. It is streamed.
+            source: The file: its path, its bytes, a binary file that is open, or an iterable of bytes, plain or async.
+                It is streamed.
             name: The type and the name, as ``"custom/data"``; None for the name in the backup.
-            progress: Called with the bytes sent so far, as stage ``upload``.
+            progress: Called with how much was sent, as stage ``upload``, and then how far the server is.
 
         Returns:
             The volume, read.
@@ -438,13 +439,14 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         """
         return await self._create_from_file(source, name, progress)
 
-    async def create_from_iso(self, source: Content | str, name: str, *, progress: OnProgress | None = None) -> Volume:
+    async def create_from_iso(self, source: Content, name: str, *, progress: OnProgress | None = None) -> Volume:
         """Create a custom volume from an ISO image, from which virtual machines can boot.
 
         Args:
-            source: The path of the file, its bytes, or an async iterable of bytes. It is streamed.
+            source: The file: its path, its bytes, a binary file that is open, or an iterable of bytes, plain or async.
+                It is streamed.
             name: The type and the name, as ``"custom/installer"``.
-            progress: Called with the bytes sent so far, as stage ``upload``.
+            progress: Called with how much was sent, as stage ``upload``, and then how far the server is.
 
         Returns:
             The volume, read.
@@ -461,7 +463,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         return await self._create_from_file(source, name, progress, type="iso")
 
     async def _create_from_file(
-        self, source: Content | str, name: str | None, progress: OnProgress | None, **headers: str
+        self, source: Content, name: str | None, progress: OnProgress | None, **headers: str
     ) -> Volume:
         type, *rest = ("custom",) if name is None else self._segments(name)
         if type != "custom" or len(rest) > 1:

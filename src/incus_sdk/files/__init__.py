@@ -5,4 +5,3 @@ from ._file_streams import RemoteWriter as RemoteWriter
 from ._paths import RemotePath as RemotePath
 from ._sftp import FileStat as FileStat
 from ._trees import Transfer as Transfer
-from ._trees import TransferProgress as TransferProgress

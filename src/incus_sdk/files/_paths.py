@@ -15,7 +15,7 @@ import contextlib
 import errno
 import os
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -26,6 +26,7 @@ from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError, IncusNotFoundError
+from ..operations import OnProgress
 from ._file_streams import Data, RemoteReader, RemoteWriter
 from ._sftp import FileStat, FileType, Flags, Sftp
 from ._tar import InstanceTar
@@ -35,7 +36,6 @@ from ._trees import (
     Options,
     RemoteTree,
     Transfer,
-    TransferProgress,
     adjusting,
     copy,
     decode_name,
@@ -653,7 +653,7 @@ class RemotePath:
         gid: int | None = None,
         follow_symlinks: bool | None = None,
         skip_equal: bool | Literal["content"] = False,
-        progress: Callable[[TransferProgress], None] | None = None,
+        progress: OnProgress | None = None,
         limit: int = 32,
     ) -> Transfer:
         """Make this path the copy of a local file or tree, as ``cp -aT`` does.
@@ -680,7 +680,7 @@ class RemotePath:
                 a tree, and follows only a link named as ``local`` itself.
             skip_equal: Skip files of the same size and time; with ``"content"``, those of the same content, which is
                 read from both sides.
-            progress: Called for each piece of a file, and at its end.
+            progress: Called for each piece of a file and at its end, as stage ``upload``.
             limit: How many files are copied at once.
 
         Raises:
@@ -721,7 +721,7 @@ class RemotePath:
         follow_symlinks: bool | None = None,
         links: Literal["keep", "skip"] = "keep",
         skip_equal: bool | Literal["content"] = False,
-        progress: Callable[[TransferProgress], None] | None = None,
+        progress: OnProgress | None = None,
         limit: int = 32,
     ) -> Transfer:
         """Make a local path the copy of this file or tree, as ``cp -aT`` does.
@@ -739,7 +739,7 @@ class RemotePath:
             follow_symlinks: See `push`; links are followed in the instance, and lead nowhere else.
             links: ``"skip"`` leaves out the links that would be copied, and lists them in the result.
             skip_equal: See `push`.
-            progress: See `push`.
+            progress: Called for each piece of a file and at its end, as stage ``download``.
             limit: See `push`.
 
         Raises:
@@ -760,6 +760,7 @@ class RemotePath:
             limit,
             bool(follow_symlinks),
             links,
+            "download",
         )
         path = await in_thread(os.path.abspath, os.fspath(local))
         if into:

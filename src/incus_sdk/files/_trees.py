@@ -20,7 +20,9 @@ from itertools import groupby
 from typing import BinaryIO, Literal, Protocol
 
 from .._concurrency import for_each, in_thread, shielded
+from .._content import Meter
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError
+from ..operations import OnProgress
 from ._sftp import FileStat, Flags, Sftp, printable
 from ._tar import InstanceTar, unpack
 
@@ -64,30 +66,17 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class TransferProgress:
-    """How far a push or pull is; files that are skipped count as done."""
-
-    path: str
-    """The file under way, below the tree; "" is the tree itself."""
-    files: int
-    """Files done."""
-    total_files: int
-    bytes: int
-    """Bytes done."""
-    total_bytes: int
-
-
-@dataclass(frozen=True)
 class Options:
     """How to copy; ``adjust`` turns the attributes of the source into those of the copy."""
 
     adjust: Callable[[FileStat], FileStat]
     skip_equal: bool | Literal["content"]
-    progress: Callable[[TransferProgress], object] | None
+    progress: OnProgress | None
     limit: int
     follow: bool = False
     """Copy what the links in the tree lead to."""
     links: Literal["keep", "skip"] = "keep"
+    stage: str = "upload"
 
     def __post_init__(self) -> None:
         if self.links not in ("keep", "skip"):
@@ -215,12 +204,11 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
     if options.links == "skip":
         special += [path for path, _ in links]
         links = []
-    total_bytes = sum(found.size for _, found in files)
+    meter = Meter(options.progress, options.stage, sum(found.size for _, found in files))
     done_files = done_bytes = skipped_files = skipped_bytes = 0
 
-    def report(path: str) -> None:
-        if options.progress is not None:
-            options.progress(TransferProgress(path, done_files, len(files), done_bytes, total_bytes))
+    def report(path: str, size: int = 0) -> None:
+        meter.add(size, path, done_files, len(files))
 
     async def make_directory(entry: Entry) -> None:
         path, found = entry
@@ -235,7 +223,7 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
             skipped_bytes += found.size
             done_files += 1
             done_bytes += found.size
-            report(path)
+            report(path, found.size)
 
     async def copy_batch(files: list[Entry]) -> None:
         nonlocal done_files, done_bytes
@@ -249,7 +237,7 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
             del left[path]
             done_files += 1
             done_bytes += len(batch[path][1])
-            report(path)
+            report(path, len(batch[path][1]))
 
     async def copy_file(entry: Entry) -> None:
         nonlocal done_files, done_bytes
@@ -259,7 +247,7 @@ async def copy(source: Tree, found: FileStat, target: Tree, options: Options) ->
             async for piece in pieces:
                 await write(piece)
                 size, done_bytes = size + len(piece), done_bytes + len(piece)
-                report(path)
+                report(path, len(piece))
             if found.size not in (0, size):
                 raise IncusError(f"{source.name(path)} was cut to {size} bytes of {found.size} while it was read")
         done_files += 1

@@ -28,10 +28,11 @@ from incus_sdk import (
     IncusPermissionError,
     IncusUnsupportedError,
     Instance,
+    Progress,
 )
 from incus_sdk.files import RemotePath, _trees
 from incus_sdk.files._sftp import FileStat, Flags, Sftp
-from incus_sdk.files._trees import RemoteTree, Transfer, TransferProgress
+from incus_sdk.files._trees import RemoteTree, Transfer
 from incus_sdk.testing import Daemon
 from tests.live.boxes import gnu_tar
 from tests.live.latency import delayed
@@ -467,10 +468,11 @@ async def test_the_instance_sees_what_was_pushed(box: Instance, way: str, tmp_pa
     os.mkfifo(app / "sub" / "fifo")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(app / "socket"))
-    seen: list[TransferProgress] = []
+    seen: list[Progress] = []
     result = await at(box, "/srv/deep/app").push(app, progress=seen.append)
     assert result == Transfer(1, 3, 2, 19, 0, ("socket", "sub/fifo"))
-    assert seen[-1] == TransferProgress("run.sh", 1, 1, 19, 19)
+    assert (seen[-1].item, seen[-1].files, seen[-1].total_files) == ("run.sh", 1, 1)
+    assert (seen[-1].stage, seen[-1].percent, seen[-1].processed, seen[-1].total) == ("upload", 100, 19, 19)
     assert await shell(
         box, "cd /srv/deep/app; stat -c '%a %u %g' run.sh; ./link; readlink dangling; find . | sort"
     ) == ("6755 1000 1000\nran\n/nowhere/at/all\n.\n./dangling\n./link\n./run.sh\n./sub\n./sub/empty\n")
@@ -614,8 +616,8 @@ async def test_a_transfer_that_is_cancelled_leaves_no_part(box: Instance, tmp_pa
     await at(box, "/dir").mkdir()
     reached = asyncio.Event()
 
-    def halfway(update: TransferProgress) -> None:
-        if update.bytes > 4 * MB:
+    def halfway(update: Progress) -> None:
+        if (update.processed or 0) > 4 * MB:
             reached.set()
 
     async def cancelled(transfer: Awaitable[object]) -> None:
@@ -638,8 +640,8 @@ async def test_a_transfer_that_is_cancelled_leaves_no_part(box: Instance, tmp_pa
 async def test_a_push_that_fails_leaves_no_part(box: Instance, tmp_path: Path) -> None:
     (tmp_path / "f").write_bytes(b"x" * MB * 3)
 
-    def fail(update: TransferProgress) -> None:
-        raise ValueError(update.path)
+    def fail(update: Progress) -> None:
+        raise ValueError(update.item)
 
     with pytest.raises(ValueError):
         await at(box, "/t/f").push(tmp_path / "f", progress=fail)

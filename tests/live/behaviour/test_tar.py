@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from incus_sdk import Client, IncusAPIError, Instance
+from incus_sdk import Client, IncusAPIError, Instance, Progress
 from incus_sdk.files import _tar, _trees
 from incus_sdk.files._tar import InstanceTar, Member
-from incus_sdk.files._trees import RemoteTree, TransferProgress
+from incus_sdk.files._trees import RemoteTree
 from tests.live.behaviour.test_files import at, shell, tree_of
 from tests.live.boxes import gnu_tar
 
@@ -132,14 +132,14 @@ async def test_the_rest_goes_over_sftp(
 
 async def test_progress_counts_each_file_once(box: Instance, source: Path, tmp_path: Path) -> None:
     for verb in ("push", "pull"):
-        seen: list[TransferProgress] = []
+        seen: list[Progress] = []
         if verb == "push":
             result = await at(box, "/t").push(source, gid=0, progress=seen.append)
         else:
             result = await at(box, "/t").pull(tmp_path / "back", progress=seen.append)
         assert [update.files for update in seen] == list(range(1, FILES + 1))
-        assert (seen[-1].bytes, seen[-1].total_bytes, seen[-1].total_files) == (result.bytes, result.bytes, FILES)
-        assert len({update.path for update in seen}) == FILES
+        assert (seen[-1].processed, seen[-1].total, seen[-1].total_files) == (result.bytes, result.bytes, FILES)
+        assert len({update.item for update in seen}) == FILES
 
 
 async def test_equal_files_are_skipped_and_the_others_go_by_tar(
