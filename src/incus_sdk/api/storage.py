@@ -692,22 +692,25 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
         """
         await self[pool_name].volumes.replace(_volume_key(volume_type, volume_name), config)
 
-    async def delete_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> None:
+    async def delete_volume(
+        self, pool_name: str, volume_name: str, volume_type: str = "custom", *, missing_ok: bool = False
+    ) -> None:
         """Delete a volume.
 
         Args:
             pool_name: The pool.
             volume_name: The volume, without its type.
             volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+            missing_ok: Accept that there is no such volume or pool.
 
         Raises:
-            IncusNotFoundError: There is no such volume or pool.
+            IncusNotFoundError: There is no such volume or pool, and ``missing_ok`` is not set.
             IncusAPIError: The volume is in use, or not a custom one.
 
         API:
             ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
         """
-        await self[pool_name].volumes.delete(_volume_key(volume_type, volume_name))
+        await self[pool_name].volumes.delete(_volume_key(volume_type, volume_name), missing_ok=missing_ok)
 
     async def rename_volume(self, pool_name: str, volume_name: str, volume_type: str, new_name: str) -> Volume:
         """Give a volume another name, and return its handle.
