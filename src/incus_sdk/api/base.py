@@ -5,7 +5,7 @@ A resource is two small classes:
     class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
         \"\"\"A profile: ...\"\"\"
 
-    class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Deletes):
+    class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Ensures, Renames, Deletes):
         \"\"\"``client.profiles``.\"\"\"
 
         resource, segment = Profile, "profiles"

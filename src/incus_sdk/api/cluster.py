@@ -19,6 +19,7 @@ from ..operations import Operation
 from ._bodies import to_body
 from ._by_key import Deletes, Edits, Renames
 from ._deletion import delete_or_miss
+from ._ensure import Ensures
 from ._options import known_options
 from .base import Collection, Deletable, Editable, Group, Renamable, Resource
 
@@ -228,7 +229,7 @@ class ClusterGroup(models.ClusterGroup, Editable[models.ClusterGroupPut], Renama
     FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {"config": "clustering_groups_config"}
 
 
-class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], Renames, Deletes):
+class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], Ensures, Renames, Deletes):
     """``client.cluster.groups``."""
 
     resource, segment = ClusterGroup, "groups"

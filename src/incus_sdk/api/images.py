@@ -34,6 +34,7 @@ from ._bodies import created_secret, to_body
 from ._by_key import Deletes, Edits, Renames
 from ._creation import create_named
 from ._deletion import delete_or_miss
+from ._ensure import Ensures
 from ._image_copies import copy_image, discard, push_request
 from ._image_export import ROOTFS, is_whole_archive, iter_export
 from ._image_names import is_remote_of, known_remotes, remote_source
@@ -72,7 +73,7 @@ class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut]
     """A name for an image."""
 
 
-class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Renames, Deletes):
+class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Ensures, Renames, Deletes):
     """``client.images.aliases``; a name can contain slashes."""
 
     resource, segment = ImageAlias, "aliases"

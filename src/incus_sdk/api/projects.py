@@ -9,6 +9,7 @@ from .. import models
 from .._connection import wire
 from ._by_key import Edits, Renames
 from ._deletion import delete_or_miss
+from ._ensure import Ensures
 from .base import AtPath, Collection, Editable, Renamable
 from .instances import InstancesAPI
 
@@ -87,7 +88,7 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
                 await instance.delete(force=True, wait=True)
 
 
-class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
+class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Ensures, Renames):
     """``client.projects``."""
 
     resource, segment = Project, "projects"

@@ -21,6 +21,7 @@ from ._bodies import created_name, snapshot_expiry
 from ._by_key import Deletes, Edits, Renames
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._creation import restore
+from ._ensure import Ensures
 from ._file_verbs import FileVerbs
 from ._options import known_options
 from .activity import OperationsAPI
@@ -341,7 +342,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             yield streams
 
 
-class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Deletes):
+class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Renames, Deletes):
     """``pool.volumes``; the key is the type and the name, as ``"custom/data"``."""
 
     resource, segment, located = Volume, "volumes", True
@@ -559,7 +560,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         return await self.volumes.create(_volume_key(volume_type, name), config=config or {})
 
 
-class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Deletes):
+class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ensures, Deletes):
     """``client.storage_pools``."""
 
     resource, segment, urls_quoted = StoragePool, "storage-pools", False
