@@ -104,16 +104,17 @@ class Renames:
 class Deletes:
     """`Deletable`'s verb by key."""
 
-    async def delete(self: Keyed[Deletable], name: str) -> None:
+    async def delete(self: Keyed[Deletable], name: str, *, missing_ok: bool = False) -> None:
         """Delete one.
 
         Args:
             name: Its name, or what else is its key here.
+            missing_ok: Accept that it does not exist.
 
         Raises:
-            IncusNotFoundError: It does not exist.
+            IncusNotFoundError: It does not exist, and ``missing_ok`` is not set.
 
         API:
             ``DELETE`` of its path
         """
-        await self[name].delete()
+        await self[name].delete(missing_ok=missing_ok)

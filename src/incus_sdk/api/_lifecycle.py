@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Coroutine
-from typing import Any, Literal, Self, get_args
+from typing import Any, Literal, Self, get_args, overload
 
 from .. import models
 from .._concurrency import Attempts, shielded
@@ -22,6 +22,7 @@ from ..exceptions import (
 )
 from ..operations import OnProgress, Operation
 from ._by_key import Keyed
+from ._deletion import delete_or_miss
 from .base import Resource
 from .logs import LogsAPI
 
@@ -37,26 +38,36 @@ _LOG_TAIL = 4000  # characters of an instance's log that the error of its start 
 class LifecycleVerbs(models.Instance, Resource):
     """Verbs that bring an instance from one state to another."""
 
-    async def delete(self, wait: bool = False, *, force: bool = False) -> Operation:
+    @overload
+    async def delete(
+        self, wait: bool = False, *, force: bool = False, missing_ok: Literal[False] = False
+    ) -> Operation: ...
+    @overload
+    async def delete(self, wait: bool = False, *, force: bool = False, missing_ok: bool) -> Operation | None: ...
+    async def delete(self, wait: bool = False, *, force: bool = False, missing_ok: bool = False) -> Operation | None:
         """Delete the instance.
 
         Args:
             wait: Wait until it is deleted.
             force: Stop it first if it runs; this is always waited for.
+            missing_ok: Accept that there is no such instance.
 
         Returns:
             The operation; with ``wait`` as it ended. It is that of stopping if this has deleted an ephemeral instance.
+                None if there is no such instance.
 
         Raises:
-            IncusNotFoundError: There is no such instance.
+            IncusNotFoundError: There is no such instance, and ``missing_ok`` is not set.
             IncusAPIError: It is running, and ``force`` is not set.
             IncusOperationError: It could not be stopped or, with ``wait``, not be deleted.
 
         API:
             ``DELETE /1.0/instances/{name}``; with ``force`` also ``PUT /1.0/instances/{name}/state``
         """
-        if not force:
-            return await self._operate("DELETE", wait=wait)
+        deletion = self._stop_and_delete(wait) if force else self._operate("DELETE", wait=wait)
+        return await delete_or_miss(deletion, missing_ok, self.exists)
+
+    async def _stop_and_delete(self, wait: bool) -> Operation:
         await self._wait_until_idle()
         async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause):
             stopped = None
@@ -265,8 +276,7 @@ class LifecycleVerbs(models.Instance, Resource):
         """Stop and delete it, if it still exists; where no answer comes, once more over another connection."""
         async for last in Attempts(2, 0.1, sleep=self._scope.transport.pause):
             try:
-                with contextlib.suppress(IncusNotFoundError):
-                    await self.delete(wait=True, force=True)
+                await self.delete(wait=True, force=True, missing_ok=True)
                 return
             except IncusClosedError:
                 raise
@@ -297,26 +307,43 @@ class LifecycleVerbs(models.Instance, Resource):
 class StartsAndStops:
     """`LifecycleVerbs` by name."""
 
-    async def delete(self: Keyed[LifecycleVerbs], name: str, wait: bool = False, *, force: bool = False) -> Operation:
+    @overload
+    async def delete(
+        self: Keyed[LifecycleVerbs],
+        name: str,
+        wait: bool = False,
+        *,
+        force: bool = False,
+        missing_ok: Literal[False] = False,
+    ) -> Operation: ...
+    @overload
+    async def delete(
+        self: Keyed[LifecycleVerbs], name: str, wait: bool = False, *, force: bool = False, missing_ok: bool
+    ) -> Operation | None: ...
+    async def delete(
+        self: Keyed[LifecycleVerbs], name: str, wait: bool = False, *, force: bool = False, missing_ok: bool = False
+    ) -> Operation | None:
         """Delete an instance.
 
         Args:
             name: The instance.
             wait: Wait until it is deleted.
             force: Stop it first if it runs; this is always waited for.
+            missing_ok: Accept that there is no such instance.
 
         Returns:
             The operation; with ``wait`` as it ended. It is that of stopping if this has deleted an ephemeral instance.
+                None if there is no such instance.
 
         Raises:
-            IncusNotFoundError: There is no such instance.
+            IncusNotFoundError: There is no such instance, and ``missing_ok`` is not set.
             IncusAPIError: It is running, and ``force`` is not set.
             IncusOperationError: It could not be stopped or, with ``wait``, not be deleted.
 
         API:
             ``DELETE /1.0/instances/{name}``; with ``force`` also ``PUT /1.0/instances/{name}/state``
         """
-        return await self[name].delete(wait, force=force)
+        return await self[name].delete(wait, force=force, missing_ok=missing_ok)
 
     async def _state_action(
         self: Keyed[LifecycleVerbs],

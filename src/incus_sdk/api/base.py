@@ -5,7 +5,7 @@ A resource is two small classes:
     class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
         \"\"\"A profile: ...\"\"\"
 
-    class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Deletes):
+    class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Ensures, Renames, Deletes):
         \"\"\"``client.profiles``.\"\"\"
 
         resource, segment = Profile, "profiles"
@@ -42,6 +42,7 @@ from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedErro
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body, with_dotted_keys, with_never
+from ._deletion import delete_or_miss
 from ._merge import Conflict, is_kept, merge
 
 if TYPE_CHECKING:
@@ -571,16 +572,19 @@ class Renamable(Resource):
 class Deletable(Resource):
     """An object that can be deleted."""
 
-    async def delete(self) -> None:
+    async def delete(self, *, missing_ok: bool = False) -> None:
         """Delete it.
 
+        Args:
+            missing_ok: Accept that it does not exist.
+
         Raises:
-            IncusNotFoundError: It does not exist.
+            IncusNotFoundError: It does not exist, and ``missing_ok`` is not set.
 
         API:
             ``DELETE`` of its path
         """
-        await self._perform("DELETE")
+        await delete_or_miss(self._perform("DELETE"), missing_ok, self.exists)
 
 
 Item = TypeVar("Item", bound=Resource)

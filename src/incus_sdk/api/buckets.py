@@ -11,6 +11,7 @@ from ..operations import OnProgress
 from ._bodies import created_name
 from ._by_key import Deletes, Edits, Replaces, Updates
 from ._creation import restore
+from ._ensure import Ensures
 from ._options import known_options
 from .backups import BucketBackupsAPI
 from .base import Collection, Deletable, Editable, Nested, Updatable
@@ -24,7 +25,7 @@ class BucketKey(models.StorageBucketKey, Updatable[models.StorageBucketKeyPut], 
 
 
 class BucketKeysAPI(
-    Collection[BucketKey], Replaces[models.StorageBucketKeyPut], Updates[models.StorageBucketKeyPut], Deletes
+    Collection[BucketKey], Replaces[models.StorageBucketKeyPut], Updates[models.StorageBucketKeyPut], Ensures, Deletes
 ):
     """``bucket.bucket_keys``."""
 
@@ -76,7 +77,7 @@ class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable)
         return models.StorageBucketFull(self.raw)
 
 
-class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Deletes):
+class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Ensures, Deletes):
     """``pool.buckets``.
 
     S3 clients reach them at the server's ``core.storage_buckets_address``. Servers before 7.0 need MinIO for those of a

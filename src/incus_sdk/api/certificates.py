@@ -13,6 +13,7 @@ from .._connection import wire
 from .._connection.tls import der
 from ..models.base import Json
 from ._by_key import Deletes, Edits
+from ._ensure import Ensures
 from .base import Collection, Deletable, Editable
 from .tokens import IssuesTokens
 
@@ -31,7 +32,7 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
             self._json[self.KEY] = fingerprint
 
 
-class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Deletes, IssuesTokens):
+class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Ensures, Deletes, IssuesTokens):
     """``client.certificates``; the key is the fingerprint, the SHA-256 of the certificate in DER, or its beginning."""
 
     resource, segment = Certificate, "certificates"
@@ -40,6 +41,9 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
 
     def _spelling(self, key: str) -> str:
         return key.replace(":", "").lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key
+
+    def _created_key(self, argument: str, /) -> str:
+        return hashlib.sha256(der(argument)).hexdigest()
 
     async def create(
         self,

@@ -18,6 +18,8 @@ from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutErro
 from ..operations import Operation
 from ._bodies import to_body
 from ._by_key import Deletes, Edits, Renames
+from ._deletion import delete_or_miss
+from ._ensure import Ensures
 from ._options import known_options
 from .base import Collection, Deletable, Editable, Renamable, Resource
 from .tokens import IssuesTokens
@@ -94,22 +96,24 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         body = {"action": action} | ({} if mode is None else {"mode": mode})
         return await self._operate("POST", "state", body=body, wait=wait)
 
-    async def delete(self, force: bool = False) -> None:
+    async def delete(self, force: bool = False, *, missing_ok: bool = False) -> None:
         """Remove the member from the cluster; the server is empty afterwards.
 
         Args:
             force: Remove it even if it has instances, images or volumes of its own, or cannot be reached. They are
                 lost, and its database must be wiped before it can join again.
+            missing_ok: Accept that there is no such member.
 
         Raises:
-            IncusNotFoundError: There is no such member.
+            IncusNotFoundError: There is no such member, and ``missing_ok`` is not set.
             IncusAPIError: It has instances, images or volumes of its own, or is the only member.
 
         API:
             ``DELETE /1.0/cluster/members/{name}``
         """
         # The server reads a number, and ignores "true".
-        await self._perform("DELETE", query={"force": 1 if force else None})
+        deletion = self._perform("DELETE", query={"force": 1 if force else None})
+        await delete_or_miss(deletion, missing_ok, self.exists)
 
 
 class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut], Renames):
@@ -198,22 +202,23 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         """
         return await self[name].restore(mode, wait)
 
-    async def delete(self, name: str, force: bool = False) -> None:
+    async def delete(self, name: str, force: bool = False, *, missing_ok: bool = False) -> None:
         """Remove a member from the cluster; the server is empty afterwards.
 
         Args:
             name: The member.
             force: Remove it even if it has instances, images or volumes of its own, or cannot be reached. They are
                 lost, and its database must be wiped before it can join again.
+            missing_ok: Accept that there is no such member.
 
         Raises:
-            IncusNotFoundError: There is no such member.
+            IncusNotFoundError: There is no such member, and ``missing_ok`` is not set.
             IncusAPIError: It has instances, images or volumes of its own, or is the only member.
 
         API:
             ``DELETE /1.0/cluster/members/{name}``
         """
-        await self[name].delete(force)
+        await self[name].delete(force, missing_ok=missing_ok)
 
 
 class ClusterGroup(models.ClusterGroup, Editable[models.ClusterGroupPut], Renamable, Deletable):
@@ -226,7 +231,7 @@ class ClusterGroup(models.ClusterGroup, Editable[models.ClusterGroupPut], Renama
     FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {"config": "clustering_groups_config"}
 
 
-class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], Renames, Deletes):
+class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], Ensures, Renames, Deletes):
     """``client.cluster.groups``."""
 
     resource, segment = ClusterGroup, "groups"
@@ -520,22 +525,23 @@ class ClusterAPI(IssuesTokens):
         """
         await self.members.update(name, config)
 
-    async def delete_member(self, name: str, force: bool = False) -> None:
+    async def delete_member(self, name: str, force: bool = False, *, missing_ok: bool = False) -> None:
         """Remove a member from the cluster; the server is empty afterwards.
 
         Args:
             name: The member.
             force: Remove it even if it has instances, images or volumes of its own, or cannot be reached. They are
                 lost, and its database must be wiped before it can join again.
+            missing_ok: Accept that there is no such member.
 
         Raises:
-            IncusNotFoundError: There is no such member.
+            IncusNotFoundError: There is no such member, and ``missing_ok`` is not set.
             IncusAPIError: It has instances, images or volumes of its own, or is the only member.
 
         API:
             ``DELETE /1.0/cluster/members/{name}``
         """
-        await self.members.delete(name, force)
+        await self.members.delete(name, force, missing_ok=missing_ok)
 
     async def rename_member(self, name: str, new_name: str) -> ClusterMember:
         """Give a member another name, and return its handle.

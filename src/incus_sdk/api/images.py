@@ -33,6 +33,8 @@ from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
 from ._by_key import Deletes, Edits, Renames
 from ._creation import create_named
+from ._deletion import delete_or_miss
+from ._ensure import Ensures
 from ._image_copies import copy_image, discard, push_request
 from ._image_export import ROOTFS, is_whole_archive, iter_export
 from ._image_names import is_remote_of, known_remotes, remote_source
@@ -71,7 +73,7 @@ class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut]
     """A name for an image."""
 
 
-class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Renames, Deletes):
+class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Ensures, Renames, Deletes):
     """``client.images.aliases``; a name can contain slashes."""
 
     resource, segment = ImageAlias, "aliases"
@@ -103,23 +105,28 @@ class Image(models.Image, Editable[models.ImagePut]):
     NEVER = "1970-01-01T00:00:00Z"
     PATCH_IGNORES = frozenset({"expires_at", "profiles"})
 
-    async def delete(self, wait: bool = False) -> Operation:
+    @overload
+    async def delete(self, wait: bool = False, *, missing_ok: Literal[False] = False) -> Operation: ...
+    @overload
+    async def delete(self, wait: bool = False, *, missing_ok: bool) -> Operation | None: ...
+    async def delete(self, wait: bool = False, *, missing_ok: bool = False) -> Operation | None:
         """Delete the image.
 
         Args:
             wait: Wait until it is gone.
+            missing_ok: Accept that there is no such image.
 
         Returns:
-            The operation; with ``wait`` as it ended.
+            The operation; with ``wait`` as it ended. None if there is no such image.
 
         Raises:
-            IncusNotFoundError: There is no such image.
+            IncusNotFoundError: There is no such image, and ``missing_ok`` is not set.
             IncusOperationError: With ``wait``: it could not be deleted.
 
         API:
             ``DELETE /1.0/images/{fingerprint}``
         """
-        return await self._operate("DELETE", wait=wait)
+        return await delete_or_miss(self._operate("DELETE", wait=wait), missing_ok, self.exists)
 
     async def export(
         self,
@@ -616,24 +623,31 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         """
         return await self[name]._read({"secret": secret})
 
-    async def delete(self, fingerprint: str, wait: bool = False) -> Operation:
+    @overload
+    async def delete(
+        self, fingerprint: str, wait: bool = False, *, missing_ok: Literal[False] = False
+    ) -> Operation: ...
+    @overload
+    async def delete(self, fingerprint: str, wait: bool = False, *, missing_ok: bool) -> Operation | None: ...
+    async def delete(self, fingerprint: str, wait: bool = False, *, missing_ok: bool = False) -> Operation | None:
         """Delete an image.
 
         Args:
             fingerprint: The fingerprint, or enough of its beginning.
             wait: Wait until it is gone.
+            missing_ok: Accept that there is no such image.
 
         Returns:
-            The operation; with ``wait`` as it ended.
+            The operation; with ``wait`` as it ended. None if there is no such image.
 
         Raises:
-            IncusNotFoundError: There is no such image.
+            IncusNotFoundError: There is no such image, and ``missing_ok`` is not set.
             IncusOperationError: With ``wait``: it could not be deleted.
 
         API:
             ``DELETE /1.0/images/{fingerprint}``
         """
-        return await self[fingerprint].delete(wait)
+        return await self[fingerprint].delete(wait, missing_ok=missing_ok)
 
     async def export(
         self,
@@ -720,19 +734,20 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         change: Json = {"target": target, "description": description}
         await self.aliases.update(name, {key: value for key, value in change.items() if value is not None})
 
-    async def delete_alias(self, name: str) -> None:
+    async def delete_alias(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete an alias, not its image.
 
         Args:
             name: The alias.
+            missing_ok: Accept that there is no such alias.
 
         Raises:
-            IncusNotFoundError: There is no such alias.
+            IncusNotFoundError: There is no such alias, and ``missing_ok`` is not set.
 
         API:
             ``DELETE /1.0/images/aliases/{name}``
         """
-        await self.aliases.delete(name)
+        await self.aliases.delete(name, missing_ok=missing_ok)
 
 
 def _created_fingerprint(operation: Operation) -> str:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 from .._connection import wire
 from ..exceptions import IncusNotFoundError
+from ._deletion import delete_or_miss
 from .base import AtPath, Group
 
 
@@ -69,20 +70,21 @@ class LogsAPI(Group):
         async with self._download("GET", name) as stream:
             yield stream.chunks()
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete one.
 
         Args:
             name: Its name.
+            missing_ok: Accept that there is no such file.
 
         Raises:
-            IncusNotFoundError: There is no such file.
+            IncusNotFoundError: There is no such file, and ``missing_ok`` is not set.
             IncusAPIError: The server does not delete it: it keeps ``lxc.log`` and ``qemu.log``.
 
         API:
             ``DELETE`` of its path
         """
-        await self._request("DELETE", name)
+        await delete_or_miss(self._request("DELETE", name), missing_ok)
 
 
 class ExecOutputAPI(LogsAPI):

@@ -7,6 +7,7 @@ import builtins
 from .. import models
 from .._connection import wire
 from ..exceptions import IncusInputError
+from ._deletion import delete_or_miss
 from .base import Editable, Group
 
 
@@ -71,19 +72,20 @@ class TemplatesAPI(Group):
         body = content.encode() if isinstance(content, str) else content
         await self._request("POST", query=_path_query(name), body=body)
 
-    async def delete(self, name: str) -> None:
+    async def delete(self, name: str, *, missing_ok: bool = False) -> None:
         """Delete one.
 
         Args:
             name: Its name.
+            missing_ok: Accept that there is no such template.
 
         Raises:
-            IncusNotFoundError: There is no such template.
+            IncusNotFoundError: There is no such template, and ``missing_ok`` is not set.
 
         API:
             ``DELETE /1.0/instances/{name}/metadata/templates``
         """
-        await self._request("DELETE", query=_path_query(name))
+        await delete_or_miss(self._request("DELETE", query=_path_query(name)), missing_ok)
 
 
 def _path_query(name: str) -> wire.Query:

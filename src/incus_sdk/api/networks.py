@@ -8,6 +8,7 @@ from typing import ClassVar, TypeVar, Unpack
 
 from .. import models
 from ._by_key import Deletes, Edits, Renames
+from ._ensure import Ensures
 from ._options import known_options
 from .base import AtPath, Collection, Deletable, Editable, Renamable, Resource
 
@@ -41,7 +42,7 @@ class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], 
     KEY = "listen_address"
 
 
-class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForwardPut], Deletes):
+class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForwardPut], Ensures, Deletes):
     """``network.forwards``; the key is the listen address."""
 
     resource, segment, options = NetworkForward, "forwards", _FILTER
@@ -91,7 +92,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
         return models.NetworkLoadBalancerState((await self._request("GET", "state")).object)
 
 
-class NetworkLoadBalancersAPI(_ByAddress[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Deletes):
+class NetworkLoadBalancersAPI(_ByAddress[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Ensures, Deletes):
     """``network.load_balancers``, of OVN networks; the key is the listen address."""
 
     resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER
@@ -140,7 +141,7 @@ class NetworkPeer(models.NetworkPeer, Editable[models.NetworkPeerPut], Deletable
     """
 
 
-class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Deletes):
+class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Ensures, Deletes):
     """``network.peers``, of OVN networks."""
 
     resource, segment, options = NetworkPeer, "peers", _FILTER
@@ -225,7 +226,7 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
         return [models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).objects]
 
 
-class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Deletes):
+class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Ensures, Renames, Deletes):
     """``client.networks``."""
 
     resource, segment, urls_quoted = Network, "networks", False
@@ -347,7 +348,7 @@ class NetworkACL(models.NetworkACL, Editable[models.NetworkACLPut], Renamable, D
         return log.decode(errors="replace")
 
 
-class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Renames, Deletes):
+class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Ensures, Renames, Deletes):
     """``client.network_acls``."""
 
     resource, segment, urls_quoted = NetworkACL, "network-acls", False
@@ -398,7 +399,9 @@ class NetworkAddressSet(models.NetworkAddressSet, Editable[models.NetworkAddress
     EXTENSION = "network_address_set"
 
 
-class NetworkAddressSetsAPI(Collection[NetworkAddressSet], Edits[models.NetworkAddressSetPut], Renames, Deletes):
+class NetworkAddressSetsAPI(
+    Collection[NetworkAddressSet], Edits[models.NetworkAddressSetPut], Ensures, Renames, Deletes
+):
     """``client.network_address_sets``; needs the extension ``network_address_set``."""
 
     resource, segment, urls_quoted = NetworkAddressSet, "network-address-sets", False
@@ -434,7 +437,7 @@ class NetworkZoneRecord(models.NetworkZoneRecord, Editable[models.NetworkZoneRec
     PATCH_NEEDS_CONFIG = True
 
 
-class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZoneRecordPut], Deletes):
+class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZoneRecordPut], Ensures, Deletes):
     """``zone.records``; the key is a name without the zone's, or ``@`` for the zone itself."""
 
     resource, segment, options = NetworkZoneRecord, "records", _FILTER
@@ -470,7 +473,7 @@ class NetworkZone(models.NetworkZone, Editable[models.NetworkZonePut], Deletable
         return NetworkZoneRecordsAPI(self)
 
 
-class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Deletes):
+class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Ensures, Deletes):
     """``client.network_zones``; the key is the domain name."""
 
     resource, segment, urls_quoted = NetworkZone, "network-zones", False
@@ -502,7 +505,9 @@ class NetworkIntegration(models.NetworkIntegration, Editable[models.NetworkInteg
     PATCH_NEEDS_CONFIG = True
 
 
-class NetworkIntegrationsAPI(Collection[NetworkIntegration], Edits[models.NetworkIntegrationPut], Renames, Deletes):
+class NetworkIntegrationsAPI(
+    Collection[NetworkIntegration], Edits[models.NetworkIntegrationPut], Ensures, Renames, Deletes
+):
     """``client.network_integrations``."""
 
     resource, segment, options = NetworkIntegration, "network-integrations", _FILTER

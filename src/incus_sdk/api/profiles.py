@@ -6,6 +6,7 @@ from typing import ClassVar, Unpack
 
 from .. import models
 from ._by_key import Deletes, Edits, Renames
+from ._ensure import Ensures
 from ._options import known_options
 from .base import Collection, Deletable, Editable, Renamable
 
@@ -14,7 +15,7 @@ class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable)
     """A profile: configuration and devices that instances share."""
 
 
-class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Renames, Deletes):
+class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Ensures, Renames, Deletes):
     """``client.profiles``."""
 
     resource, segment = Profile, "profiles"

@@ -8,6 +8,8 @@ from typing import ClassVar
 from .. import models
 from .._connection import wire
 from ._by_key import Edits, Renames
+from ._deletion import delete_or_miss
+from ._ensure import Ensures
 from .base import AtPath, Collection, Editable, Renamable
 from .instances import InstancesAPI
 
@@ -37,21 +39,25 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
         """
         return [models.AccessEntry(entry) for entry in (await self._request("GET", "access")).objects]
 
-    async def delete(self, force: bool = False) -> None:
+    async def delete(self, force: bool = False, *, missing_ok: bool = False) -> None:
         """Delete the project.
 
         Args:
             force: Delete everything in it first. If some of that cannot be deleted, it stays, and so does the project.
                 Profiles that it shares with the default project stay as they are.
+            missing_ok: Accept that there is no such project.
 
         Raises:
-            IncusNotFoundError: There is no such project.
+            IncusNotFoundError: There is no such project, and ``missing_ok`` is not set.
             IncusPermissionError: It is the project ``default``.
             IncusAPIError: It is not empty.
 
         API:
             ``DELETE /1.0/projects/{name}``; with ``force`` on older servers also ``DELETE`` of what is in it
         """
+        await delete_or_miss(self._delete(force), missing_ok, self.exists)
+
+    async def _delete(self, force: bool) -> None:
         if force and not await self._is_emptied_rightly():
             await self._empty()
             force = False
@@ -82,7 +88,7 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
                 await instance.delete(force=True, wait=True)
 
 
-class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
+class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Ensures, Renames):
     """``client.projects``."""
 
     resource, segment = Project, "projects"
@@ -132,23 +138,24 @@ class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Renames):
         """
         return await self[name].get_access()
 
-    async def delete(self, name: str, force: bool = False) -> None:
+    async def delete(self, name: str, force: bool = False, *, missing_ok: bool = False) -> None:
         """Delete a project.
 
         Args:
             name: The project.
             force: Delete everything in it first. If some of that cannot be deleted, it stays, and so does the project.
                 Profiles that it shares with the default project stay as they are.
+            missing_ok: Accept that there is no such project.
 
         Raises:
-            IncusNotFoundError: There is no such project.
+            IncusNotFoundError: There is no such project, and ``missing_ok`` is not set.
             IncusPermissionError: It is the project ``default``.
             IncusAPIError: It is not empty.
 
         API:
             ``DELETE /1.0/projects/{name}``; with ``force`` on older servers also ``DELETE`` of what is in it
         """
-        await self[name].delete(force)
+        await self[name].delete(force, missing_ok=missing_ok)
 
     # Forwarders that exist only for 1.0.0.
 

@@ -21,6 +21,7 @@ from ._bodies import created_name, snapshot_expiry
 from ._by_key import Deletes, Edits, Renames
 from ._copies import MigrationOptions, copy_volume, other_project
 from ._creation import restore
+from ._ensure import Ensures
 from ._file_verbs import FileVerbs
 from ._options import known_options
 from .activity import OperationsAPI
@@ -341,7 +342,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             yield streams
 
 
-class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Deletes):
+class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Renames, Deletes):
     """``pool.volumes``; the key is the type and the name, as ``"custom/data"``."""
 
     resource, segment, located = Volume, "volumes", True
@@ -561,7 +562,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         return await self.volumes.create(_volume_key(volume_type, name), config=config or {})
 
 
-class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Deletes):
+class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ensures, Deletes):
     """``client.storage_pools``."""
 
     resource, segment, urls_quoted = StoragePool, "storage-pools", False
@@ -694,22 +695,25 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
         """
         await self[pool_name].volumes.replace(_volume_key(volume_type, volume_name), config)
 
-    async def delete_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> None:
+    async def delete_volume(
+        self, pool_name: str, volume_name: str, volume_type: str = "custom", *, missing_ok: bool = False
+    ) -> None:
         """Delete a volume.
 
         Args:
             pool_name: The pool.
             volume_name: The volume, without its type.
             volume_type: ``custom``, ``container``, ``virtual-machine`` or ``image``.
+            missing_ok: Accept that there is no such volume or pool.
 
         Raises:
-            IncusNotFoundError: There is no such volume or pool.
+            IncusNotFoundError: There is no such volume or pool, and ``missing_ok`` is not set.
             IncusAPIError: The volume is in use, or not a custom one.
 
         API:
             ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
         """
-        await self[pool_name].volumes.delete(_volume_key(volume_type, volume_name))
+        await self[pool_name].volumes.delete(_volume_key(volume_type, volume_name), missing_ok=missing_ok)
 
     async def rename_volume(self, pool_name: str, volume_name: str, volume_type: str, new_name: str) -> Volume:
         """Give a volume another name, and return its handle.

@@ -1,0 +1,33 @@
+"""Deleting what may be gone already."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from .._concurrency import Attempts
+from ..exceptions import IncusAPIError, IncusNotFoundError, IncusOperationError
+
+T = TypeVar("T")
+
+_CHECKS = 4  # of whether somebody else has just deleted what could not be deleted
+
+
+async def delete_or_miss(
+    deletion: Awaitable[T], missing_ok: bool, exists: Callable[[], Awaitable[bool]] | None = None
+) -> T | None:
+    """Delete something; with ``missing_ok`` it may be gone already, or be deleted by somebody else meanwhile."""
+    try:
+        return await deletion
+    except IncusNotFoundError:
+        if not missing_ok:
+            raise
+    except (IncusAPIError, IncusOperationError):
+        if not missing_ok or exists is None:
+            raise
+        async for last in Attempts(_CHECKS, 0.05):
+            if not await exists():
+                break
+            if last:
+                raise
+    return None
