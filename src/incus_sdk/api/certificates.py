@@ -43,7 +43,7 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Del
         self,
         certificate: str,
         name: str | None = None,
-        type: str = "client",
+        type: models.CertificateType = "client",
         restricted: bool = False,
         projects: Sequence[str] | None = None,
         description: str = "",

@@ -236,7 +236,7 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Renames, Delete
         name: str,
         config: models.Config | None = None,
         description: str = "",
-        type: str = "bridge",
+        type: models.NetworkType = "bridge",
         *,
         target: str | None = None,
     ) -> Network:

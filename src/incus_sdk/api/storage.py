@@ -355,7 +355,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
         self,
         recursion: int = 1,
         *,
-        type: str | None = None,
+        type: models.VolumeType | None = None,
         filter: str | Filter | None = None,
         all_projects: bool = False,
         project: str | None = None,
@@ -387,7 +387,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Renames, Delete
     async def create(
         self,
         name: str,
-        content_type: str = "filesystem",
+        content_type: models.VolumeContentType = "filesystem",
         source: models.StorageVolumeSource | None = None,
         **body: Unpack[models.StorageVolumePut],
     ) -> Volume:
@@ -519,7 +519,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
 
     # Forwarders that exist only for 1.0.0.
 
-    async def list_volumes(self, volume_type: str | None = None, recursion: int = 1) -> list[Volume]:
+    async def list_volumes(self, volume_type: models.VolumeType | None = None, recursion: int = 1) -> list[Volume]:
         """List the volumes of the pool, or those of one type: see `VolumesAPI.list`.
 
         Args:
@@ -537,7 +537,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         return await self.volumes.list(recursion, type=volume_type)
 
     async def create_volume(
-        self, name: str, volume_type: str = "custom", config: models.Config | None = None
+        self, name: str, volume_type: models.VolumeType = "custom", config: models.Config | None = None
     ) -> Volume:
         """Create an empty volume in the pool: see `VolumesAPI.create`.
 
@@ -594,7 +594,7 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
     # Forwarders that exist only for 1.0.0.
 
     async def list_volumes(
-        self, pool_name: str, volume_type: str | None = None, recursion: int = 1
+        self, pool_name: str, volume_type: models.VolumeType | None = None, recursion: int = 1
     ) -> builtins.list[Volume]:
         """List the volumes of a pool, or those of one type: see `VolumesAPI.list`.
 
@@ -613,7 +613,7 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
         """
         return await self[pool_name].list_volumes(volume_type, recursion)
 
-    async def get_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> Volume:
+    async def get_volume(self, pool_name: str, volume_name: str, volume_type: models.VolumeType = "custom") -> Volume:
         """One volume, read.
 
         Args:
@@ -630,7 +630,11 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
         return await self[pool_name].volumes.get(_volume_key(volume_type, volume_name))
 
     async def create_volume(
-        self, pool_name: str, volume_name: str, volume_type: str = "custom", config: models.Config | None = None
+        self,
+        pool_name: str,
+        volume_name: str,
+        volume_type: models.VolumeType = "custom",
+        config: models.Config | None = None,
     ) -> Volume:
         """Create an empty volume: see `VolumesAPI.create`.
 
@@ -692,7 +696,7 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Del
         """
         await self[pool_name].volumes.replace(_volume_key(volume_type, volume_name), config)
 
-    async def delete_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> None:
+    async def delete_volume(self, pool_name: str, volume_name: str, volume_type: models.VolumeType = "custom") -> None:
         """Delete a volume.
 
         Args:

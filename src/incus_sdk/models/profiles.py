@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import TypedDict
 
-from .base import Config, Devices, Record
+from .base import Config, Record
+from .devices import Devices
 
 
 class Profile(Record):
