@@ -162,7 +162,7 @@ def test_a_type_the_server_sends_is_a_record_of_exactly_its_fields(name: str) ->
 def test_a_body_has_exactly_the_fields_that_the_server_takes(body: str) -> None:
     name = body.removesuffix("Dict")
     assert (name in BOTH_NAMES) is (name != body)
-    hints = typing.get_type_hints(BODIES[body])
+    hints = typing.get_type_hints(BODIES[body], localns={"Devices": Devices})
     assert {key: _without_suggestions(hint) for key, hint in hints.items()} == _expected(name, _body_hint)
     assert not BODIES[body].__required_keys__
 
@@ -176,7 +176,7 @@ def test_there_are_the_bodies_that_signatures_name_and_no_others() -> None:
         part = todo.pop()
         if typing.is_typeddict(part) and part.__name__ not in found:
             found.add(part.__name__)
-            todo += typing.get_type_hints(part).values()
+            todo += typing.get_type_hints(part, localns={"Devices": Devices}).values()
         todo += typing.get_args(part)
     assert found == {*BODIES, *DEVICES}
 

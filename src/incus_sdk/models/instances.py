@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
 from .base import Config, Record, RecordList, RecordMap
-from .devices import Devices
+
+if TYPE_CHECKING:  # else loading an instance would load all devices
+    from .devices import Devices
 
 InstanceType = Literal["container", "virtual-machine"] | str
 """What an instance or an image is."""

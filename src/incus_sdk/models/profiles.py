@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
 from .base import Config, Record
-from .devices import Devices
+
+if TYPE_CHECKING:
+    from .devices import Devices
 
 
 class Profile(Record):
