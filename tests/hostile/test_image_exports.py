@@ -29,7 +29,8 @@ def form(parts: Sequence[tuple[str, bytes]]) -> bytes:
 
 def having(contents: Sequence[bytes], body: bytes, *headers: str, endless: bool = False) -> Talk:
     """A server whose image has these contents, and whose export sends that."""
-    image = {"fingerprint": hashlib.sha256(b"".join(contents)).hexdigest(), "size": sum(map(len, contents))}
+    fingerprint = hashlib.sha256(b"".join(contents)).hexdigest()
+    image = {"fingerprint": fingerprint, "target": fingerprint, "size": sum(map(len, contents))}
 
     async def talk(reader: Reader, writer: Writer) -> None:
         while said := await head(reader):

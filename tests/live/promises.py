@@ -61,6 +61,8 @@ def _check(where: str, hint: Any, value: Any) -> None:
     elif isinstance(hint, type) and issubclass(hint, Record):
         assert isinstance(value, hint), f"{where}: {value!r} is no {hint.__name__}"
         _fields(where, value)
+    elif str in args:  # beside its usual values
+        assert type(value) is str, f"{where}: {value!r} is no str"
     elif hint is float:
         assert type(value) in (int, float), f"{where}: {value!r} is no number"
     else:

@@ -133,7 +133,7 @@ async def storage(client: Client) -> None:
     assert_type(await client.storage_pools.get_volume("default", "data"), Volume)
     assert_type(await client.storage_pools.list_volumes("default"), list[Volume])
     assert_type((await volume.get_state()).raw, dict[str, Any])
-    assert_type(volume.content_type, str)
+    assert_type(volume.content_type, models.VolumeContentType)
     assert_type(volume.created_at, datetime | None)
 
     assert_type(volume.snapshots, VolumeSnapshotsAPI)
@@ -144,6 +144,19 @@ async def storage(client: Client) -> None:
     await volume.snapshots["s0"].restore()
     async with volume.snapshots["s0"].editing() as draft:
         assert_type(draft, VolumeSnapshot)
+
+
+async def devices(client: Client, plain: dict[str, str], read: Instance) -> None:
+    nic: models.NICDevice = {"type": "nic", "network": "br0", "security.port_isolation": True, "vlan": 5}
+    disk: models.Device = {"type": "disk", "pool": "default", "limits.read": "10MB", "initial.zfs.blocksize": "8KiB"}
+    given: models.Devices = {"eth0": nic, "data": disk, "p": plain, "new": {"type": "new"}, "k": {"a": None}, "o": None}
+    await client.instances.launch("busybox", devices=given)
+    await client.instances.launch("busybox", devices={"root": {"size": "10GiB"}}, vm=True)
+    await client.instances.create("c1", "busybox", devices=read.expanded_devices, instance_type="new")
+    await client.profiles.create("p", devices=read.devices)
+    assert_type(read.status == "Running", bool)
+    text: str = read.status
+    assert_type(text, str)
 
 
 async def instances(client: Client, flag: bool) -> None:

@@ -5,7 +5,7 @@ Never run: see tests/unit/test_typing.py.
 
 from __future__ import annotations
 
-from incus_sdk import Client, Instance, Operation
+from incus_sdk import Client, Instance, Operation, models
 from incus_sdk.api.networks import Network
 from incus_sdk.api.profiles import Profile
 
@@ -36,6 +36,12 @@ async def arguments(client: Client, network: Network) -> None:
     await client.instances.create("x")  # error
     await client.instances.start("x", force=True)  # error
     client.events.listen(5)  # error
+
+
+async def devices() -> None:
+    nic: models.NICDevice = {"type": "nic", "netwrok": "br0"}  # error
+    disk: models.Device = {"type": "disk", "size": [10]}  # error
+    print(nic, disk)
 
 
 async def verbs(client: Client, network: Network, profile: Profile) -> None:

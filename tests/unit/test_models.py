@@ -17,7 +17,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given, settings
@@ -37,14 +37,16 @@ PRIMITIVES: dict[str, Any] = {
     "any": Any,
     **{f"{sign}int{bits}": int for sign in ("", "u") for bits in (8, 16, 32, 64)},
 }
+SUGGESTED = ["CertificateType", "InstanceStatus", "InstanceType", "NetworkType", "VolumeContentType", "VolumeType"]
+"""Texts of which editors know the usual ones."""
 ALIASES: dict[str, Any] = {
     "ConfigMap": dict[str, str],
     "DevicesMap": dict[str, dict[str, str]],
     "StatusCode": int,
-    "InstanceType": str,
     "Access": list[models.AccessEntry],
     "MetadataConfigEntityName": str,
     "MetadataConfigGroupName": str,
+    "InstanceType": str,
 }
 NOT_IN_ENDPOINTS = {  # what the server sends where endpoints.json and types.json do not show it
     "Event",
@@ -80,7 +82,18 @@ CLASSES = sorted(set(TYPES) - set(ALIASES))
 RECORD_NAMES = [name for name in CLASSES if name in SENT]
 BOTH_NAMES = [name for name in CLASSES if name in SENT & TAKEN]
 RECORDS: list[type[Record]] = [getattr(models, name) for name in RECORD_NAMES]
-BODIES = {name: value for name in vars(models)["__all__"] if typing.is_typeddict(value := getattr(models, name))}
+DEVICES = {device.__name__: device for device in typing.get_args(models.Device) if typing.is_typeddict(device)}
+BODIES = {
+    name: value
+    for name in vars(models)["__all__"]
+    if typing.is_typeddict(value := getattr(models, name)) and name not in DEVICES
+}
+
+
+def _without_suggestions(hint: Any) -> Any:
+    """``str`` for what is a str of which editors know usual values."""
+    suggested = [each for each in typing.get_args(hint) if typing.get_origin(each) is Literal]
+    return str if suggested and str in typing.get_args(hint) else hint
 
 
 def _record_hint(type: Any) -> Any:
@@ -137,7 +150,9 @@ def test_a_type_the_server_sends_is_a_record_of_exactly_its_fields(name: str) ->
     hints = typing.get_type_hints(record, include_extras=True)
     fields = record.fields()
     assert {
-        key: typing.get_args(hints[field])[0] if typing.get_origin(hints[field]) is typing.Annotated else hints[field]
+        key: typing.get_args(hints[field])[0]
+        if typing.get_origin(hints[field]) is typing.Annotated
+        else _without_suggestions(hints[field])
         for field, key in fields.items()
     } == _expected(name, _record_hint)
     assert fields == {_python_name(name, key): key for key in TYPES[name]["fields"]}
@@ -147,7 +162,8 @@ def test_a_type_the_server_sends_is_a_record_of_exactly_its_fields(name: str) ->
 def test_a_body_has_exactly_the_fields_that_the_server_takes(body: str) -> None:
     name = body.removesuffix("Dict")
     assert (name in BOTH_NAMES) is (name != body)
-    assert typing.get_type_hints(BODIES[body]) == _expected(name, _body_hint)
+    hints = typing.get_type_hints(BODIES[body], localns={"Devices": Devices})
+    assert {key: _without_suggestions(hint) for key, hint in hints.items()} == _expected(name, _body_hint)
     assert not BODIES[body].__required_keys__
 
 
@@ -160,17 +176,17 @@ def test_there_are_the_bodies_that_signatures_name_and_no_others() -> None:
         part = todo.pop()
         if typing.is_typeddict(part) and part.__name__ not in found:
             found.add(part.__name__)
-            todo += typing.get_type_hints(part).values()
+            todo += typing.get_type_hints(part, localns={"Devices": Devices}).values()
         todo += typing.get_args(part)
-    assert found == set(BODIES)
+    assert found == {*BODIES, *DEVICES}
 
 
 @pytest.mark.parametrize("name", ALIASES)
 def test_an_alias_is_the_type_it_stands_for(name: str) -> None:
-    assert getattr(models, name) == ALIASES[name]
+    assert _without_suggestions(getattr(models, name)) == ALIASES[name]
 
 
-@pytest.mark.parametrize("name", [*RECORD_NAMES, *BODIES])
+@pytest.mark.parametrize("name", [*RECORD_NAMES, *BODIES, *DEVICES])
 def test_every_class_says_in_its_first_line_what_it_is(name: str) -> None:
     says, *more = getattr(models, name).__doc__.splitlines()
     assert says.endswith(".")
@@ -189,8 +205,8 @@ def test_the_package_exports_every_public_class_of_its_modules() -> None:
         for name, value in vars(module).items()
         if inspect.isclass(value) and value.__module__ == module.__name__ and not name.startswith("_")
     }
-    base = {"Record", "RecordList", "RecordMap", "Config", "Devices"}
-    assert set(vars(models)["__all__"]) == public | base | set(ALIASES)
+    base = {"Record", "RecordList", "RecordMap", "Config", "Device", "Devices"}
+    assert set(vars(models)["__all__"]) == public | base | {*ALIASES, *SUGGESTED}
 
 
 def test_importing_the_models_loads_no_http_library() -> None:

@@ -1,21 +1,85 @@
-"""Names of images on other servers, as the ``incus`` command writes them: ``images:debian/13``, ``docker:nginx``."""
+"""Names of images: aliases and beginnings of fingerprints; on other servers as the ``incus`` command writes them."""
 
 from __future__ import annotations
 
-from contextlib import suppress
+import re
+from typing import Any
 
 from .. import models
+from .._connection import wire
 from .._connection.config import ClientConfig, Remote
 from .._connection.connecting import make_transport
 from .._connection.endpoint import Endpoint
 from .._connection.scope import Scope
 from .._migration import addresses_of
-from ..exceptions import IncusNotFoundError
+from ..exceptions import IncusAPIError, IncusNotFoundError
+from ..operations import Operation
 from ._bodies import created_secret
-from .base import AtPath
+from .base import AtPath, Resource
+
+_FINGERPRINT = re.compile("[0-9A-Fa-f]{64}")
+_BEGINNING = re.compile("[0-9A-Fa-f]+")  # servers take _ and % for wildcards
 
 _BUILT_IN = {"docker": Remote("docker", ("https://docker.io",), protocol="oci", public=True)}
 """Remotes that the ``incus`` command does not have by itself; its configuration can give another the same name."""
+
+
+def is_fingerprint(name: object) -> bool:
+    """Whether a name is a whole fingerprint."""
+    return isinstance(name, str) and _FINGERPRINT.fullmatch(name) is not None
+
+
+class NamedImage(Resource):
+    """An image under any of its names, and from the first request on under its fingerprint."""
+
+    async def _request(self, method: str, *segments: str, **how: Any) -> wire.Answer:
+        await self._take_fingerprint((how.get("query") or {}).get("secret"))
+        return await super()._request(method, *segments, **how)
+
+    async def _perform(self, method: str, *segments: str, **how: Any) -> Operation | None:
+        await self._take_fingerprint()
+        return await super()._perform(method, *segments, **how)
+
+    async def _operate(self, method: str, *segments: str, **how: Any) -> Operation:
+        await self._take_fingerprint()
+        return await super()._operate(method, *segments, **how)
+
+    async def _take_fingerprint(self, secret: str | None = None) -> None:
+        *group, name = self._path
+        if not is_fingerprint(name):
+            fingerprint = await find_image(self._scope, name, secret)
+            self._path = (*group, fingerprint)
+            self._json["fingerprint"] = fingerprint
+
+
+async def find_image(scope: Scope, name: str, secret: str | None = None) -> str:
+    """The fingerprint of the image that a name means on this server: by alias first, as for the command."""
+    try:
+        return wire.text((await scope.request("GET", wire.path("images", "aliases", name))).object, "target")
+    except IncusNotFoundError:
+        return await find_by_fingerprint(scope, name, secret)
+
+
+async def find_by_fingerprint(scope: Scope, name: str, secret: str | None = None) -> str:
+    """The fingerprint of the image whose fingerprint begins so."""
+    path = wire.path("images", name)
+    if _BEGINNING.fullmatch(name):
+        try:
+            answer = await scope.request("GET", path, query={"secret": secret})
+            return wire.text(answer.object, "fingerprint")
+        except IncusNotFoundError:
+            pass
+        except IncusAPIError as error:
+            if "More than one" not in str(error):
+                raise
+            raise IncusAPIError(
+                f"more than one image has a fingerprint that begins with {name!r}: give more of it, or an alias",
+                status_code=error.status_code,
+                response=error.response,
+            ) from None
+    raise IncusNotFoundError(
+        f"GET {path}: this server has no image {name!r}, neither by alias nor by fingerprint", status_code=404
+    )
 
 
 def known_remotes() -> dict[str, Remote]:
@@ -56,9 +120,7 @@ async def _private_source(remote: Remote, name: str) -> models.InstanceSource:
     scope = Scope(make_transport(remote)).view(project=remote.project)
     images = AtPath(scope, ("images",))
     try:
-        with suppress(IncusNotFoundError):  # a fingerprint is not an alias
-            name = str((await images._request("GET", "aliases", name)).object.get("target"))
-        image = models.Image((await images._request("GET", name)).object)
+        image = models.Image((await images._request("GET", await find_image(scope, name))).object)
         source: models.InstanceSource = {
             "type": "image",
             "mode": "pull",

@@ -6,6 +6,7 @@ import asyncio
 import os
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from typing import Literal
 
 from .._atomic import atomic_file
 from .._connection import wire
@@ -76,7 +77,7 @@ class VirtualMachineVerbs(Resource):
                     wire.decode(200, {"Content-Type": "application/json"}, found + rest, request)
             return size
 
-    async def repair(self, action: str) -> None:
+    async def repair(self, action: Literal["rebuild-config-volume", "rebuild-nvram"] | str) -> None:
         """Repair a stopped virtual machine where other calls cannot.
 
         Args:

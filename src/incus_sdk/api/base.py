@@ -449,14 +449,20 @@ class Writable(Resource, Generic[Body]):
 
         return await self._rewrite(merged, wait)
 
-    async def _rewrite(self, merged: Callable[[Json], Json], wait: bool = True) -> tuple[Operation | None, Read | None]:
+    async def _rewrite(
+        self, merged: Callable[[Json], Json], wait: bool = True, require: Callable[[Json], None] | None = None
+    ) -> tuple[Operation | None, Read | None]:
         """Write what ``merged`` makes of the object as it is; again if somebody else was faster.
+
+        ``require`` raises for an object that is not to be written.
 
         Returns the operation, and the object as it is now, if that was read.
         """
         async with self._scope.write_lock(self._path):
             async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
                 current, etag = await self._read_with_etag()
+                if require is not None:
+                    require(current)
                 body = merged(current)
                 begun = time.monotonic()
                 try:

@@ -49,7 +49,7 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Ens
         self,
         certificate: str,
         name: str | None = None,
-        type: str = "client",
+        type: models.CertificateType = "client",
         restricted: bool = False,
         projects: Sequence[str] | None = None,
         description: str = "",

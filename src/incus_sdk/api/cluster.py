@@ -7,7 +7,7 @@ import builtins
 import json
 import ssl
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Unpack
+from typing import Any, ClassVar, Literal, Unpack
 
 from .. import models
 from .._connection import wire
@@ -23,6 +23,9 @@ from ._ensure import Ensures
 from ._options import known_options
 from .base import Collection, Deletable, Editable, Renamable, Resource
 from .tokens import IssuesTokens
+
+Evacuation = Literal["stop", "force-stop", "stateful-stop", "migrate", "live-migrate"] | str
+"""What becomes of the instances of a member that is evacuated."""
 
 MemberConfig = Sequence[models.ClusterMemberConfigKey | models.ClusterMemberConfigKeyDict]
 
@@ -49,7 +52,7 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         """
         return models.ClusterMemberState((await self._request("GET", "state")).object)
 
-    async def evacuate(self, mode: str | None = None, wait: bool = True) -> Operation:
+    async def evacuate(self, mode: Evacuation | None = None, wait: bool = True) -> Operation:
         """Stop or move the member's instances, and place none on it until `restore`.
 
         Args:
@@ -160,7 +163,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         """
         return await self[name].get_state()
 
-    async def evacuate(self, name: str, mode: str | None = None, wait: bool = True) -> Operation:
+    async def evacuate(self, name: str, mode: Evacuation | None = None, wait: bool = True) -> Operation:
         """Stop or move a member's instances, and place none on it until `restore`.
 
         Args:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-import re
 from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from datetime import datetime
@@ -21,7 +20,6 @@ from .._connection.scope import Scoped, scope_of
 from .._content import Content, checked_content, iter_content, size_of, with_progress, write_form
 from .._migration import Mode, same_server
 from ..exceptions import (
-    IncusAPIError,
     IncusConflictError,
     IncusConnectionError,
     IncusInputError,
@@ -37,11 +35,9 @@ from ._deletion import delete_or_miss
 from ._ensure import Ensures
 from ._image_copies import copy_image, discard, push_request
 from ._image_export import ROOTFS, is_whole_archive, iter_export
-from ._image_names import is_remote_of, known_remotes, remote_source
+from ._image_names import NamedImage, find_by_fingerprint, is_fingerprint, is_remote_of, known_remotes, remote_source
 from ._options import known_options
-from .base import AtPath, Collection, Deletable, Editable, Renamable
-
-_FINGERPRINT = re.compile("[0-9A-Fa-f]{64}")
+from .base import Collection, Deletable, Editable, Renamable
 
 
 class ImageUploadOptions(TypedDict, total=False):
@@ -98,8 +94,12 @@ class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut]
         return await self._create(name, body)
 
 
-class Image(models.Image, Editable[models.ImagePut]):
-    """An image, named by its fingerprint: the SHA-256 of its content in hex."""
+class Image(NamedImage, models.Image, Editable[models.ImagePut]):
+    """An image, named by its fingerprint: the SHA-256 of its content in hex.
+
+    A handle can have an alias or the beginning of the fingerprint, as ``client.images["debian/13"]``; its first request
+    finds the whole.
+    """
 
     KEY = "fingerprint"
     NEVER = "1970-01-01T00:00:00Z"
@@ -282,8 +282,7 @@ class Image(models.Image, Editable[models.ImagePut]):
             "project": project,
             "profiles": wire.texts(profiles, "profiles"),
         }
-        # The server opens the file of the name that it is given: an abbreviated fingerprint would not be found.
-        await (await self._by_full_fingerprint())._perform("POST", "export", body=body, progress=progress)
+        await self._perform("POST", "export", body=body, progress=progress)
 
     async def create_secret(self) -> str:
         """Issue a secret with which a client or server that this one does not trust can download the image, once.
@@ -320,24 +319,26 @@ class Image(models.Image, Editable[models.ImagePut]):
         API:
             ``POST /1.0/images/{fingerprint}/refresh``
         """
-        operation = await (await self._by_full_fingerprint())._operate("POST", "refresh", progress=progress)
+        operation = await self._operate("POST", "refresh", progress=progress)
         return bool(operation.metadata.get("refreshed"))
-
-    async def _by_full_fingerprint(self) -> AtPath:
-        """This image under its full fingerprint, where the handle may have an abbreviated one."""
-        image = self._json if self._loaded else (await self._read_with_etag())[0]
-        return AtPath(self._scope, (*self._path[:-1], wire.text(image, "fingerprint")))
 
 
 class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
-    """``client.images``; the key is the fingerprint, or enough of its beginning."""
+    """``client.images``; the key is an alias, the fingerprint, or enough of its beginning.
+
+    An alias goes before a fingerprint that begins with the same letters.
+    """
 
     resource, segment = Image, "images"
     urls_quoted = False  # in a list of all projects they do not say which project's image they mean
     options: ClassVar = {"filter": "api_filtering", "all-projects": "images_all_projects"}
 
     def _spelling(self, key: str) -> str:
-        return key.lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key
+        return key.lower() if is_fingerprint(key) else key
+
+    def _known(self, key: str) -> Json:
+        known = super()._known(key)
+        return known if is_fingerprint(key) else {"project": known["project"]}
 
     @property
     def aliases(self) -> ImageAliasesAPI:
@@ -600,19 +601,17 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         if await self.aliases.exists(here):
             return {"type": "image", "alias": here}
         try:
-            return {"type": "image", "fingerprint": (await self.get(here)).fingerprint}
-        except IncusAPIError as error:
-            raise IncusNotFoundError(
-                f"this server has no image {here!r}, neither by alias nor by fingerprint"
-                + (f", and there is no remote {prefix!r}" if colon and remote is None else ""),
-                status_code=404,
-            ) from error
+            return {"type": "image", "fingerprint": await find_by_fingerprint(self._scope, here)}
+        except IncusNotFoundError as error:
+            if not colon or remote is not None:
+                raise
+            raise IncusNotFoundError(f"{error}, and there is no remote {prefix!r}", status_code=404) from None
 
     async def get(self, name: str, *, secret: str | None = None) -> Image:
         """One image, read.
 
         Args:
-            name: The fingerprint, or enough of its beginning.
+            name: An alias, the fingerprint, or enough of its beginning.
             secret: From `Image.create_secret`, for a client that the server does not trust.
 
         Raises:
@@ -633,7 +632,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         """Delete an image.
 
         Args:
-            fingerprint: The fingerprint, or enough of its beginning.
+            fingerprint: An alias, the fingerprint, or enough of its beginning.
             wait: Wait until it is gone.
             missing_ok: Accept that there is no such image.
 
@@ -663,7 +662,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         It is streamed. The files appear once they are complete; after an error nothing has changed.
 
         Args:
-            fingerprint: The fingerprint, or enough of its beginning.
+            fingerprint: An alias, the fingerprint, or enough of its beginning.
             target_path: The file for a unified image, or for the metadata of a split one.
             rootfs_path: The file for the root filesystem or disk of a split image; not written for a unified one.
             secret: From `Image.create_secret`, for a client that the server does not trust.

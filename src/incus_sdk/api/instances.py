@@ -30,6 +30,7 @@ from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
 from ._copies import changed_devices, copy_instance, other_project, profile_devices, removed_devices
 from ._creation import restore
+from ._devices import ChangesDevices, DeviceVerbs
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
@@ -37,7 +38,7 @@ from ._marks import create_marked
 from ._options import known_options
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
-from .base import Collection, Deletable, Editable, Nested, Patchable, Renamable, Resource, Writable
+from .base import Collection, Deletable, Editable, Nested, Patchable, Renamable, Resource
 from .logs import ExecOutputAPI, LogsAPI
 from .metadata import InstanceMetadata, TemplatesAPI
 
@@ -126,7 +127,7 @@ class Instance(
     ReadinessVerbs,
     FileVerbs,
     VirtualMachineVerbs,
-    Writable[models.InstancePut],
+    DeviceVerbs[models.InstancePut],
     Patchable[models.InstancePut],
     Renamable,
 ):
@@ -422,7 +423,13 @@ class Instance(
 
 
 class InstancesAPI(
-    Nested[Instance], StartsAndStops, Executes, Replaces[models.InstancePut], Patches[models.InstancePut], Renames
+    Nested[Instance],
+    StartsAndStops,
+    Executes,
+    ChangesDevices,
+    Replaces[models.InstancePut],
+    Patches[models.InstancePut],
+    Renames,
 ):
     """``client.instances``.
 
@@ -445,7 +452,7 @@ class InstancesAPI(
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
         ephemeral: bool = False,
-        instance_type: str = "container",
+        instance_type: models.InstanceType = "container",
         wait: Literal[False] = False,
         *,
         description: str = "",
@@ -461,7 +468,7 @@ class InstancesAPI(
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
         ephemeral: bool = False,
-        instance_type: str = "container",
+        instance_type: models.InstanceType = "container",
         *,
         wait: Literal[True],
         description: str = "",
@@ -477,7 +484,7 @@ class InstancesAPI(
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
         ephemeral: bool = False,
-        instance_type: str = "container",
+        instance_type: models.InstanceType = "container",
         wait: bool = False,
         *,
         description: str = "",
@@ -492,7 +499,7 @@ class InstancesAPI(
         devices: models.Devices | None = None,
         profiles: Sequence[str] | None = None,
         ephemeral: bool = False,
-        instance_type: str = "container",
+        instance_type: models.InstanceType = "container",
         wait: bool = False,
         *,
         description: str = "",

@@ -237,7 +237,7 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Ensures, Rename
         name: str,
         config: models.Config | None = None,
         description: str = "",
-        type: str = "bridge",
+        type: models.NetworkType = "bridge",
         *,
         target: str | None = None,
     ) -> Network:

@@ -6,16 +6,17 @@ from typing import ClassVar, Unpack
 
 from .. import models
 from ._by_key import Deletes, Edits, Renames
+from ._devices import ChangesDevices, DeviceVerbs
 from ._ensure import Ensures
 from ._options import known_options
 from .base import Collection, Deletable, Editable, Renamable
 
 
-class Profile(models.Profile, Editable[models.ProfilePut], Renamable, Deletable):
+class Profile(models.Profile, DeviceVerbs[models.ProfilePut], Editable[models.ProfilePut], Renamable, Deletable):
     """A profile: configuration and devices that instances share."""
 
 
-class ProfilesAPI(Collection[Profile], Edits[models.ProfilePut], Ensures, Renames, Deletes):
+class ProfilesAPI(Collection[Profile], ChangesDevices, Edits[models.ProfilePut], Ensures, Renames, Deletes):
     """``client.profiles``."""
 
     resource, segment = Profile, "profiles"

@@ -356,7 +356,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
         self,
         recursion: int = 1,
         *,
-        type: str | None = None,
+        type: models.VolumeType | None = None,
         filter: str | Filter | None = None,
         all_projects: bool = False,
         project: str | None = None,
@@ -388,7 +388,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
     async def create(
         self,
         name: str,
-        content_type: str = "filesystem",
+        content_type: models.VolumeContentType = "filesystem",
         source: models.StorageVolumeSource | None = None,
         **body: Unpack[models.StorageVolumePut],
     ) -> Volume:
@@ -522,7 +522,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
 
     # Forwarders that exist only for 1.0.0.
 
-    async def list_volumes(self, volume_type: str | None = None, recursion: int = 1) -> list[Volume]:
+    async def list_volumes(self, volume_type: models.VolumeType | None = None, recursion: int = 1) -> list[Volume]:
         """List the volumes of the pool, or those of one type: see `VolumesAPI.list`.
 
         Args:
@@ -540,7 +540,7 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         return await self.volumes.list(recursion, type=volume_type)
 
     async def create_volume(
-        self, name: str, volume_type: str = "custom", config: models.Config | None = None
+        self, name: str, volume_type: models.VolumeType = "custom", config: models.Config | None = None
     ) -> Volume:
         """Create an empty volume in the pool: see `VolumesAPI.create`.
 
@@ -597,7 +597,7 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ens
     # Forwarders that exist only for 1.0.0.
 
     async def list_volumes(
-        self, pool_name: str, volume_type: str | None = None, recursion: int = 1
+        self, pool_name: str, volume_type: models.VolumeType | None = None, recursion: int = 1
     ) -> builtins.list[Volume]:
         """List the volumes of a pool, or those of one type: see `VolumesAPI.list`.
 
@@ -616,7 +616,7 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ens
         """
         return await self[pool_name].list_volumes(volume_type, recursion)
 
-    async def get_volume(self, pool_name: str, volume_name: str, volume_type: str = "custom") -> Volume:
+    async def get_volume(self, pool_name: str, volume_name: str, volume_type: models.VolumeType = "custom") -> Volume:
         """One volume, read.
 
         Args:
@@ -633,7 +633,11 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ens
         return await self[pool_name].volumes.get(_volume_key(volume_type, volume_name))
 
     async def create_volume(
-        self, pool_name: str, volume_name: str, volume_type: str = "custom", config: models.Config | None = None
+        self,
+        pool_name: str,
+        volume_name: str,
+        volume_type: models.VolumeType = "custom",
+        config: models.Config | None = None,
     ) -> Volume:
         """Create an empty volume: see `VolumesAPI.create`.
 
@@ -696,7 +700,7 @@ class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ens
         await self[pool_name].volumes.replace(_volume_key(volume_type, volume_name), config)
 
     async def delete_volume(
-        self, pool_name: str, volume_name: str, volume_type: str = "custom", *, missing_ok: bool = False
+        self, pool_name: str, volume_name: str, volume_type: models.VolumeType = "custom", *, missing_ok: bool = False
     ) -> None:
         """Delete a volume.
 

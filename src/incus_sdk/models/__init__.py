@@ -7,7 +7,6 @@ from .._lazy import lazy_names
 if TYPE_CHECKING:
     from .base import Config as Config
     from .base import ConfigMap as ConfigMap
-    from .base import Devices as Devices
     from .base import DevicesMap as DevicesMap
     from .base import Record as Record
     from .base import RecordList as RecordList
@@ -16,6 +15,7 @@ if TYPE_CHECKING:
     from .certificates import CertificateAddToken as CertificateAddToken
     from .certificates import CertificatePut as CertificatePut
     from .certificates import CertificatesPost as CertificatesPost
+    from .certificates import CertificateType as CertificateType
     from .cluster import Cluster as Cluster
     from .cluster import ClusterGroup as ClusterGroup
     from .cluster import ClusterGroupPut as ClusterGroupPut
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
     from .cluster import ClusterMemberState as ClusterMemberState
     from .cluster import ClusterMemberSysInfo as ClusterMemberSysInfo
     from .cluster import ClusterPut as ClusterPut
+    from .devices import Device as Device
+    from .devices import Devices as Devices
+    from .devices import DiskDevice as DiskDevice
+    from .devices import GPUDevice as GPUDevice
+    from .devices import InfinibandDevice as InfinibandDevice
+    from .devices import NICDevice as NICDevice
+    from .devices import NoneDevice as NoneDevice
+    from .devices import PCIDevice as PCIDevice
+    from .devices import ProxyDevice as ProxyDevice
+    from .devices import TPMDevice as TPMDevice
+    from .devices import UnixDevice as UnixDevice
+    from .devices import UnixHotplugDevice as UnixHotplugDevice
+    from .devices import USBDevice as USBDevice
     from .images import Image as Image
     from .images import ImageAlias as ImageAlias
     from .images import ImageAliasDict as ImageAliasDict
@@ -60,6 +73,7 @@ if TYPE_CHECKING:
     from .instances import InstanceStateNetworkAddress as InstanceStateNetworkAddress
     from .instances import InstanceStateNetworkCounters as InstanceStateNetworkCounters
     from .instances import InstanceStateOSInfo as InstanceStateOSInfo
+    from .instances import InstanceStatus as InstanceStatus
     from .instances import InstanceType as InstanceType
     from .networks import Network as Network
     from .networks import NetworkACL as NetworkACL
@@ -96,6 +110,7 @@ if TYPE_CHECKING:
     from .networks import NetworkStateCounters as NetworkStateCounters
     from .networks import NetworkStateOVN as NetworkStateOVN
     from .networks import NetworkStateVLAN as NetworkStateVLAN
+    from .networks import NetworkType as NetworkType
     from .networks import NetworkZone as NetworkZone
     from .networks import NetworkZonePut as NetworkZonePut
     from .networks import NetworkZoneRecord as NetworkZoneRecord
@@ -198,16 +213,22 @@ if TYPE_CHECKING:
     from .storage import StorageVolumesPost as StorageVolumesPost
     from .storage import StorageVolumeState as StorageVolumeState
     from .storage import StorageVolumeStateUsage as StorageVolumeStateUsage
+    from .storage import VolumeContentType as VolumeContentType
+    from .storage import VolumeType as VolumeType
 else:
     __getattr__, __dir__, __all__ = lazy_names(
         __name__,
         {
-            "base": "Config ConfigMap Devices DevicesMap Record RecordList RecordMap",
-            "certificates": "Certificate CertificateAddToken CertificatePut CertificatesPost",
+            "base": "Config ConfigMap DevicesMap Record RecordList RecordMap",
+            "certificates": "Certificate CertificateAddToken CertificatePut CertificatesPost CertificateType",
             "cluster": """
                 Cluster ClusterGroup ClusterGroupPut ClusterGroupsPost ClusterMember ClusterMemberConfigKey
                 ClusterMemberConfigKeyDict ClusterMemberJoinToken ClusterMemberPut ClusterMemberState
                 ClusterMemberSysInfo ClusterPut
+            """,
+            "devices": """
+                Device Devices DiskDevice GPUDevice InfinibandDevice NICDevice NoneDevice PCIDevice ProxyDevice
+                TPMDevice UnixDevice UnixHotplugDevice USBDevice
             """,
             "images": """
                 Image ImageAlias ImageAliasDict ImageAliasesEntry ImageAliasesEntryPut ImageMetadata
@@ -218,7 +239,7 @@ else:
                 BackupTarget Instance InstanceBackup InstanceBackupsPost InstanceFull InstanceNVRAMVariable
                 InstanceNVRAMVariablePut InstancePut InstanceSnapshot InstanceSnapshotPut InstanceSource
                 InstanceState InstanceStateCPU InstanceStateDisk InstanceStateMemory InstanceStateNetwork
-                InstanceStateNetworkAddress InstanceStateNetworkCounters InstanceStateOSInfo InstanceType
+                InstanceStateNetworkAddress InstanceStateNetworkCounters InstanceStateOSInfo InstanceStatus InstanceType
             """,
             "networks": """
                 Network NetworkACL NetworkACLPut NetworkACLRule NetworkACLRuleDict NetworkAddressSet
@@ -228,8 +249,9 @@ else:
                 NetworkLoadBalancerPortDict NetworkLoadBalancerPut NetworkLoadBalancerState
                 NetworkLoadBalancerStateBackendHealth NetworkLoadBalancerStateBackendHealthPort NetworkPeer
                 NetworkPeerPut NetworkPut NetworksPost NetworkState NetworkStateAddress NetworkStateBond
-                NetworkStateBridge NetworkStateCounters NetworkStateOVN NetworkStateVLAN NetworkZone NetworkZonePut
-                NetworkZoneRecord NetworkZoneRecordEntry NetworkZoneRecordEntryDict NetworkZoneRecordPut
+                NetworkStateBridge NetworkStateCounters NetworkStateOVN NetworkStateVLAN NetworkType NetworkZone
+                NetworkZonePut NetworkZoneRecord NetworkZoneRecordEntry NetworkZoneRecordEntryDict
+                NetworkZoneRecordPut
             """,
             "operations": "Event Operation StatusCode",
             "preseed": """
@@ -259,7 +281,7 @@ else:
                 StorageBucketKeyPut StorageBucketPut StoragePool StoragePoolPut StoragePoolsPost StoragePoolState
                 StorageVolume StorageVolumeBackup StorageVolumeBackupsPost StorageVolumeBitmap StorageVolumeFull
                 StorageVolumePut StorageVolumeSnapshot StorageVolumeSnapshotPut StorageVolumeSource
-                StorageVolumesPost StorageVolumeState StorageVolumeStateUsage
+                StorageVolumesPost StorageVolumeState StorageVolumeStateUsage VolumeContentType VolumeType
             """,
         },
     )

@@ -29,9 +29,6 @@ Json = dict[str, Any]
 Config = Mapping[str, str | int | bool | None]
 """Configuration as callers write it; sent as strings (``True`` as ``"true"``). In an update, None removes the key."""
 
-Devices = Mapping[str, Config | None]
-"""Devices by name, each with its configuration. In an update or a copy, None removes the device."""
-
 ConfigMap = dict[str, str]
 """Configuration as the server sends it."""
 
@@ -106,6 +103,8 @@ class Record(Mapping[str, Any]):
             if typing.get_origin(hint) is Annotated:
                 hint, extra = typing.get_args(hint)
                 key = extra.name
+            if str in typing.get_args(hint) and typing.get_origin(hint) not in (list, dict):
+                hint = str  # beside the words that editors suggest
             get = _make_getter(name, key, hint)
             table[name] = (key, get)
             if isinstance(getattr(cls, name, None), _Field | None):  # a method of the same name stays

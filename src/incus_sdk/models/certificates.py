@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from .base import Record
+
+CertificateType = Literal["client", "server", "metrics"] | str
+"""Whose it is: a client's, a cluster member's, or that of a client that can read nothing but /1.0/metrics."""
 
 
 class Certificate(Record):
@@ -22,8 +25,7 @@ class Certificate(Record):
     """The only ones its holder can use, when restricted."""
     restricted: bool
     """Confined to ``projects``, and without access to the server's own configuration."""
-    type: str
-    """client, server (a cluster member's) or metrics (can read nothing but /1.0/metrics)."""
+    type: CertificateType
 
 
 class CertificateAddToken(Record):
@@ -51,8 +53,8 @@ class CertificatePut(TypedDict, total=False):
     projects: Sequence[str]
     """The only ones its holder can use, when restricted."""
     restricted: bool
-    type: str
-    """client, server or metrics; it cannot be changed later."""
+    type: CertificateType
+    """It cannot be changed later."""
 
 
 class CertificatesPost(CertificatePut, total=False):

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from .base import Record, RecordList, RecordMap
+from .instances import InstanceType
 
 
 class ImageAlias(Record):
@@ -29,8 +30,8 @@ class ImageAliasesEntry(ImageAlias):
 
     target: str
     """Fingerprint of the image."""
-    type: str
-    """Kind of image: container or virtual-machine."""
+    type: InstanceType
+    """Kind of image."""
 
 
 class ImageMetadataTemplate(Record):
@@ -94,10 +95,8 @@ class ImageSource(Record):
     alias: str
     certificate: str
     """That server's certificate, PEM; empty: the system's authorities decide."""
-    image_type: str
-    """container or virtual-machine."""
-    protocol: str
-    """incus, simplestreams or oci."""
+    image_type: InstanceType
+    protocol: Literal["incus", "simplestreams", "oci"] | str
     server: str
     """Address of that server."""
 
@@ -132,8 +131,7 @@ class Image(Record):
     """Anybody who reaches the server can download it."""
     size: int
     """Bytes."""
-    type: str
-    """container or virtual-machine."""
+    type: InstanceType
     update_source: ImageSource
     """Empty for an image that did not come from another server."""
     uploaded_at: datetime | None
@@ -171,21 +169,21 @@ class ImagesPostSource(TypedDict, total=False):
     """The remote server's certificate, PEM; absent: the system's authorities decide."""
     fingerprint: str
     """Of type image: instead of an alias."""
-    image_type: str
-    """container or virtual-machine, where an alias stands for both."""
-    mode: str
+    image_type: InstanceType
+    """Where an alias stands for both."""
+    mode: Literal["pull", "push"] | str
     """pull (the default), or push: the operation then gives a secret with which another server can upload."""
     name: str
     """Of type instance or snapshot: c1 or c1/snap0."""
     project: str
     """The remote image's project."""
-    protocol: str
-    """The remote server's: incus, simplestreams or oci."""
+    protocol: Literal["incus", "simplestreams", "oci"] | str
+    """The remote server's."""
     secret: str
     """Opens a private image of another server."""
     server: str
     """Address of the remote server."""
-    type: str
+    type: Literal["image", "url", "instance", "snapshot"] | str
     """image (another server's), url, instance or snapshot (published from here)."""
     url: str
     """Of type url: the address of the image file."""
@@ -198,6 +196,6 @@ class ImagesPost(ImagePut, total=False):
     compression_algorithm: str
     """When publishing: a program such as gzip, xz or zstd, its options after a space, or none."""
     filename: str
-    format: str
+    format: Literal["unified", "split"] | str
     """When publishing: unified (one file, the default) or split (metadata and disk; ``instance_publish_split``)."""
     source: ImagesPostSource

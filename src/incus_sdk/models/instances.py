@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any, TypedDict
+from typing import TYPE_CHECKING, Any, Literal, TypedDict
 
-from .base import Config, Devices, Record, RecordList, RecordMap
+from .base import Config, Record, RecordList, RecordMap
 
-InstanceType = str
-"""``container`` or ``virtual-machine``."""
+if TYPE_CHECKING:  # else loading an instance would load all devices
+    from .devices import Devices
+
+InstanceType = Literal["container", "virtual-machine"] | str
+"""What an instance or an image is."""
+
+InstanceStatus = Literal["Running", "Ready", "Stopped", "Frozen", "Error", "Starting", "Stopping", "Freezing"] | str
+"""The state of an instance; Ready is running too, as the system inside has reported (through /dev/incus)."""
 
 
 class InstanceBackup(Record):
@@ -152,7 +158,7 @@ class InstanceState(Record):
     """How many run inside; -1 for a virtual machine without a running agent."""
     started_at: datetime | None
     """None when stopped."""
-    status: str
+    status: InstanceStatus
     """Running, Stopped, Frozen, Error, or Ready once the system inside has reported that (through /dev/incus)."""
     status_code: int
 
@@ -187,12 +193,11 @@ class Instance(Record):
     """Part of an update, see InstancePut: the server never sends it."""
     stateful: bool
     """A running state is saved on disk, for the next start to resume."""
-    status: str
+    status: InstanceStatus
     """Running, Stopped, Frozen, Error and others; Error also for one whose cluster member does not answer."""
     status_code: int
     """102 stopped, 103 running, 110 frozen, 112 error."""
-    type: str
-    """container or virtual-machine."""
+    type: InstanceType
 
 
 class InstanceFull(Instance):
@@ -299,7 +304,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     """Of type copy or migration: leave the snapshots out."""
     live: bool
     """Of type migration: bring the running state along."""
-    mode: str
+    mode: Literal["pull", "push"] | str
     """Of type migration, and required there: pull or push, which side connects to the other."""
     operation: str
     """Of type migration, pulling: full address of the source's operation."""
@@ -307,7 +312,7 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     """Where the copied instance or the local image is; absent: the new instance's project."""
     properties: Mapping[str, str]
     """Of type image, without ``server``: the newest local image that has all of these."""
-    protocol: str
+    protocol: Literal["incus", "simplestreams", "oci"] | str
     """Of a remote image's server: incus, simplestreams or, with ``instance_oci``, oci."""
     refresh: bool
     """Of type copy or migration: bring an existing instance up to date rather than make one."""
@@ -321,8 +326,8 @@ class InstanceSource(_InstanceSourceHyphens, total=False):
     """Address of a remote image's server."""
     source: str
     """Of type copy: an instance (c1) or a snapshot (c1/snap0) of this server."""
-    type: str
-    """image, copy, migration, or none for an empty instance."""
+    type: Literal["image", "copy", "migration", "none"] | str
+    """none is for an empty instance."""
 
 
 class InstanceSnapshotPut(TypedDict, total=False):

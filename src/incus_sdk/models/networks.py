@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TypedDict
+from typing import Literal, TypedDict
 
 from .base import Config, Record, RecordList, RecordMap
+
+NetworkType = Literal["bridge", "ovn", "macvlan", "sriov", "physical"] | str
+"""What a managed network is; an interface that is not managed is a ``bond``, ``vlan``, ``loopback`` and the like."""
 
 
 class Network(Record):
@@ -13,8 +16,7 @@ class Network(Record):
 
     name: str
     description: str
-    type: str
-    """``bridge``, ``ovn``, ``macvlan``, ``sriov``, ``physical``; or, unmanaged, ``bond``, ``vlan``, ``loopback``..."""
+    type: NetworkType
     config: dict[str, str]
     managed: bool
     """Whether Incus made it, and so can change or delete it."""
@@ -38,8 +40,8 @@ class NetworksPost(NetworkPut, total=False):
     """A new network."""
 
     name: str
-    type: str
-    """``bridge``, ``ovn``, ``macvlan``, ``sriov`` or ``physical``; empty: ``bridge``, or ``ovn`` in other projects."""
+    type: NetworkType
+    """Empty: ``bridge``, or ``ovn`` in other projects."""
 
 
 class NetworkState(Record):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from .base import Key, Record
 
@@ -31,8 +31,7 @@ class Operation(Record):
     resources: dict[str, list[str]]
     """URLs of what it acts on, by kind: ``{"instances": ["/1.0/instances/c1"]}``; for a cluster ``{"cluster": None}``.
     """
-    status: str
-    """Pending, Running, Cancelling, Success, Failure or Cancelled."""
+    status: Literal["Pending", "Running", "Cancelling", "Success", "Failure", "Cancelled"] | str
     status_code: int
     """200 and above are final: 200 success, 400 failure, 401 cancelled; 103 running, 105 pending."""
     updated_at: datetime | None

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import TYPE_CHECKING, TypedDict
 
-from .base import Config, Devices, Record
+from .base import Config, Record
+
+if TYPE_CHECKING:
+    from .devices import Devices
 
 
 class Profile(Record):

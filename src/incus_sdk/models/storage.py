@@ -4,11 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, TypedDict
+from typing import Annotated, Literal, TypedDict
 
 from .base import Config, Key, Record, RecordList
 from .instances import BackupTarget
 from .resources import ResourcesStoragePoolInodes, ResourcesStoragePoolSpace
+
+VolumeType = Literal["custom", "container", "virtual-machine", "image"] | str
+"""``custom``, or the kind of object whose root disk a volume is."""
+
+VolumeContentType = Literal["filesystem", "block", "iso"] | str
+"""What is in a volume."""
 
 
 class StoragePool(Record):
@@ -55,10 +61,8 @@ class StorageVolume(Record):
 
     name: str
     description: str
-    type: str
-    """``custom``, or the kind of object whose root disk it is: ``container``, ``virtual-machine`` or ``image``."""
-    content_type: str
-    """``filesystem``, ``block`` or ``iso``."""
+    type: VolumeType
+    content_type: VolumeContentType
     config: dict[str, str]
     created_at: datetime | None
     location: str
@@ -93,7 +97,7 @@ class StorageVolumesPost(StorageVolumePut, total=False):
     name: str
     type: str
     """``custom``: the server makes the others by itself."""
-    content_type: str
+    content_type: VolumeContentType
     """``filesystem`` (also when empty) or ``block``."""
     source: StorageVolumeSource
     """Absent: an empty volume."""
@@ -150,8 +154,7 @@ class StorageVolumeSnapshot(Record):
     name: str
     """In lists also ``volume/snapshot``."""
     description: str
-    content_type: str
-    """``filesystem``, ``block`` or ``iso``."""
+    content_type: VolumeContentType
     config: dict[str, str]
     created_at: datetime | None
     expires_at: datetime | None

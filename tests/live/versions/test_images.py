@@ -20,12 +20,14 @@ from incus_sdk import (
     IncusConnectionError,
     IncusInputError,
     IncusNotFoundError,
+    IncusNotLoadedError,
     IncusOperationError,
     IncusUnsupportedError,
     Instance,
     Progress,
     models,
 )
+from incus_sdk.api.images import Image
 from incus_sdk.testing import Daemon
 from tests.live.inside import reaching, serving
 from tests.live.made_images import sha256, split, tar, unified
@@ -323,6 +325,69 @@ async def test_images_are_listed_filtered_and_found_in_all_projects(client: Clie
     assert [each.fingerprint for each in await client.images.list(0, project=name)] == [image.fingerprint]
     await image.delete(wait=True)
     await client.projects.delete(name)
+
+
+@pytest.mark.parametrize("kind", ["alias", "beginning", "fingerprint"])
+async def test_each_verb_takes_each_name_of_an_image(client: Client, name: str, kind: str, tmp_path: Path) -> None:
+    image, images = await client.images.create(unified(name), wait=True), client.images
+    alias = await images.create_alias(f"{name}/é%9", image.fingerprint)
+    called = {"alias": alias.name, "beginning": image.fingerprint[:12], "fingerprint": image.fingerprint}[kind]
+    assert await images.exists(called)
+    assert (await images.get(called)).fingerprint == image.fingerprint
+    await images.update(called, {"properties": {"a": "1"}})
+    await images.patch(called, {"public": True})
+    assert ((await images.get(called)).properties["a"], (await images.get(called)).public) == ("1", True)
+    await images.replace(called, {"properties": {"b": "2"}})
+    async with images[called].editing() as draft:
+        draft.properties["c"] = "3"
+    handle = images[called]
+    if kind != "fingerprint":
+        with pytest.raises(IncusNotLoadedError, match="refresh"):
+            _ = handle.fingerprint
+    assert (await handle.refresh()).properties == {"b": "2", "c": "3"}
+    assert await images[called].exists()
+    assert await images[called].create_secret()
+    assert await images[called].export(tmp_path / "one") == await images.export(called, tmp_path / "one")
+    assert sha256((tmp_path / "one").read_bytes()) == image.fingerprint
+    with pytest.raises(IncusOperationError):  # it came from no server
+        await images[called].refresh_from_source()
+    await client.projects.create(name, {"features.images": True, "features.profiles": False})
+    copy = await images[called].copy(client.use_project(name))
+    assert copy.fingerprint == image.fingerprint
+    await copy.delete(wait=True)
+    await client.projects.delete(name)
+    await images.delete(called, wait=True)
+    assert not await images.exists(called)
+    with pytest.raises(IncusNotFoundError):
+        await images.get(called)
+
+
+async def test_an_alias_goes_before_the_beginning_of_a_fingerprint(client: Client, name: str) -> None:
+    first, second = [await client.images.create(unified(f"{name}{number}"), wait=True) for number in range(2)]
+    await client.images.create_alias(first.fingerprint[:12], second.fingerprint)
+    assert (await client.images.get(first.fingerprint[:12])).fingerprint == second.fingerprint
+    assert (await client.images.get(first.fingerprint[:13])).fingerprint == first.fingerprint
+    for image in (first, second):
+        await image.delete(wait=True)
+
+
+async def test_a_name_that_means_no_image_or_two_is_refused(client: Client, name: str) -> None:
+    made: dict[str, Image] = {}  # by the first digit: one of 17 begins as another does
+    while True:
+        image = await client.images.create(unified(f"{name}{len(made)}"), wait=True)
+        if image.fingerprint[0] in made:
+            break
+        made[image.fingerprint[0]] = image
+    digit = image.fingerprint[0]
+    for call in (client.images.get, client.images.delete, client.images.exists, client.images.resolve):
+        with pytest.raises(IncusAPIError, match=f"more than one image has a fingerprint that begins with '{digit}'"):
+            await call(digit)
+    for wildcard in ("%", "_" * 64, "nothing"):  # of the server's database
+        assert not await client.images.exists(wildcard)
+        with pytest.raises(IncusNotFoundError, match="neither by alias nor by fingerprint"):
+            await client.images.delete(wildcard)
+    for each in (image, *made.values()):
+        await each.delete(wait=True)
 
 
 async def test_an_image_is_changed_by_each_verb(client: Client, name: str) -> None:
