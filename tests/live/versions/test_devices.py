@@ -109,8 +109,8 @@ async def test_many_who_add_devices_at_once_lose_none_and_only_one_gets_a_name(
         )
         assert [type(error) for error in done if error] == [IncusConflictError]
         assert (await owner.refresh()).devices["one"]["path"] == ("/a" if done[0] is None else "/b")
-        done = await asyncio.gather(owner.remove_device("one"), theirs.remove_device("one"), return_exceptions=True)
-        assert {type(error) for error in done if error} <= {IncusNotFoundError}
+        removed = await asyncio.gather(owner.remove_device("one"), theirs.remove_device("one"), return_exceptions=True)
+        assert {type(error) for error in removed if error} <= {IncusNotFoundError}
         assert sorted((await owner.refresh()).devices) == names
 
 
