@@ -23,7 +23,7 @@ from ._connection.transport import WebSocket
 from ._content import Meter
 from .exceptions import IncusAPIError, IncusClosedError, IncusError, IncusInputError, IncusOperationError
 from .models.base import Json
-from .operations import OnProgress, Operation
+from .operations import OnProgress, Operation, Progress
 
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
@@ -168,10 +168,12 @@ class _Migration:
         confirm it to the sender, which then fails, or waits for ever.
         """
         sent, received = (asyncio.ensure_future(_wait_for_error(operation)) for operation in (sending, receiving))
-        meter = Meter(self.progress, "relay")
+        passed = asyncio.Queue[Progress]()
+        meter = Meter(passed.put_nowait if self.progress else None, "relay")
         helpers = [asyncio.ensure_future(_relay(name, sending, receiving, meter)) for name in relayed]
         if self.progress is not None:
             helpers.append(asyncio.ensure_future(_report(receiving, self.progress, _TRANSFERS if relayed else ())))
+            helpers.append(asyncio.ensure_future(_report_passed(passed, self.progress)))
         outcome = asyncio.ensure_future(self._await_outcome(sending, sent, received))
         async with cancel_at_end([outcome, sent, received, *helpers]):
             pending: set[asyncio.Future[None]] = {outcome, *helpers}
@@ -270,6 +272,12 @@ async def _report(operation: Operation, progress: OnProgress, without: Collectio
         async for update in operation.progress():
             if update.stage not in without:
                 progress(update)
+
+
+async def _report_passed(passed: asyncio.Queue[Progress], progress: OnProgress) -> None:
+    """Call ``progress`` outside of the relay: there its error would close the websockets, and look like a server's."""
+    while True:
+        progress(await passed.get())
 
 
 async def addresses_of(scope: Scope, mode: Mode, given: Sequence[str] | None) -> list[str]:

@@ -7,14 +7,15 @@ import contextlib
 import json
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from incus_sdk import Client, IncusConnectionError, IncusInputError, Progress
+from incus_sdk import Client, IncusConnectionError, IncusInputError, IncusOperationError, Progress
 from incus_sdk._connection.transport import Response, Transport
-from incus_sdk.api._bodies import overrides
+from incus_sdk.api._bodies import expiry, overrides
 from incus_sdk.api.buckets import Bucket
 from incus_sdk.api.storage import Volume
 
@@ -175,12 +176,16 @@ class Server:
     def __init__(self) -> None:
         self.size = self.told = self.received = 0
         self.heads: list[str] = []
+        self.operations: list[Any] = []
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(asyncio.IncompleteReadError, ConnectionError):
             while head := (await reader.readuntil(b"\r\n\r\n")).decode():
                 if head.startswith("GET /1.0 "):
                     self._json(writer, {"type": "sync", "metadata": {"api_extensions": EXTENSIONS}})
+                    continue
+                if head.startswith("GET /1.0/operations"):
+                    self._json(writer, {"type": "sync", "metadata": {"failure": self.operations}})
                     continue
                 self.heads.append(head)
                 if "octet-stream" in head and "Content-Type: application/octet-stream" in head:
@@ -247,6 +252,20 @@ async def test_a_backup_that_is_cut_off_leaves_what_was_there(
     assert {path.name for path in tmp_path.iterdir()} == {"target", "socket"}
 
 
+async def test_a_direct_backup_that_fails_says_why(client: Client, server: Server, tmp_path: Path) -> None:
+    server.size, server.told = 3 * MIB, 4 * MIB
+    failed = {**DONE, "status": "Failure", "status_code": 400, "description": "Backing up instance", "err": "No space"}
+    ours, others = ({**failed, "resources": {"instances": [f"/1.0/instances/{name}"]}} for name in ("c1", "c2"))
+    for operations, expected, match in (
+        ([others, {**ours, "err": ""}], IncusConnectionError, "closed the connection"),
+        ([others, ours, others], IncusOperationError, "Backing up instance: c1.*No space"),
+    ):
+        server.operations = operations
+        with pytest.raises(expected, match=match):
+            await client.instances["c1"].export(tmp_path / "target")
+    assert {path.name for path in tmp_path.iterdir()} == {"socket"}
+
+
 @pytest.mark.parametrize("way", ["kept", "direct"])
 async def test_an_export_that_is_cancelled_leaves_nothing(
     client: Client, server: Server, tmp_path: Path, way: str
@@ -281,6 +300,30 @@ async def test_a_backup_of_any_size_goes_through_little_memory(
     tracemalloc.stop()
     assert server.received == seen[-1].processed == 64 * MIB
     assert {"X-Incus-name: c2", "X-Incus-pool: p"} <= set(server.heads[-1].splitlines())
+
+
+@pytest.mark.parametrize("wrong", ["", "soon", "Never", 5, "2030-13-01"])
+async def test_when_a_snapshot_or_a_backup_expires_is_a_time_or_a_word(wrong: Any) -> None:
+    client = Client("/there/is/no/such/socket")
+    volume = client.storage_pools["p"].volumes["custom/v"]
+    owners: list[Any] = [
+        client.instances["c"].snapshots,
+        client.instances["c"].backups,
+        volume.snapshots,
+        volume.backups,
+    ]
+    for owner in owners:
+        with pytest.raises(IncusInputError, match=f'"never" or "default", not {wrong!r}'):
+            await owner.create("x", expires_at=wrong)
+
+
+def test_when_something_expires_is_sent_as_a_time() -> None:
+    assert expiry("default") == {}
+    assert expiry(None) == expiry("never") == expiry("default", "never") == {"expires_at": "0001-01-01T00:00:00Z"}
+    time = datetime(2030, 1, 1, tzinfo=UTC)
+    for same in (time, "2030-01-01T00:00:00Z", "2030-01-01T01:00:00+01:00"):
+        assert datetime.fromisoformat(expiry(same)["expires_at"]) == time
+    assert datetime.fromisoformat(expiry(timedelta(days=9))["expires_at"]).tzinfo is not None
 
 
 def test_a_configuration_for_a_backup_is_written_as_the_server_reads_it() -> None:

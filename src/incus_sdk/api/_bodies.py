@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from .. import models
@@ -15,6 +16,8 @@ from ..operations import Operation
 _NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
 NEVER = "0001-01-01T00:00:00Z"
 """The time that servers take for never; without any, they take what is configured, or keep what is set."""
+Expiry = datetime | timedelta | str | None
+"""When a new snapshot or backup is deleted: a time, a time from now, ``"never"`` or None, or ``"default"``."""
 
 
 def to_body(body: Mapping[str, Any]) -> Json:
@@ -50,6 +53,8 @@ def with_dotted_keys(body: Json) -> Json:
 def with_never(body: Json, never: str | None) -> Json:
     """``body`` with ``never``, if there is such a word, for an ``expires_at`` that is missing or otherwise spelled."""
     value = body.get("expires_at")
+    if value == "never":
+        body, value = {**body, "expires_at": None}, None
     if never is None or (value is not None and not str(value).startswith(_NEVER)):
         return body
     return {**body, "expires_at": never}
@@ -67,9 +72,28 @@ def difference(before: Any, after: Mapping[str, Any]) -> Json:
     return patch
 
 
-def snapshot_expiry(expires_at: str | datetime | None) -> Json:
-    """What a new snapshot is sent of its end: None is never, and nothing leaves it to ``snapshots.expiry``."""
-    return {} if expires_at == "" else {"expires_at": expires_at or NEVER}
+def expiry(expires_at: Expiry, default: Expiry = "default") -> Json:
+    """What a new snapshot or backup is sent of its end; nothing leaves that to the server's configuration.
+
+    Raises `IncusInputError` for what is not a time.
+    """
+    if expires_at == "default":
+        expires_at = default
+    if expires_at == "default":
+        return {}
+    time: Any = expires_at
+    if time is None or time == "never":
+        return {"expires_at": NEVER}
+    if isinstance(time, timedelta):
+        time = datetime.now(UTC) + time
+    with contextlib.suppress(TypeError, ValueError):
+        time = datetime.fromisoformat(time)
+    if not isinstance(time, datetime):
+        raise IncusInputError(
+            'expires_at must be a time, as "2030-01-31T12:00:00Z", a timedelta from now, "never" or "default", not '
+            f"{expires_at!r}"
+        )
+    return {"expires_at": to_json(time)}
 
 
 def created_name(operation: Operation, kind: str) -> str:

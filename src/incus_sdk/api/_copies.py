@@ -54,10 +54,17 @@ class InstanceCopy(MigrationOptions, total=False):
     """With the running state."""
     allow_inconsistent: bool
     """Go on if files change while they are copied."""
+    start: bool
+    """Start the copy once it is complete; a new one that does not start is removed."""
 
 
 async def copy_instance(
-    source: Resource, target: Writable[Any], instance_only: bool, refresh: bool, options: InstanceCopy
+    source: Resource,
+    target: Writable[Any],
+    instance_only: bool,
+    refresh: bool,
+    options: InstanceCopy,
+    refresh_exclude_older: bool,
 ) -> None:
     """Make ``target``, the handle of an instance, a copy of ``source``: an instance, or a snapshot of one."""
     instance, is_snapshot = source._path[1], len(source._path) > 2
@@ -82,7 +89,8 @@ async def copy_instance(
         _own_root_disk(body, inherited)["pool"] = pool
     live = {"live": options.get("live", False)}
     content = {**live, "instance_only": instance_only, "allow_inconsistent": options.get("allow_inconsistent", False)}
-    hints = {"base-image": (original.get("config") or {}).get("volatile.base_image", ""), "refresh": refresh}
+    hints = {"base-image": (original.get("config") or {}).get("volatile.base_image", "")}
+    hints |= {"refresh": refresh, "refresh_exclude_older": refresh_exclude_older}
     # A snapshot does not say what type of instance it is.
     whole = (await source._scope.request("GET", wire.path("instances", instance))).object if is_snapshot else original
     await _copy_or_undo(
@@ -108,6 +116,7 @@ async def copy_volume(
     target: Writable[Any],
     volume_only: bool,
     refresh: bool,
+    refresh_exclude_older: bool,
     config: models.Config | None,
     options: MigrationOptions,
 ) -> None:
@@ -123,13 +132,14 @@ async def copy_volume(
         "type": type_,
     }
     body["config"] = wire.merge_patch(body["config"], changes or {})
+    content = {"volume_only": volume_only, "refresh": refresh, "refresh_exclude_older": refresh_exclude_older}
     name = "/".join([volume, *snapshot[1:]])
     local_source = {"name": name, "pool": pool, "project": other_project(target._scope, source._scope) or ""}
     await _copy_or_undo(
         source,
         target,
         path=wire.path(*target._path[:-1]),
-        body={**body, "source": {"volume_only": volume_only, "refresh": refresh}},
+        body={**body, "source": content},
         local_source=local_source | ({"location": source._scope.target} if source._scope.target else {}),
         sender_body={"name": source._path[-1]} | ({} if snapshot else {"pool": pool, "volume_only": volume_only}),
         options=options,

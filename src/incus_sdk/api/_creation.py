@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, TypeVar
 
 from .._background import create_or_undo, required, undoing, was_created
+from .._connection import wire
 from .._connection.transport import Headers
 from .._content import Content, checked_content, iter_content, size_of, with_progress
 from ..operations import OnProgress, Operation
+from ._bodies import created_name, to_body
 from .base import Collection, Resource
 
 Item = TypeVar("Item", bound=Resource)
@@ -39,6 +41,22 @@ async def create_named(
     operation = required(await create_or_undo(collection._scope, url, body, undo, progress, headers), "POST", url)
     async with undoing(lambda: undo(operation), asyncio.CancelledError):
         return await collection[key(operation)]._read()
+
+
+async def create_picked(
+    collection: Collection[Item],
+    name: str | None,
+    body: Mapping[str, Any],
+    kind: str,
+    progress: OnProgress | None = None,
+) -> Item:
+    """`create_named`, under ``name``, or for None one that the server picks and lists as a resource of ``kind``."""
+    if name is not None:
+        wire.path(name)
+        body = {**body, "name": name}
+    return await create_named(
+        collection, body=to_body(body), key=lambda made: name or created_name(made, kind), progress=progress
+    )
 
 
 async def restore(

@@ -2,25 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from abc import ABC, abstractmethod
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any, TypeVar, Unpack
+from datetime import timedelta
+from typing import IO, Any, TypeVar, Unpack
 
 from .. import models
 from .._atomic import atomic_file
+from .._concurrency import shielded
 from .._connection import wire
 from .._connection.transport import Stream
 from .._content import with_progress
-from ..exceptions import IncusInputError
-from ..models.base import Json
-from ..operations import OnProgress
-from ._bodies import created_name, to_body
+from ..exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusOperationError
+from ..operations import OnProgress, Operation
+from ._backup_options import BucketBackupOptions as BucketBackupOptions
+from ._backup_options import InstanceBackupOptions as InstanceBackupOptions
+from ._backup_options import VolumeBackupOptions as VolumeBackupOptions
+from ._bodies import Expiry, expiry, to_body
 from ._by_key import Deletes, Renames
-from ._creation import create_named
+from ._creation import create_picked
 from ._options import known_options
+from .activity import OperationsAPI
 from .base import AtPath, Collection, Deletable, Renamable
+
+_KEPT = timedelta(days=1)  # as the command's
 
 
 class Download(ABC):
@@ -66,12 +74,13 @@ class Download(ABC):
             ``GET`` of the backup's path and ``/export``; for a `DirectBackup`, ``POST`` of the path of all backups
         """
         with atomic_file(target_path) as file:
-            async with self._open() as stream:
-                length = stream.headers.get("Content-Length")
-                async for piece in with_progress(
-                    stream.chunks(), "download", int(length) if length else None, progress
-                ):
-                    file.write(piece)
+            await self._write(file, progress)
+
+    async def _write(self, file: IO[bytes], progress: OnProgress | None) -> None:
+        async with self._open() as stream:
+            length = stream.headers.get("Content-Length")
+            async for piece in with_progress(stream.chunks(), "download", int(length) if length else None, progress):
+                file.write(piece)
 
 
 class Backup(Download, Renamable, Deletable):
@@ -85,19 +94,37 @@ class DirectBackup(AtPath, Download):
     """A backup that is made while it is read, and not kept on the server: each `stream` and `export` makes one.
 
     Needs the extension ``direct_backup``, or `stream` and `export` raise `IncusUnsupportedError`. A server that fails
-    on the way can only cut the file off.
+    on the way cuts the file off; its operation says why.
     """
 
     def __init__(self, backups: AtPath, options: Mapping[str, Any]) -> None:
         super().__init__(backups._scope, backups._path)
-        self._options = _transient_body(options)
+        self._options = to_body(options)
 
     @asynccontextmanager
     async def _open(self) -> AsyncGenerator[Stream]:
         await self._scope.require("direct_backup", "a backup that is not kept on the server")
         headers = {"Accept": "application/octet-stream"}
-        async with self._download("POST", body=self._options, headers=headers) as stream:
-            yield stream
+        try:
+            async with self._download("POST", body=self._options, headers=headers) as stream:
+                yield stream
+        except IncusClosedError:
+            raise
+        except IncusConnectionError as cut:
+            if (failed := await self._find_failed()) is None:
+                raise
+            raise IncusOperationError(
+                f"{failed._describe()}: {failed.err}", operation_id=failed.id, response=failed.raw
+            ) from cut
+
+    async def _find_failed(self) -> Operation | None:
+        """The operation that could not make it, which is all that says why the server cut the file off."""
+        with contextlib.suppress(IncusError):
+            for operation in reversed(await OperationsAPI(self._scope).list()):
+                urls = [wire.names(url) for of in operation.resources.values() for url in of or ()]
+                if operation.err and operation.description.startswith("Backing up") and list(self._path[:-1]) in urls:
+                    return operation
+        return None
 
 
 BackupItem = TypeVar("BackupItem", bound=Backup)
@@ -108,18 +135,35 @@ class Backups(Collection[BackupItem], Renames, Deletes):
 
     segment = "backups"
 
-    async def _create_backup(self, name: str | None, options: Mapping[str, Any]) -> BackupItem:
-        if "target" in options:
-            raise IncusInputError("create() makes backups that stay on the server: for a target use upload()")
-        if name is not None:
-            wire.path(name)
-            options = {**options, "name": name}
-        return await create_named(self, body=to_body(options), key=lambda made: created_name(made, "backups"))
+    async def _create_backup(
+        self, name: str | None, expires_at: Expiry, options: Mapping[str, Any], progress: OnProgress | None
+    ) -> BackupItem:
+        body = {**options, **expiry(expires_at, _KEPT)}
+        return await create_picked(self, name, body, "backups", progress)
 
-    async def _upload_backup(self, target: models.BackupTarget, options: Mapping[str, Any]) -> None:
-        body = _transient_body(options) | {"target": {"protocol": "s3", **target}}
+    async def _upload_backup(
+        self, target: models.BackupTarget, options: Mapping[str, Any], progress: OnProgress | None
+    ) -> None:
+        body = to_body(options) | {"target": {"protocol": "s3", **target}}
         await self._scope.require("backup_s3_upload", "a backup to S3")
-        await self._operate("POST", body=body)
+        await self._operate("POST", body=body, progress=progress)
+
+    async def _export(
+        self, target_path: str | os.PathLike[str], options: Mapping[str, Any], progress: OnProgress | None
+    ) -> None:
+        """Write a backup to a local file: one that is not kept where the server can, else one that is deleted again."""
+        direct = DirectBackup(self, options)
+        with atomic_file(target_path) as file:
+            if "direct_backup" in ((await self._scope.server()).get("api_extensions") or ()):
+                await direct._write(file, progress)
+                return
+            # Of two exports at once, the server would pick the same name for both.
+            backup = await self._create_backup(f"export-{os.urandom(4).hex()}", "default", options, progress)
+            try:
+                await backup._write(file, progress)
+            finally:
+                with contextlib.suppress(IncusError):  # then the server deletes it when it expires
+                    await shielded(backup.delete())
 
 
 class InstanceBackup(models.InstanceBackup, Backup):
@@ -131,59 +175,78 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
 
     resource, urls_quoted = InstanceBackup, False
 
-    @known_options(models.InstanceBackupsPost)
+    @known_options(InstanceBackupOptions)
     async def create(
-        self, backup_name: str | None = None, /, **options: Unpack[models.InstanceBackupsPost]
+        self,
+        backup_name: str | None = None,
+        /,
+        *,
+        expires_at: Expiry = "default",
+        progress: OnProgress | None = None,
+        **options: Unpack[InstanceBackupOptions],
     ) -> InstanceBackup:
         """Make a backup of the instance and keep it on the server.
 
         Args:
             backup_name: Its name; None lets the server pick ``backup0``, ``backup1`` and so on.
-            **options: ``compression_algorithm``, ``expires_at``, ``instance_only``, ``optimized_storage`` and
-                ``root_only``: see `InstanceBackupsPost`.
+            expires_at: When the server deletes it: a time, or a `timedelta` from now; ``"never"``; or ``"default"``,
+                after 24 hours, as those of the command.
+            progress: Called with how far the server is.
+            **options: ``compression_algorithm``, ``instance_only``, ``optimized_storage`` and
+                ``root_only``: see `InstanceBackupOptions`.
 
         Returns:
             The backup, read.
 
         Raises:
-            IncusInputError: ``target`` is given: `upload` does that.
+            IncusInputError: ``expires_at`` is not a time, or there is no such option.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: The name is taken, or the backup could not be made.
 
         API:
             ``POST /1.0/instances/{name}/backups``
         """
-        return await self._create_backup(backup_name, options)
+        return await self._create_backup(backup_name, expires_at, options, progress)
 
-    @known_options(models.InstanceBackupsPost)
-    def direct(self, **options: Unpack[models.InstanceBackupsPost]) -> DirectBackup:
+    @known_options(InstanceBackupOptions)
+    def direct(self, **options: Unpack[InstanceBackupOptions]) -> DirectBackup:
         """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
-            await instance.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
+            async with instance.backups.direct(compression_algorithm="zstd").stream() as pieces: ...
+
+        `Instance.export` writes a file, on every server.
 
         Args:
             **options: ``compression_algorithm``, ``instance_only``, ``optimized_storage`` and ``root_only``: see
-                `InstanceBackupsPost`.
+                `InstanceBackupOptions`.
 
         Raises:
-            IncusInputError: An option is only for backups that are kept.
+            IncusInputError: There is no such option.
 
         API:
             ``POST /1.0/instances/{name}/backups``. Extension ``direct_backup``.
         """
         return DirectBackup(self, options)
 
-    @known_options(models.InstanceBackupsPost)
-    async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.InstanceBackupsPost]) -> None:
+    @known_options(InstanceBackupOptions)
+    async def upload(
+        self,
+        target: models.BackupTarget,
+        /,
+        *,
+        progress: OnProgress | None = None,
+        **options: Unpack[InstanceBackupOptions],
+    ) -> None:
         """Have the server send a backup of the instance to an S3 bucket, without keeping it.
 
         Args:
             target: The bucket: ``url``, ``bucket_name``, ``path`` of the object in it, ``access_key``, ``secret_key``.
+            progress: Called with how far the server is.
             **options: ``compression_algorithm``, ``instance_only``, ``optimized_storage`` and ``root_only``: see
-                `InstanceBackupsPost`.
+                `InstanceBackupOptions`.
 
         Raises:
-            IncusInputError: An option is only for backups that are kept.
+            IncusInputError: There is no such option.
             IncusUnsupportedError: The server lacks the extension.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: The backup could not be made or sent.
@@ -191,7 +254,7 @@ class InstanceBackupsAPI(Backups[InstanceBackup]):
         API:
             ``POST /1.0/instances/{name}/backups``. Extension ``backup_s3_upload``.
         """
-        await self._upload_backup(target, options)
+        await self._upload_backup(target, options, progress)
 
 
 class VolumeBackup(models.StorageVolumeBackup, Backup):
@@ -203,59 +266,78 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
 
     resource = VolumeBackup
 
-    @known_options(models.StorageVolumeBackupsPost)
+    @known_options(VolumeBackupOptions)
     async def create(
-        self, backup_name: str | None = None, /, **options: Unpack[models.StorageVolumeBackupsPost]
+        self,
+        backup_name: str | None = None,
+        /,
+        *,
+        expires_at: Expiry = "default",
+        progress: OnProgress | None = None,
+        **options: Unpack[VolumeBackupOptions],
     ) -> VolumeBackup:
         """Make a backup of the volume and keep it on the server.
 
         Args:
             backup_name: Its name; None lets the server pick ``backup0``, ``backup1`` and so on.
-            **options: ``compression_algorithm``, ``expires_at``, ``optimized_storage`` and ``volume_only``: see
-                `StorageVolumeBackupsPost`.
+            expires_at: When the server deletes it: a time, or a `timedelta` from now; ``"never"``; or ``"default"``,
+                after 24 hours, as those of the command.
+            progress: Called with how far the server is.
+            **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``: see
+                `VolumeBackupOptions`.
 
         Returns:
             The backup, read.
 
         Raises:
-            IncusInputError: ``target`` is given: `upload` does that.
+            IncusInputError: ``expires_at`` is not a time, or there is no such option.
             IncusNotFoundError: There is no such volume.
             IncusOperationError: The name is taken, or the backup could not be made.
 
         API:
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``
         """
-        return await self._create_backup(backup_name, options)
+        return await self._create_backup(backup_name, expires_at, options, progress)
 
-    @known_options(models.StorageVolumeBackupsPost)
-    def direct(self, **options: Unpack[models.StorageVolumeBackupsPost]) -> DirectBackup:
+    @known_options(VolumeBackupOptions)
+    def direct(self, **options: Unpack[VolumeBackupOptions]) -> DirectBackup:
         """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
-            await volume.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
+            async with volume.backups.direct(compression_algorithm="zstd").stream() as pieces: ...
+
+        `Volume.export` writes a file, on every server.
 
         Args:
             **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``: see
-                `StorageVolumeBackupsPost`.
+                `VolumeBackupOptions`.
 
         Raises:
-            IncusInputError: An option is only for backups that are kept.
+            IncusInputError: There is no such option.
 
         API:
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``. Extension ``direct_backup``.
         """
         return DirectBackup(self, options)
 
-    @known_options(models.StorageVolumeBackupsPost)
-    async def upload(self, target: models.BackupTarget, /, **options: Unpack[models.StorageVolumeBackupsPost]) -> None:
+    @known_options(VolumeBackupOptions)
+    async def upload(
+        self,
+        target: models.BackupTarget,
+        /,
+        *,
+        progress: OnProgress | None = None,
+        **options: Unpack[VolumeBackupOptions],
+    ) -> None:
         """Have the server send a backup of the volume to an S3 bucket, without keeping it.
 
         Args:
             target: The bucket: ``url``, ``bucket_name``, ``path`` of the object in it, ``access_key``, ``secret_key``.
+            progress: Called with how far the server is.
             **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``: see
-                `StorageVolumeBackupsPost`.
+                `VolumeBackupOptions`.
 
         Raises:
-            IncusInputError: An option is only for backups that are kept.
+            IncusInputError: There is no such option.
             IncusUnsupportedError: The server lacks the extension.
             IncusNotFoundError: There is no such volume.
             IncusOperationError: The backup could not be made or sent.
@@ -263,7 +345,7 @@ class VolumeBackupsAPI(Backups[VolumeBackup]):
         API:
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``. Extension ``backup_s3_upload``.
         """
-        await self._upload_backup(target, options)
+        await self._upload_backup(target, options, progress)
 
 
 class BucketBackup(models.StorageBucketBackup, Backup):
@@ -275,49 +357,53 @@ class BucketBackupsAPI(Backups[BucketBackup]):
 
     resource, urls_quoted = BucketBackup, False  # servers break when asked for the URLs
 
-    @known_options(models.StorageBucketBackupsPost)
+    @known_options(BucketBackupOptions)
     async def create(
-        self, backup_name: str | None = None, /, **options: Unpack[models.StorageBucketBackupsPost]
+        self,
+        backup_name: str | None = None,
+        /,
+        *,
+        expires_at: Expiry = "default",
+        progress: OnProgress | None = None,
+        **options: Unpack[BucketBackupOptions],
     ) -> BucketBackup:
         """Make a backup of the bucket and keep it on the server.
 
         Args:
             backup_name: Its name; None lets the server pick ``backup0``, ``backup1`` and so on.
-            **options: ``compression_algorithm`` and ``expires_at``: see `StorageBucketBackupsPost`.
+            expires_at: When the server deletes it: a time, or a `timedelta` from now; ``"never"``; or ``"default"``,
+                after 24 hours, as those of the command.
+            progress: Called with how far the server is.
+            **options: ``compression_algorithm``: see `BucketBackupOptions`.
 
         Returns:
             The backup, read.
 
         Raises:
-            IncusInputError: ``target`` is given: a bucket's backup cannot go to one.
+            IncusInputError: ``expires_at`` is not a time, or there is no such option.
             IncusNotFoundError: There is no such bucket.
             IncusOperationError: The name is taken, or the backup could not be made.
 
         API:
             ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``
         """
-        return await self._create_backup(backup_name, options)
+        return await self._create_backup(backup_name, expires_at, options, progress)
 
-    @known_options(models.StorageBucketBackupsPost)
-    def direct(self, **options: Unpack[models.StorageBucketBackupsPost]) -> DirectBackup:
+    @known_options(BucketBackupOptions)
+    def direct(self, **options: Unpack[BucketBackupOptions]) -> DirectBackup:
         """A backup that is made while it is read and not kept on the server; makes no request by itself.
 
-            await bucket.backups.direct(compression_algorithm="zstd").export("backup.tar.zst")
+            async with bucket.backups.direct(compression_algorithm="zstd").stream() as pieces: ...
+
+        `Bucket.export` writes a file, on every server.
 
         Args:
-            **options: ``compression_algorithm``: see `StorageBucketBackupsPost`.
+            **options: ``compression_algorithm``: see `BucketBackupOptions`.
 
         Raises:
-            IncusInputError: An option is only for backups that are kept.
+            IncusInputError: There is no such option.
 
         API:
             ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``. Extension ``direct_backup``.
         """
         return DirectBackup(self, options)
-
-
-def _transient_body(options: Mapping[str, Any]) -> Json:
-    """The body of a request for a backup that is not kept on the server."""
-    if kept := {"name", "expires_at", "target"} & options.keys():
-        raise IncusInputError(f"{', '.join(sorted(kept))} is only for backups that are kept on the server")
-    return to_body(options)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from typing import ClassVar, Unpack
 
 from .. import models
 from .._connection import wire
 from .._content import Content
 from ..operations import OnProgress
+from ._backup_options import BucketBackupOptions
 from ._bodies import created_name
 from ._by_key import Deletes, Edits, Replaces, Updates
 from ._creation import restore
@@ -37,7 +39,7 @@ class BucketKeysAPI(
 
         Args:
             name: Its name.
-            **body: ``role``, which is ``admin`` or ``read-only``; ``description``; and ``access-key`` and
+            **body: ``role``, which is ``admin`` or, by default, ``read-only``; ``description``; and ``access-key`` and
                 ``secret-key``, which the server generates where they are missing.
 
         Returns:
@@ -49,7 +51,7 @@ class BucketKeysAPI(
         API:
             ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/keys``
         """
-        return await self._create(name, body)
+        return await self._create(name, {"role": "read-only", **body})
 
 
 class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable):
@@ -75,6 +77,42 @@ class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable)
     def full(self) -> models.StorageBucketFull:
         """The same JSON with backups and keys, where ``list(2)`` or ``get(recursion=1)`` filled them."""
         return models.StorageBucketFull(self.raw)
+
+    @known_options(BucketBackupOptions)
+    async def export(
+        self,
+        target_path: str | os.PathLike[str],
+        *,
+        progress: OnProgress | None = None,
+        **options: Unpack[BucketBackupOptions],
+    ) -> None:
+        """Write a backup of the bucket, with its keys, to a local file, which appears once it is complete.
+
+            await bucket.export("backup.tar.gz")
+
+        Nothing stays on the server. One with the extension ``direct_backup`` sends the backup while it makes it;
+        another makes it first, and it is deleted after the download, also if that fails or is cancelled.
+        `BucketsAPI.create_from_backup` makes a bucket of the file.
+
+        Args:
+            target_path: The local file; one that exists is replaced.
+            progress: Called with how far it is: where the server makes the backup first, that is one stage, and
+                ``download`` the next.
+            **options: ``compression_algorithm``: see
+                `BucketBackupOptions`.
+
+        Raises:
+            IncusInputError: The local file cannot be written, or there is no such option.
+            IncusNotFoundError: There is no such bucket.
+            IncusOperationError: The server could not make the backup.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``; without the extension also
+            ``GET /1.0/storage-pools/{pool}/buckets/{bucket}/backups/{backup}/export`` and
+            ``DELETE /1.0/storage-pools/{pool}/buckets/{bucket}/backups/{backup}``
+        """
+        await self.backups._export(target_path, options, progress)
 
 
 class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Ensures, Deletes):
@@ -135,3 +173,33 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Ensures, Delete
         return await restore(
             self, source=source, key=lambda made: created_name(made, "storage_buckets"), progress=progress, name=name
         )
+
+    @known_options(BucketBackupOptions)
+    async def export(
+        self,
+        name: str,
+        target_path: str | os.PathLike[str],
+        *,
+        progress: OnProgress | None = None,
+        **options: Unpack[BucketBackupOptions],
+    ) -> None:
+        """Write a backup of one to a local file, on every server: see `Bucket.export`.
+
+        Args:
+            name: The bucket.
+            target_path: The local file; one that exists is replaced.
+            progress: Called with how far it is.
+            **options: ``compression_algorithm``.
+
+        Raises:
+            IncusInputError: The local file cannot be written, or there is no such option.
+            IncusNotFoundError: There is no such bucket.
+            IncusOperationError: The server could not make the backup.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/buckets/{bucket}/backups``; without ``direct_backup`` also
+            ``GET /1.0/storage-pools/{pool}/buckets/{bucket}/backups/{backup}/export`` and
+            ``DELETE /1.0/storage-pools/{pool}/buckets/{bucket}/backups/{backup}``
+        """
+        await self[name].export(target_path, progress=progress, **options)

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from .. import models
-from .._background import required
+from .._background import required, undoing
 from .._concurrency import shielded
 from .._connection import wire
 from .._connection.scope import Scope, Scoped, scope_of
-from .._content import Content
 from .._migration import same_server
 from ..exceptions import (
     IncusInputError,
@@ -23,14 +21,15 @@ from ..exceptions import (
 )
 from ..models.base import Json
 from ..operations import OnProgress, Operation
-from ._bodies import NEVER, created_name, difference, overrides, snapshot_expiry, to_body
+from ._bodies import NEVER, Expiry, difference, expiry, to_body
 from ._by_key import Deletes, Edits, Patches, Renames, Replaces
 from ._commands import Executes
 from ._copies import InstanceCopy as InstanceCopy
 from ._copies import MigrationOptions as MigrationOptions
 from ._copies import changed_devices, copy_instance, other_project, profile_devices, removed_devices
-from ._creation import restore
+from ._creation import create_picked
 from ._devices import ChangesDevices, DeviceVerbs
+from ._exports import Exportable, Exports
 from ._file_verbs import FileVerbs
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
@@ -38,7 +37,7 @@ from ._marks import create_marked
 from ._options import known_options
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
-from .base import Collection, Deletable, Editable, Nested, Patchable, Renamable, Resource
+from .base import Collection, Deletable, Editable, Patchable, Renamable, Resource
 from .logs import ExecOutputAPI, LogsAPI
 from .metadata import InstanceMetadata, TemplatesAPI
 
@@ -103,16 +102,18 @@ class SnapshotsAPI(Collection[Snapshot], Edits[models.InstanceSnapshotPut], Rena
 
     resource, segment, urls_quoted, named_with_parent = Snapshot, "snapshots", False, True
 
-    async def create(self, name: str, stateful: bool = False, expires_at: str | datetime | None = "") -> Snapshot:
+    async def create(self, name: str | None = None, stateful: bool = False, expires_at: Expiry = "default") -> Snapshot:
         """Take a snapshot, and return it, read.
 
         Args:
-            name: Its name.
+            name: Its name; None lets the server pick one by ``snapshots.pattern`` of the instance: ``snap0``, ``snap1``
+                and so on where there is none.
             stateful: Include the running state; ``migration.stateful`` in the instance's configuration allows it.
-            expires_at: When the server deletes it; None for never, empty for what ``snapshots.expiry`` of the
-                instance says.
+            expires_at: When the server deletes it: a time, or a `timedelta` from now; ``"never"``; or ``"default"``, as
+                ``snapshots.expiry.manual`` or ``snapshots.expiry`` of the instance says.
 
         Raises:
+            IncusInputError: ``name`` is invalid, or ``expires_at`` is not a time.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: The name is invalid.
             IncusOperationError: It could not be taken; its name is taken, for example.
@@ -120,13 +121,15 @@ class SnapshotsAPI(Collection[Snapshot], Edits[models.InstanceSnapshotPut], Rena
         API:
             ``POST /1.0/instances/{name}/snapshots``
         """
-        return await self._create(name, {"stateful": stateful, **snapshot_expiry(expires_at)})
+        body = {"stateful": stateful, **expiry(expires_at)}
+        return await create_picked(self, name, body, "instances_snapshots")
 
 
 class Instance(
     ReadinessVerbs,
     FileVerbs,
     VirtualMachineVerbs,
+    Exportable,
     DeviceVerbs[models.InstancePut],
     Patchable[models.InstancePut],
     Renamable,
@@ -256,6 +259,7 @@ class Instance(
         to: Scoped | None = None,
         instance_only: bool = False,
         refresh: bool = False,
+        refresh_exclude_older: bool = False,
         **options: Unpack[InstanceCopy],
     ) -> Instance:
         """Copy the instance, with its snapshots, and return the copy, read.
@@ -271,10 +275,12 @@ class Instance(
             to: The client of another server, or a view of another project or member; None for where the instance is.
             instance_only: Copy it without its snapshots.
             refresh: Bring an existing copy up to date; only what has changed is sent.
+            refresh_exclude_older: With ``refresh``: leave out snapshots that are older than the copy's newest one.
             **options: See `InstanceCopy`.
 
         Raises:
-            IncusInputError: Neither ``name`` nor ``to`` is given, ``to`` is not a client, or an option is invalid.
+            IncusInputError: Neither ``name`` nor ``to`` is given, ``to`` is not a client, an option is invalid, or
+                ``refresh_exclude_older`` is without ``refresh``.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: The copy could not be created; its name is taken, for example.
             IncusOperationError: Copying failed; older servers report a taken name this way too.
@@ -282,7 +288,7 @@ class Instance(
         API:
             ``POST /1.0/instances``; to another server also ``POST /1.0/instances/{name}``
         """
-        return await _copy(self, name, to, instance_only, refresh, options)
+        return await _copy(self, name, to, instance_only, refresh, options, refresh_exclude_older)
 
     @known_options(MigrationOptions)
     async def move(
@@ -298,13 +304,15 @@ class Instance(
         profiles: Sequence[str] | None = None,
         instance_only: bool = False,
         live: bool = False,
+        stateless: bool = False,
         refresh: bool = False,
         allow_inconsistent: bool = False,
         **options: Unpack[MigrationOptions],
     ) -> None:
         """Move the instance to another storage pool, project, cluster member or server; this handle follows it.
 
-        It must be stopped, unless ``live`` or ``refresh`` is set. To another server it is copied, then deleted here.
+        It must be stopped, unless ``live``, ``stateless`` or ``refresh`` is set. To another server it is copied, then
+        deleted here.
 
         Args:
             name: A new name; None keeps the name.
@@ -318,22 +326,32 @@ class Instance(
             profiles: Profiles in place of those that it has; None keeps them.
             instance_only: Leave its snapshots behind; they are lost.
             live: Keep it running on the way.
+            stateless: Stop it cleanly if it runs, and start it again where it is then, also if it could not be moved.
             refresh: To another member: copy it in rounds while it runs, and stop it for the last one only.
             allow_inconsistent: Go on if files change while they are copied.
             **options: How to reach another server: see `MigrationOptions`.
 
         Raises:
-            IncusInputError: No destination is given, ``to`` is not a client, or the instance must be stopped first to
-                go to another server.
+            IncusInputError: No destination is given, ``to`` is not a client, the instance must be stopped first to go
+                to another server, ``stateless`` is together with ``live`` or ``refresh``, or an ephemeral instance
+                would be deleted by stopping it.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: It cannot be moved there; it is running or the new name is taken, for example.
-            IncusOperationError: Moving it failed.
+            IncusOperationError: Moving it failed; with ``stateless`` also, stopping or starting it did.
             IncusUnsupportedError: The server lacks the API extension for ``refresh``.
 
         API:
             ``POST /1.0/instances/{name}``; to another server also ``POST /1.0/instances`` there and
             ``DELETE /1.0/instances/{name}``. ``refresh``: extension ``instance_refresh_migration``.
         """
+        if stateless:
+            if live or refresh:
+                raise IncusInputError("stateless stops the instance: it does not go together with live or refresh")
+            if (await self.refresh()).status != "Stopped":
+                how: Json = {"pool": pool, "project": project, "target": target, "config": config, "devices": devices}
+                how |= {"profiles": profiles, "instance_only": instance_only, "allow_inconsistent": allow_inconsistent}
+                await self._move_stopped(self.move(name, to=to, **how, **options))
+                return
         if to is not None:
             destination = scope_of(to)
             if not await same_server(self._scope, destination):
@@ -382,7 +400,8 @@ class Instance(
         body: Json = {"migration": True, "instance_only": instance_only, "live": live, "refresh": refresh}
         body |= {"allow_inconsistent": allow_inconsistent}
         body |= {key: value for key, value in optional.items() if value is not None}
-        await self._perform("POST", body=body, query={"target": target} if target else None)
+        query = {"target": target} if target else None
+        await self._perform("POST", body=body, query=query, progress=options.get("progress"))
         self._path, self._scope, self._etag = path, scope, None
         self._json |= {"name": path[-1], "project": scope.project or "default"}
         if wanted:
@@ -394,6 +413,22 @@ class Instance(
             if any(change[name] or device is None for name, device in wanted.items()):
                 await self._update({"devices": change})
         await self._reread()
+
+    async def _move_stopped(self, moving: Coroutine[Any, Any, None]) -> None:
+        """Stop it for a move, and start it again, also if one of the two fails."""
+        with contextlib.closing(moving):
+            if self.ephemeral:
+                raise IncusInputError(f"{self.name} is ephemeral: stopping it for the move would delete it")
+            async with undoing(self._resume):
+                await self.stop(wait=True)
+                await moving
+        await self.start(wait=True)
+        await self._reread()
+
+    async def _resume(self) -> None:
+        """Start it if it is stopped."""
+        if (await self.refresh()).status == "Stopped":
+            await self.start(wait=True)
 
     async def rebuild(self, source: models.InstanceSource | Mapping[str, Any] | str) -> None:
         """Replace the root disk of a stopped instance; its configuration is kept.
@@ -423,7 +458,7 @@ class Instance(
 
 
 class InstancesAPI(
-    Nested[Instance],
+    Exports[Instance],
     StartsAndStops,
     Executes,
     ChangesDevices,
@@ -456,6 +491,7 @@ class InstancesAPI(
         wait: Literal[False] = False,
         *,
         description: str = "",
+        flavor: str | None = None,
         start: bool = False,
         progress: OnProgress | None = None,
     ) -> Operation: ...
@@ -472,6 +508,7 @@ class InstancesAPI(
         *,
         wait: Literal[True],
         description: str = "",
+        flavor: str | None = None,
         start: bool = False,
         progress: OnProgress | None = None,
     ) -> Instance: ...
@@ -488,6 +525,7 @@ class InstancesAPI(
         wait: bool = False,
         *,
         description: str = "",
+        flavor: str | None = None,
         start: bool = False,
         progress: OnProgress | None = None,
     ) -> Instance | Operation: ...
@@ -503,6 +541,7 @@ class InstancesAPI(
         wait: bool = False,
         *,
         description: str = "",
+        flavor: str | None = None,
         start: bool = False,
         progress: OnProgress | None = None,
     ) -> Instance | Operation:
@@ -522,6 +561,8 @@ class InstancesAPI(
             instance_type: ``container`` or ``virtual-machine``.
             wait: Wait until it is created and, with ``start``, started.
             description: Its description.
+            flavor: How big it is: ``c2-m4`` for limits of 2 CPUs and 4 GiB, or a cloud's name, as ``t2.micro``. The API
+                calls this its ``instance_type``, the command ``--type``.
             start: Start it in the same operation.
             progress: With ``wait``: called with how far the server's download and unpacking are.
 
@@ -548,6 +589,7 @@ class InstancesAPI(
         optional = {"config": config, "devices": devices, "profiles": names}
         body |= {key: value for key, value in optional.items() if value is not None}
         body |= ({"description": description} if description else {}) | ({"start": True} if start else {})
+        body |= {} if flavor is None else {"instance_type": flavor}
         body = to_body(body)
         body["source"] = await _resolve_image(self._scope, source) if isinstance(source, str) else dict(source)
         if body["source"].get("type") in ("image", "none"):
@@ -573,45 +615,6 @@ class InstancesAPI(
         inherited = await profile_devices(self._scope, ["default"] if profiles is None else profiles)
         body["devices"] = changed_devices({}, inherited, devices)
 
-    async def create_from_backup(
-        self,
-        source: Content,
-        name: str | None = None,
-        *,
-        pool: str | None = None,
-        config: models.Config | None = None,
-        devices: models.Devices | None = None,
-        progress: OnProgress | None = None,
-    ) -> Instance:
-        """Create an instance from the file of a backup, with its snapshots, and return it, read.
-
-        Args:
-            source: The file: its path, its bytes, a binary file that is open, or an iterable of bytes, plain or async.
-                It is streamed.
-            name: Its name; None for the name it had.
-            pool: Its storage pool; None for the pool it had.
-            config: Changed keys of its configuration; no value can have a space.
-            devices: Changed keys of its devices; of a device that comes from a profile, all keys.
-            progress: Called with how much was sent, in bytes, as stage ``upload``, and then how far the server is.
-
-        Raises:
-            IncusInputError: The file cannot be read, or ``config`` or ``devices`` cannot be sent.
-            IncusAPIError: The file is not a backup.
-            IncusOperationError: It could not be created; its name is taken, for example.
-            IncusUnsupportedError: The server lacks the API extension for ``config`` and ``devices``.
-
-        API:
-            ``POST /1.0/instances``. ``config`` and ``devices``: extension ``backup_override_config``.
-        """
-        if name is not None:
-            wire.path(name)
-        about = {"name": name, "pool": pool, **overrides(config, devices)}
-        if config or devices:
-            await self._scope.require("backup_override_config", "another configuration than that of the backup")
-        return await restore(
-            self, source=source, key=lambda made: created_name(made, "instances"), progress=progress, **about
-        )
-
     async def launch(
         self,
         image: str,
@@ -623,6 +626,7 @@ class InstancesAPI(
         profiles: Sequence[str] | None = None,
         ephemeral: bool = False,
         description: str = "",
+        flavor: str | None = None,
         progress: OnProgress | None = None,
     ) -> Instance:
         """Create an instance from an image and start it, in one operation, and return it, read.
@@ -639,6 +643,7 @@ class InstancesAPI(
             profiles: Its profiles; None for the server's default, an empty list for none.
             ephemeral: Delete it when it stops.
             description: Its description.
+            flavor: How big it is, as ``c2-m4`` for 2 CPUs and 4 GiB: see `create`.
             progress: Called with how far the server's download and unpacking are.
 
         Raises:
@@ -662,6 +667,7 @@ class InstancesAPI(
             ephemeral=ephemeral,
             instance_type="virtual-machine" if vm else "container",
             description=description,
+            flavor=flavor,
             start=True,
         )
         return await handle._await_creation(creation, progress, keep_failed=False)
@@ -836,12 +842,19 @@ async def _copy(
     instance_only: bool,
     refresh: bool,
     options: InstanceCopy,
+    refresh_exclude_older: bool = False,
 ) -> Instance:
     if name is None and to is None:
         raise IncusInputError("give the copy a name, or say to which server")
+    if refresh_exclude_older and not refresh:
+        raise IncusInputError("refresh_exclude_older is for refresh=True: a new copy has no snapshots")
     group = InstancesAPI(source._scope if to is None else scope_of(to))
     target = group[source._path[1] if name is None else name]
-    await copy_instance(source, target, instance_only, refresh, options)
+    await copy_instance(source, target, instance_only, refresh, options, refresh_exclude_older)
+    if options.get("start"):
+        async with contextlib.nullcontext() if refresh else undoing(target._remove):
+            await target.start(wait=True)
+            await target.refresh()
     return target
 
 

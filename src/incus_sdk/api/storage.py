@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import builtins
+import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from datetime import datetime
 from typing import Any, ClassVar, Unpack
 
 from .. import models
@@ -17,10 +17,11 @@ from ..exceptions import IncusInputError
 from ..filters import Filter
 from ..models.base import Json
 from ..operations import OnProgress
-from ._bodies import created_name, snapshot_expiry
+from ._backup_options import VolumeBackupOptions
+from ._bodies import Expiry, created_name, expiry
 from ._by_key import Deletes, Edits, Renames
 from ._copies import MigrationOptions, copy_volume, other_project
-from ._creation import restore
+from ._creation import create_picked, restore
 from ._ensure import Ensures
 from ._file_verbs import FileVerbs
 from ._options import known_options
@@ -52,6 +53,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
         name: str,
         *,
         to: StoragePool | None = None,
+        refresh: bool = False,
         config: models.Config | None = None,
         **how: Unpack[MigrationOptions],
     ) -> Volume:
@@ -64,6 +66,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
             name: The name of the new volume.
             to: Another pool, of this server or another, or as a view of another project or member sees it; None for the
                 snapshot's own.
+            refresh: Give an existing volume the content of the snapshot; only what has changed is sent.
             config: Keys that differ from the snapshot's; None removes one.
             **how: ``mode``, ``addresses`` and ``progress``: see `MigrationOptions`.
 
@@ -80,7 +83,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
             ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots/{name}`` as well
         """
-        return await _make_copy(self, name, to, True, False, config, how)
+        return await _make_copy(self, name, to, True, refresh, False, config, how)
 
 
 class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeSnapshotPut], Renames, Deletes):
@@ -88,25 +91,27 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
 
     resource, segment, urls_quoted, named_with_parent = VolumeSnapshot, "snapshots", False, True
 
-    async def create(self, name: str, expires_at: str | datetime | None = "") -> VolumeSnapshot:
+    async def create(self, name: str | None = None, expires_at: Expiry = "default") -> VolumeSnapshot:
         """Take a snapshot of the volume.
 
         Args:
-            name: Its name.
-            expires_at: When the server deletes it; None for never, empty for what ``snapshots.expiry`` of the volume
-                says.
+            name: Its name; None lets the server pick one by ``snapshots.pattern`` of the volume: ``snap0``, ``snap1``
+                and so on where there is none.
+            expires_at: When the server deletes it: a time, or a `timedelta` from now; ``"never"``; or ``"default"``, as
+                ``snapshots.expiry.manual`` or ``snapshots.expiry`` of the volume says.
 
         Returns:
             The snapshot, read.
 
         Raises:
+            IncusInputError: ``name`` is invalid, or ``expires_at`` is not a time.
             IncusConflictError: The name is taken.
             IncusNotFoundError: There is no such volume.
 
         API:
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/snapshots``
         """
-        return await self._create(name, snapshot_expiry(expires_at))
+        return await create_picked(self, name, expiry(expires_at), "storage_volume_snapshots")
 
 
 class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
@@ -197,6 +202,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         to: StoragePool | None = None,
         volume_only: bool = False,
         refresh: bool = False,
+        refresh_exclude_older: bool = False,
         config: models.Config | None = None,
         **how: Unpack[MigrationOptions],
     ) -> Volume:
@@ -214,6 +220,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
                 the volume's own.
             volume_only: Leave out the snapshots.
             refresh: Bring an existing copy up to date; only what has changed is sent.
+            refresh_exclude_older: With ``refresh``: leave out snapshots that are older than the copy's newest one.
             config: Keys that differ from the volume's; None removes one.
             **how: ``mode``, ``addresses`` and ``progress``: see `MigrationOptions`.
 
@@ -230,7 +237,9 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             ``POST /1.0/storage-pools/{pool}/volumes/{type}``, to another server
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}`` as well
         """
-        return await _make_copy(self, name, to, volume_only, refresh, config, how)
+        if refresh_exclude_older and not refresh:
+            raise IncusInputError("refresh_exclude_older is for refresh=True: a new copy has no snapshots")
+        return await _make_copy(self, name, to, volume_only, refresh, refresh_exclude_older, config, how)
 
     @known_options(MigrationOptions)
     async def move(
@@ -255,7 +264,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             new_name: The new name; None keeps it.
             to: A pool in place of the first three: of another server, to which the volume is copied before it is
                 deleted here, or as a view of another project or member of this server sees it.
-            **how: For another server ``mode``, ``addresses`` and ``progress``: see `MigrationOptions`.
+            **how: ``progress``, and for another server ``mode`` and ``addresses``: see `MigrationOptions`.
 
         Raises:
             IncusInputError: ``to`` is not a pool, an instance uses the volume, or both the member and the project are
@@ -291,13 +300,14 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         before, _ = await self._read_with_etag()
         if target is not None:
             body |= {"migration": True, "source": {"location": before["location"]}}
-        await self._perform("POST", query={"target": scope.target}, body=body)
+        progress = how.get("progress")
+        await self._perform("POST", query={"target": scope.target}, body=body, progress=progress)
         if target is not None:
             # The answer only says that it began: an operation on each member goes on, and the volume is not there yet.
             moved = list(self._path), list(path)
             for operation in await OperationsAPI(self._scope).list():
                 if any(wire.names(url) in moved for url in operation.resources.get("storage_volumes") or ()):
-                    await operation.wait()
+                    await operation._wait_reporting(progress)
         self._path, self._scope = path, scope
         self._json |= {key: body[key] for key in ("name", "project") if key in body}
         if target is not None:
@@ -305,6 +315,42 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             kept = {key: value for key, value in before["config"].items() if not key.startswith("volatile.")}
             await self._update({"config": kept, "description": before["description"]})
         await self._reread()
+
+    @known_options(VolumeBackupOptions)
+    async def export(
+        self,
+        target_path: str | os.PathLike[str],
+        *,
+        progress: OnProgress | None = None,
+        **options: Unpack[VolumeBackupOptions],
+    ) -> None:
+        """Write a backup of a custom volume, with its snapshots, to a local file, which appears once it is complete.
+
+            await volume.export("backup.tar.gz")
+
+        Nothing stays on the server. One with the extension ``direct_backup`` sends the backup while it makes it;
+        another makes it first, and it is deleted after the download, also if that fails or is cancelled.
+        `VolumesAPI.create_from_backup` makes a volume of the file.
+
+        Args:
+            target_path: The local file; one that exists is replaced.
+            progress: Called with how far it is: where the server makes the backup first, that is one stage, and
+                ``download`` the next.
+            **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``: see
+                `VolumeBackupOptions`.
+
+        Raises:
+            IncusInputError: The local file cannot be written, or there is no such option.
+            IncusNotFoundError: There is no such volume.
+            IncusOperationError: The server could not make the backup.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``; without the extension also
+            ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups/{backup}/export`` and
+            ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups/{backup}``
+        """
+        await self.backups._export(target_path, options, progress)
 
     async def rebuild(self) -> None:
         """Empty a custom volume, which must not have snapshots; its configuration is kept.
@@ -462,6 +508,36 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
         """
         await self._scope.require("custom_volume_iso", "a volume from an ISO image")
         return await self._create_from_file(source, name, progress, type="iso")
+
+    @known_options(VolumeBackupOptions)
+    async def export(
+        self,
+        name: str,
+        target_path: str | os.PathLike[str],
+        *,
+        progress: OnProgress | None = None,
+        **options: Unpack[VolumeBackupOptions],
+    ) -> None:
+        """Write a backup of one to a local file, on every server: see `Volume.export`.
+
+        Args:
+            name: The type and the name, as ``"custom/data"``.
+            target_path: The local file; one that exists is replaced.
+            progress: Called with how far it is.
+            **options: ``compression_algorithm``, ``optimized_storage`` and ``volume_only``.
+
+        Raises:
+            IncusInputError: The local file cannot be written, or there is no such option.
+            IncusNotFoundError: There is no such volume.
+            IncusOperationError: The server could not make the backup.
+            IncusConnectionError: The file was cut off.
+
+        API:
+            ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups``; without ``direct_backup`` also
+            ``GET /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups/{backup}/export`` and
+            ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}/backups/{backup}``
+        """
+        await self[name].export(target_path, progress=progress, **options)
 
     async def _create_from_file(
         self, source: Content, name: str | None, progress: OnProgress | None, **headers: str
@@ -751,6 +827,7 @@ async def _make_copy(
     to: StoragePool | None,
     volume_only: bool,
     refresh: bool,
+    refresh_exclude_older: bool,
     config: models.Config | None,
     how: MigrationOptions,
 ) -> Volume:
@@ -758,7 +835,7 @@ async def _make_copy(
         raise IncusInputError("give the copy a name, or another pool as to=")
     volumes = _require_pool(to).volumes if to is not None else VolumesAPI(AtPath(source._scope, source._path[:2]))
     target = volumes[_volume_key("custom", source._path[4] if name is None else name)]
-    await copy_volume(source, target, volume_only, refresh, config, how)
+    await copy_volume(source, target, volume_only, refresh, refresh_exclude_older, config, how)
     return target
 
 

@@ -57,7 +57,6 @@ if TYPE_CHECKING:
     from .instances import BackupTarget as BackupTarget
     from .instances import Instance as Instance
     from .instances import InstanceBackup as InstanceBackup
-    from .instances import InstanceBackupsPost as InstanceBackupsPost
     from .instances import InstanceFull as InstanceFull
     from .instances import InstanceNVRAMVariable as InstanceNVRAMVariable
     from .instances import InstanceNVRAMVariablePut as InstanceNVRAMVariablePut
@@ -192,7 +191,6 @@ if TYPE_CHECKING:
     from .server import WarningPut as WarningPut
     from .storage import StorageBucket as StorageBucket
     from .storage import StorageBucketBackup as StorageBucketBackup
-    from .storage import StorageBucketBackupsPost as StorageBucketBackupsPost
     from .storage import StorageBucketFull as StorageBucketFull
     from .storage import StorageBucketKey as StorageBucketKey
     from .storage import StorageBucketKeyPut as StorageBucketKeyPut
@@ -203,7 +201,6 @@ if TYPE_CHECKING:
     from .storage import StoragePoolState as StoragePoolState
     from .storage import StorageVolume as StorageVolume
     from .storage import StorageVolumeBackup as StorageVolumeBackup
-    from .storage import StorageVolumeBackupsPost as StorageVolumeBackupsPost
     from .storage import StorageVolumeBitmap as StorageVolumeBitmap
     from .storage import StorageVolumeFull as StorageVolumeFull
     from .storage import StorageVolumePut as StorageVolumePut
@@ -236,7 +233,7 @@ else:
                 ImagesPostSource
             """,
             "instances": """
-                BackupTarget Instance InstanceBackup InstanceBackupsPost InstanceFull InstanceNVRAMVariable
+                BackupTarget Instance InstanceBackup InstanceFull InstanceNVRAMVariable
                 InstanceNVRAMVariablePut InstancePut InstanceSnapshot InstanceSnapshotPut InstanceSource
                 InstanceState InstanceStateCPU InstanceStateDisk InstanceStateMemory InstanceStateNetwork
                 InstanceStateNetworkAddress InstanceStateNetworkCounters InstanceStateOSInfo InstanceStatus InstanceType
@@ -277,9 +274,9 @@ else:
                 ServerStorageDriverInfo ServerUntrusted Warning WarningPut
             """,
             "storage": """
-                StorageBucket StorageBucketBackup StorageBucketBackupsPost StorageBucketFull StorageBucketKey
+                StorageBucket StorageBucketBackup StorageBucketFull StorageBucketKey
                 StorageBucketKeyPut StorageBucketPut StoragePool StoragePoolPut StoragePoolsPost StoragePoolState
-                StorageVolume StorageVolumeBackup StorageVolumeBackupsPost StorageVolumeBitmap StorageVolumeFull
+                StorageVolume StorageVolumeBackup StorageVolumeBitmap StorageVolumeFull
                 StorageVolumePut StorageVolumeSnapshot StorageVolumeSnapshotPut StorageVolumeSource
                 StorageVolumesPost StorageVolumeState StorageVolumeStateUsage VolumeContentType VolumeType
             """,

@@ -235,24 +235,6 @@ class BackupTarget(TypedDict, total=False):
     """HTTPS address of the S3 service, without the bucket."""
 
 
-class InstanceBackupsPost(TypedDict, total=False):
-    """Makes a backup of an instance."""
-
-    compression_algorithm: str
-    """A program such as gzip, xz or zstd, its options after a space, or none; absent: the server's setting."""
-    expires_at: str | datetime
-    """When the server is to delete it; absent: never."""
-    instance_only: bool
-    """Leave the snapshots out."""
-    name: str
-    """Absent: the server picks backup0, backup1, ..."""
-    optimized_storage: bool
-    """The storage driver's own format: faster, but only a pool of the same driver restores it."""
-    root_only: bool
-    """Leave out the volumes that depend on this instance."""
-    target: BackupTarget
-
-
 class InstanceNVRAMVariablePut(TypedDict, total=False):
     """Writes a UEFI variable of a virtual machine (``instance_nvram``)."""
 

@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Annotated, Literal, TypedDict
 
 from .base import Config, Key, Record, RecordList
-from .instances import BackupTarget
 from .resources import ResourcesStoragePoolInodes, ResourcesStoragePoolSpace
 
 VolumeType = Literal["custom", "container", "virtual-machine", "image"] | str
@@ -182,23 +181,6 @@ class StorageVolumeBackup(Record):
     """Whether it lacks the snapshots."""
 
 
-class StorageVolumeBackupsPost(TypedDict, total=False):
-    """A new backup of a volume."""
-
-    name: str
-    """Empty: the server's choice."""
-    expires_at: str | datetime
-    """Absent: never."""
-    compression_algorithm: str
-    """``gzip``, ``zstd``, ``none``, ...; empty: as the server is configured."""
-    optimized_storage: bool
-    """Use the pool driver's own format, which only such a pool can read."""
-    volume_only: bool
-    """Leave out the snapshots."""
-    target: BackupTarget
-    """Upload it there instead of keeping it on the server (extension ``backup_s3_upload``)."""
-
-
 class StorageVolumeBitmap(Record):
     """A record of which parts of a volume were written to (extension ``storage_volume_nbd``)."""
 
@@ -275,14 +257,3 @@ class StorageBucketBackup(Record):
     """When the server deletes it; None: never."""
     compression_algorithm: str
     """Documented, but servers seldom send it."""
-
-
-class StorageBucketBackupsPost(TypedDict, total=False):
-    """A new backup of a bucket."""
-
-    name: str
-    """Empty: the server's choice."""
-    expires_at: str | datetime
-    """Absent: never."""
-    compression_algorithm: str
-    """``gzip``, ``zstd``, ``none``, ...; empty: as the server is configured."""

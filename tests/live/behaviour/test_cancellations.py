@@ -295,12 +295,11 @@ async def export_of_a_backup(place: Place) -> None:
 
 
 @server
-async def direct_export(place: Place) -> None:
-    if "direct_backup" in (await place.client.server.get()).api_extensions:
-        await place.still.backups.direct(compression_algorithm="none").export(place.local / "backup")
-        with tarfile.open(place.local / "backup") as whole:  # each is another
-            assert whole.getmembers()
-        (place.local / "backup").unlink()
+async def export_of_an_instance(place: Place) -> None:
+    await place.still.export(place.local / "backup", compression_algorithm="none")
+    with tarfile.open(place.local / "backup") as whole:  # each is another
+        assert whole.getmembers()
+    (place.local / "backup").unlink()
 
 
 @server

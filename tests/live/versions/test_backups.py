@@ -7,6 +7,7 @@ import io
 import tarfile
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -92,7 +93,9 @@ async def test_a_backup_is_kept_listed_downloaded_renamed_and_deleted(
         await backups.create(ODD, compression_algorithm="none")
     picked = await backups.create()
     assert picked.name == "backup0"
-    assert picked.expires_at is None
+    assert picked.created_at is not None
+    assert picked.expires_at is not None
+    assert timedelta(hours=23) < picked.expires_at - picked.created_at < timedelta(hours=25)
     for recursion in (0, 1):
         listed = await backups.list(recursion)
         assert {each.name for each in listed} == {ODD, "backup0"}
@@ -152,6 +155,42 @@ async def test_a_backup_is_read_as_it_is_made(
         with pytest.raises(IncusAPIError, match=r"(?i)compression"):
             await backups.direct(compression_algorithm="no such").export(tmp_path / "x")
     assert {path.name for path in tmp_path.iterdir()} == {"file"}
+
+
+@pytest.mark.parametrize("thing", KINDS, indirect=True)
+async def test_an_export_is_one_call_and_leaves_nothing_on_the_server(
+    client: Client, thing: Instance | Volume | Bucket, tmp_path: Path
+) -> None:
+    backups: Backups = thing.backups
+    pool = client.storage_pools["default"]
+    groups: dict[type, Any] = {Instance: client.instances, Volume: pool.volumes, Bucket: pool.buckets}
+    key = f"custom/{thing.name}" if isinstance(thing, Volume) else thing.name
+    seen: list[Progress] = []
+    await thing.export(tmp_path / "file", compression_algorithm="none", progress=seen.append)
+    assert "backup/index.yaml" in members((tmp_path / "file").read_bytes())
+    assert (seen[-1].stage, seen[-1].processed) == ("download", (tmp_path / "file").stat().st_size)
+    assert await backups.list() == []
+
+    def fail(update: Progress) -> None:
+        if update.stage == "download":
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await thing.export(tmp_path / "failed", progress=fail)
+    await groups[type(thing)].export(key, tmp_path / "again")
+    assert (tmp_path / "again").stat().st_size
+    assert await backups.list() == []
+    odd: Any = thing
+    for refused in (
+        thing.export(tmp_path / "no" / "file"),
+        odd.export(tmp_path / "x", expires_at="never"),
+        odd.export(tmp_path / "x", compression="none"),
+    ):
+        with pytest.raises(IncusInputError, match=r"cannot be written|has no option"):
+            await refused
+    with pytest.raises(IncusNotFoundError):
+        await groups[type(thing)].export(key.replace(thing.name, "no-such"), tmp_path / "x")
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "again"}
 
 
 async def test_an_instance_comes_back_from_its_backup_as_it_was_or_otherwise(
@@ -280,6 +319,4 @@ async def test_a_backup_goes_to_s3(client: Client, daemon: Daemon, thing: Instan
     with pytest.raises(IncusOperationError, match="refused") as refused:
         await thing.backups.upload(target, compression_algorithm="none")
     assert target["secret_key"] not in repr(refused.value.response)
-    with pytest.raises(IncusInputError, match="upload"):
-        await thing.backups.create("b0", target=target)
     assert await thing.backups.list() == []

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from incus_sdk import Client, IncusConflictError, IncusInputError, IncusOperationError, Instance
+from incus_sdk import (
+    Client,
+    IncusAPIError,
+    IncusConflictError,
+    IncusError,
+    IncusInputError,
+    IncusOperationError,
+    Instance,
+    Progress,
+)
 from incus_sdk.api.images import Image, ImagesAPI
+from incus_sdk.testing import Daemon
+from tests.live.boxes import listening
 from tests.live.versions.test_server import certificate
 
 NIC = {"type": "nic", "nictype": "macvlan", "parent": "here", "name": "eth0"}
@@ -259,11 +273,19 @@ async def test_never_is_never(client: Client, instance: Instance) -> None:
     soon = "2040-01-01T00:00:00Z"
     try:
         for owner in (instance, volume):
-            assert (await owner.snapshots.create("configured")).expires_at is not None
+            await owner.update({"snapshots.pattern": "kept-%d"})
+            picked = await owner.snapshots.create()
+            assert (picked.name, picked.expires_at is not None) == ("kept-0", True)
+            assert (await owner.snapshots.create(expires_at="never")).name == "kept-1"
+            assert [(await owner.snapshots.get(f"kept-{n}")).expires_at is None for n in range(2)] == [False, True]
             assert (await owner.snapshots.create("never", expires_at=None)).expires_at is None
             assert (await owner.snapshots.create("soon", expires_at=soon)).expires_at is not None
+            ahead = await owner.snapshots.create("ahead", expires_at=timedelta(days=9))
+            assert ahead.created_at is not None
+            assert ahead.expires_at is not None
+            assert (ahead.expires_at - ahead.created_at).days in (8, 9)
         for thing in (instance.snapshots["soon"], volume.snapshots["soon"], image):
-            for change in (_by_update, _by_patch, _by_replace, _by_editing):
+            for change in (_by_update, _by_word, _by_patch, _by_replace, _by_editing):
                 await thing.update({"expires_at": soon})
                 assert str(thing.expires_at) == "2040-01-01 00:00:00+00:00"
                 await change(thing)
@@ -275,6 +297,10 @@ async def test_never_is_never(client: Client, instance: Instance) -> None:
 
 async def _by_update(thing: Any) -> None:
     await thing.update({"expires_at": None})
+
+
+async def _by_word(thing: Any) -> None:
+    await thing.update({"expires_at": "never"})
 
 
 async def _by_patch(thing: Any) -> None:
@@ -403,3 +429,99 @@ async def test_a_certificate_is_followed_to_the_one_in_its_place(client: Client,
     assert (await made.refresh()).name == "third"
     assert len({first, second, made.fingerprint}) == 3
     await made.delete()
+
+
+async def _names(of: Any) -> list[str]:
+    return sorted(snapshot.name for snapshot in await of.snapshots.list())
+
+
+async def _delete(*things: Any) -> None:
+    for thing in things:
+        await (thing.delete(wait=True) if isinstance(thing, Instance) else thing.delete())
+
+
+@pytest.mark.parametrize("kind", ["instance", "volume"])
+async def test_a_refresh_can_leave_out_what_was_deleted_in_the_copy(client: Client, name: str, kind: str) -> None:
+    made: Any
+    if kind == "instance":
+        made = await client.instances.create(name, "busybox", wait=True)
+    else:
+        made = await client.storage_pools["default"].volumes.create(f"custom/{name}")
+    for old in ("s0", "s1"):
+        await made.snapshots.create(old)
+    copy = await made.copy(f"{name}-copy")
+    await copy.snapshots.delete("s0")
+    await asyncio.sleep(1)  # servers compare whole seconds
+    await made.snapshots.create("s2")
+    await made.copy(f"{name}-copy", refresh=True, refresh_exclude_older=True)
+    assert await _names(copy) == ["s1", "s2"]
+    await made.copy(f"{name}-copy", refresh=True)
+    assert await _names(copy) == ["s0", "s1", "s2"]
+    with pytest.raises(IncusInputError, match="refresh=True"):
+        await made.copy("another", refresh_exclude_older=True)
+    await _delete(made, copy)
+
+
+async def test_a_volume_gets_the_content_of_a_snapshot(client: Client, daemon: Daemon, name: str) -> None:
+    def file(volume: str) -> Path:
+        return daemon.directory / "storage-pools" / "default" / "custom" / f"default_{volume}" / "file"
+
+    volume = await client.storage_pools["default"].volumes.create(f"custom/{name}")
+    file(name).write_text("then")
+    snapshot = await volume.snapshots.create()
+    file(name).write_text("now!!")
+    copy = await volume.copy(f"{name}-copy")
+    assert file(f"{name}-copy").read_text() == "now!!"
+    await snapshot.copy(f"{name}-copy", refresh=True, config={"user.a": "1"})
+    assert file(f"{name}-copy").read_text() == "then"
+    assert (await copy.refresh()).config["user.a"] == "1"
+    await _delete(volume, copy)
+
+
+async def test_a_copy_is_started_or_not_there(client: Client, name: str) -> None:
+    made = await client.instances.create(name, "busybox", wait=True)
+    snapshot = await made.snapshots.create()
+    for source in (made, snapshot):
+        copy = await source.copy(f"{name}-copy", start=True)
+        assert copy.status == "Running"
+        await copy.delete(force=True, wait=True)
+        with pytest.raises(IncusOperationError, match="init"):
+            await source.copy(f"{name}-copy", start=True, config={"raw.lxc": "lxc.init.cmd = /no/such/init"})
+        assert not await copy.exists()
+    await made.delete(wait=True)
+
+
+async def test_a_running_instance_is_stopped_to_be_moved(client: Client, box: Instance, name: str) -> None:
+    await client.storage_pools.create(name, "dir")
+    seen: list[Progress] = []
+    await listening(box)
+    await box.move(pool=name, stateless=True, progress=seen.append)
+    assert (box.status, box.expanded_devices["root"]["pool"]) == ("Running", name)
+    await listening(box)
+    with pytest.raises(IncusError, match=r"(?i)pool not found"):
+        await box.move(pool="no-such", stateless=True)
+    assert (await box.refresh()).status == "Running"
+    for also in ("live", "refresh"):
+        how: Any = {also: True}
+        with pytest.raises(IncusInputError, match="stateless"):
+            await box.move(pool="default", stateless=True, **how)
+    await box.update({"ephemeral": True}, wait=True)
+    with pytest.raises(IncusInputError, match="ephemeral"):
+        await box.move(pool="default", stateless=True)
+    await box.update({"ephemeral": False}, wait=True)
+    await box.stop(force=True, wait=True)
+    await box.move(pool="default", stateless=True)
+    assert box.status == "Stopped"
+    await client.storage_pools.delete(name)
+
+
+async def test_a_flavor_sets_the_limits(client: Client, name: str) -> None:
+    made = await client.instances.create(name, {"type": "none"}, flavor="c2-m4", wait=True)
+    assert (made.config["limits.cpu"], made.config["limits.memory"]) == ("2", "4096MiB")
+    await made.delete(wait=True)
+    launched = await client.instances.launch("busybox", name, flavor="c1")
+    assert launched.config["limits.cpu"] == "1"
+    await launched.delete(force=True, wait=True)
+    with pytest.raises(IncusAPIError, match="no-such-flavor"):
+        await client.instances.launch("busybox", name, flavor="no-such-flavor")
+    assert not await client.instances.exists(name)

@@ -395,7 +395,8 @@ async def test_a_bucket_and_its_keys_are_made_listed_changed_and_deleted(
         assert "user.a" not in bucket.config
 
         keys = bucket.bucket_keys
-        key = await keys.create("reader", role="read-only", description="first")
+        key = await keys.create("reader", description="first")
+        assert key.role == "read-only"
         assert key.access_key
         assert key.secret_key
         assert key.secret_key not in f"{key!r}{key}{bucket!r}"
