@@ -48,6 +48,8 @@ def checked_content(content: Content, name: str) -> None:
                 return
         except (OSError, ValueError) as error:
             raise IncusInputError(f"{name} cannot be read: {error}") from error
+    if isinstance(content, list | tuple) and not all(isinstance(piece, _BYTES) for piece in content):
+        raise IncusInputError(f"{name} must hold nothing but bytes")
     if isinstance(content, io.TextIOBase):
         raise IncusInputError(f'{name} is open as text: open it with mode "rb"')
     if isinstance(content, Mapping) or not isinstance(content, (*_BYTES, BinaryFile, Iterable, AsyncIterable)):

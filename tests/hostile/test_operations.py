@@ -406,7 +406,7 @@ async def test_a_clean_up_that_fails_does_not_hide_the_cancellation(server: Serv
     answer.set()
     with pytest.raises(asyncio.CancelledError):
         await making
-    assert server.requests[-1] == "DELETE /1.0/instances/c1"
+    assert "DELETE /1.0/instances/c1" in server.requests
 
 
 @pytest.mark.parametrize("times", [1, 2])
