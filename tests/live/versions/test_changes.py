@@ -498,7 +498,7 @@ async def test_a_running_instance_is_stopped_to_be_moved(client: Client, box: In
     await box.move(pool=name, stateless=True, progress=seen.append)
     assert (box.status, box.expanded_devices["root"]["pool"]) == ("Running", name)
     await listening(box)
-    with pytest.raises(IncusError, match=r"(?i)pool not found"):
+    with pytest.raises(IncusError, match=r"(?i)storage pool"):
         await box.move(pool="no-such", stateless=True)
     assert (await box.refresh()).status == "Running"
     for also in ("live", "refresh"):
