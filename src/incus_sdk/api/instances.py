@@ -422,11 +422,12 @@ class Instance(
             async with undoing(self._resume):
                 await self.stop(wait=True)
                 await moving
-        await self.start(wait=True)
+                await self.start(wait=True)
         await self._reread()
 
     async def _resume(self) -> None:
-        """Start it if it is stopped."""
+        """Start it if it is stopped, or about to be."""
+        await self._wait_until_idle()
         if (await self.refresh()).status == "Stopped":
             await self.start(wait=True)
 
