@@ -72,7 +72,7 @@ async def perform(
     except asyncio.CancelledError:
         await shielded(_cancel_begun(begun, _GRACE))
         raise
-    return None if operation is None else await operation._wait_reporting(progress)
+    return None if operation is None else await operation.wait(progress=progress)
 
 
 async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
@@ -130,7 +130,7 @@ async def create_or_undo(
 
     async with undoing(end):  # which undoes nothing where the operation failed: the server did that itself
         operation = await asyncio.shield(begun)
-        return None if operation is None else await operation._wait_reporting(progress)
+        return None if operation is None else await operation.wait(progress=progress)
 
 
 @contextlib.asynccontextmanager

@@ -148,7 +148,7 @@ class Operation(models.Operation):
         self._json = _checked((await self._scope.request("GET", self._path())).object)
         return self
 
-    async def wait(self, timeout: float | None = None) -> Self:
+    async def wait(self, timeout: float | None = None, *, progress: OnProgress | None = None) -> Self:
         """Wait until the operation has ended.
 
         A broken connection is made again while that helps. If the caller is cancelled, so is the operation, where the
@@ -156,6 +156,7 @@ class Operation(models.Operation):
 
         Args:
             timeout: Seconds; the operation goes on afterwards. None waits for as long as it takes.
+            progress: Called with how far it is, each time that changes; if this raises, the operation is cancelled.
 
         Returns:
             This object, as the operation ended.
@@ -171,6 +172,8 @@ class Operation(models.Operation):
         """
         try:
             async with asyncio.timeout(timeout):
+                if progress is not None:
+                    await self._report(progress)
                 return await self._wait_final()
         except IncusTimeoutError:
             raise
@@ -257,16 +260,15 @@ class Operation(models.Operation):
                 async with asyncio.timeout(_GRACE):
                     await self.cancel()
 
-    async def _wait_reporting(self, progress: OnProgress | None) -> Self:
-        """`wait`, calling ``progress`` each time that changes."""
-        if progress is not None:
-            try:
-                async for update in self.progress():
-                    progress(update)
-            except BaseException:
-                await shielded(self._try_cancel())
-                raise
-        return await self.wait()
+    async def _report(self, progress: OnProgress) -> None:
+        try:
+            async for update in self.progress():
+                progress(update)
+        except asyncio.CancelledError:  # by the caller, or the end of its time: `wait` knows
+            raise
+        except BaseException:
+            await shielded(self._try_cancel())
+            raise
 
     async def _wait_final(self) -> Self:
         """`wait` without a limit; when cancelled, it leaves the operation alone."""

@@ -221,7 +221,7 @@ class LifecycleVerbs(models.Instance, Resource):
         try:
             operation = await asyncio.shield(creation)
             try:
-                await operation._wait_reporting(progress)
+                await operation.wait(progress=progress)
             except IncusOperationError as error:
                 raise await self._add_log(error) if log else error from None
             return await self.refresh()

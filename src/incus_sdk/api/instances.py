@@ -422,20 +422,24 @@ class Instance(
             async with undoing(self._resume):
                 await self.stop(wait=True)
                 await moving
-        await self.start(wait=True)
+                await self.start(wait=True)
         await self._reread()
 
     async def _resume(self) -> None:
-        """Start it if it is stopped."""
+        """Start it if it is stopped, or about to be."""
+        await self._wait_until_idle()
         if (await self.refresh()).status == "Stopped":
             await self.start(wait=True)
 
-    async def rebuild(self, source: models.InstanceSource | Mapping[str, Any] | str) -> None:
+    async def rebuild(
+        self, source: models.InstanceSource | Mapping[str, Any] | str, *, progress: OnProgress | None = None
+    ) -> None:
         """Replace the root disk of a stopped instance; its configuration is kept.
 
         Args:
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
                 ``{"type": "image", "alias": "busybox"}``, or ``{"type": "none"}`` for an empty disk.
+            progress: Called with how far the server's download and unpacking are.
 
         Raises:
             IncusNotFoundError: There is no such instance, or no image of that name.
@@ -446,7 +450,7 @@ class Instance(
             ``POST /1.0/instances/{name}/rebuild``
         """
         image = await _resolve_image(self._scope, source) if isinstance(source, str) else to_body(source)
-        await self._perform("POST", "rebuild", body={"source": image})
+        await self._perform("POST", "rebuild", body={"source": image}, progress=progress)
 
     async def get_access(self) -> list[models.AccessEntry]:
         """List who has access to the instance.

@@ -307,7 +307,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             moved = list(self._path), list(path)
             for operation in await OperationsAPI(self._scope).list():
                 if any(wire.names(url) in moved for url in operation.resources.get("storage_volumes") or ()):
-                    await operation._wait_reporting(progress)
+                    await operation.wait(progress=progress)
         self._path, self._scope = path, scope
         self._json |= {key: body[key] for key in ("name", "project") if key in body}
         if target is not None:

@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterable, AsyncIterator, Iterable
 from typing import Self
 
+from .._content import BinaryFile, checked_content, iter_content, size_of, with_progress
 from ..exceptions import IncusInputError
+from ..operations import OnProgress
 from ._sftp import Handle
 
 Data = bytes | bytearray | memoryview
+FileContent = Data | BinaryFile | Iterable[bytes] | AsyncIterable[bytes]
+
+
+def file_pieces(content: FileContent, progress: OnProgress | None) -> AsyncIterator[Data]:
+    """The pieces in which a file is written; bytes are one. Raises `IncusInputError` for what cannot be written."""
+    if isinstance(content, str | os.PathLike):
+        raise IncusInputError(f"data must be content, not {type(content).__name__}: push() copies a local file")
+    checked_content(content, "data")
+
+    async def one() -> AsyncIterator[Data]:
+        yield content  # type: ignore[misc]
+
+    whole = isinstance(content, Data) and progress is None
+    return one() if whole else with_progress(iter_content(content), "upload", size_of(content), progress)
 
 
 class RemoteReader:

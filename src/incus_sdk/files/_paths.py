@@ -27,7 +27,7 @@ from .._connection import wire
 from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError, IncusNotFoundError
 from ..operations import OnProgress
-from ._file_streams import Data, RemoteReader, RemoteWriter
+from ._file_streams import Data, FileContent, RemoteReader, RemoteWriter, file_pieces
 from ._sftp import FileStat, FileType, Flags, Sftp
 from ._tar import InstanceTar
 from ._trees import (
@@ -242,26 +242,34 @@ class RemotePath:
         return (await self.read_bytes(limit=limit)).decode(encoding, errors)
 
     async def write_bytes(
-        self, data: Data, *, mode: int | None = None, uid: int | None = None, gid: int | None = None
+        self,
+        data: FileContent,
+        *,
+        mode: int | None = None,
+        uid: int | None = None,
+        gid: int | None = None,
+        progress: OnProgress | None = None,
     ) -> int:
         """Write a file, new or in place of the old content.
 
         Args:
-            data: The content.
+            data: The content: bytes, a binary file that is open, or an iterable of bytes, plain or async.
             mode: The file's permissions, new or not; None keeps them, and gives a new file 0644.
             uid: The file's owner; None keeps it, and makes a new file root's.
             gid: The file's group; None keeps it, and makes a new file root's.
+            progress: Called for each piece, as stage ``upload``.
 
         Returns:
             The number of bytes.
 
         Raises:
-            IncusInputError: The data is not bytes.
+            IncusInputError: The data is something else.
             IncusNotFoundError: There is no such directory.
             IncusAPIError: The path is not a regular file.
         """
+        pieces = file_pieces(data, progress)
         async with self.open("wb", permissions=mode, uid=uid, gid=gid) as file:
-            return await file.write(data)
+            return sum([await file.write(piece) async for piece in pieces])
 
     async def write_text(
         self,

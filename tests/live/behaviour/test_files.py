@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
 import os
 import shutil
 import socket
 import stat
 import tracemalloc
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,27 @@ async def test_a_file_is_written_and_read(box: Instance) -> None:
     assert await shell(box, "stat -c '%a %u %g %s' /tmp/a*") == "600 1000 1001 0\n"
     await (path.parent / "new").append(b"made")
     assert await (path.parent / "new").read_bytes() == b"made"
+
+
+async def test_a_file_is_written_from_whatever_gives_bytes(box: Instance) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"one"
+        yield b"two"
+
+    path = at(box, "/tmp/f")
+    for data, total in (
+        (io.BytesIO(b"onetwo"), 6),
+        ([b"one", b"two"], None),
+        ((piece for piece in (b"one", b"two")), None),
+        (pieces(), None),
+        (b"onetwo", 6),
+    ):
+        seen: list[Progress] = []
+        assert await path.write_bytes(data, progress=seen.append) == 6
+        assert await path.read_bytes() == b"onetwo"
+        assert (seen[-1].stage, seen[-1].processed, seen[-1].total) == ("upload", 6, total)
+    assert await path.write_bytes(iter([])) == 0
+    assert await path.read_bytes() == b""
 
 
 async def test_files_of_proc_are_read_to_their_end(box: Instance) -> None:

@@ -24,6 +24,7 @@ from incus_sdk import (
     Instance,
     Operation,
     OperationEvent,
+    Progress,
     models,
 )
 from incus_sdk.testing import Daemon
@@ -377,6 +378,26 @@ async def test_progress_has_numbers_where_the_server_has(client: Client, name: s
     assert updates[-1].text.startswith("Unpacking image: ")
     assert (await operation.wait()).status == "Success"
     assert [update.percent async for update in operation.progress()] == [100], "afterwards it tells where it ended"
+    await client.instances.delete(name, wait=True)
+
+
+async def test_waiting_tells_the_progress(client: Client, standing: Instance, name: str) -> None:
+    operation = await client.instances.create(name, slow_image(name))
+    with pytest.raises(IncusTimeoutError):
+        await operation.wait(0.01, progress=lambda _: None)
+    assert (await operation.refresh()).status == "Running", "a limit does not cancel it"
+
+    def fail(update: Progress) -> None:
+        raise ZeroDivisionError(update.stage)
+
+    with pytest.raises(ZeroDivisionError, match="download"):
+        await operation.wait(progress=fail)
+    with pytest.raises(IncusOperationError):
+        await operation.wait()
+    made = await client.instances.create(name, BUSYBOX)
+    seen: list[Progress] = []
+    assert (await made.wait(60, progress=seen.append)).status == "Success"
+    assert seen[-1].percent == 100
     await client.instances.delete(name, wait=True)
 
 

@@ -216,10 +216,8 @@ async def test_an_instance_comes_back_from_its_backup_as_it_was_or_otherwise(
     assert await back.path("/root/mine").read_text() == "kept"
     assert [each.name for each in await back.snapshots.list()] == ["s0"]
 
-    async def pieces() -> AsyncIterator[bytes]:
-        yield (tmp_path / "only").read_bytes()
-
-    other = await client.instances.create_from_backup(pieces(), f"{name}-other", pool="default")
+    pieces = [(tmp_path / "only").read_bytes()]
+    other = await client.instances.create_from_backup(pieces, f"{name}-other", pool="default")
     assert other.name == f"{name}-other"
     assert await other.snapshots.list() == []
     await other.delete(wait=True)
@@ -256,7 +254,8 @@ async def test_a_volume_comes_back_from_its_backup(client: Client, name: str, tm
     assert not made.volume_only
     assert not made.optimized_storage
     await made.export(tmp_path / "file")
-    copy = await volumes.create_from_backup(tmp_path / "file", f"custom/{name}-copy")
+    with (tmp_path / "file").open("rb") as file:
+        copy = await volumes.create_from_backup(file, f"custom/{name}-copy")
     assert (copy.name, copy.description, copy.config["user.a"]) == (f"{name}-copy", "mine", "1")
     assert [each.name for each in await copy.snapshots.list()] == ["s0"]
     with pytest.raises(IncusError):
@@ -274,7 +273,9 @@ async def test_a_volume_comes_back_from_its_backup(client: Client, name: str, tm
 async def test_a_volume_is_made_from_an_iso_image(client: Client, name: str) -> None:
     volumes = client.storage_pools["default"].volumes
     content = bytes(1 << 20)
-    iso = await volumes.create_from_iso(content, f"custom/{name}")
+    seen: list[Progress] = []
+    iso = await volumes.create_from_iso(io.BytesIO(content), f"custom/{name}", progress=seen.append)
+    assert (seen[-1].stage, seen[-1].percent, seen[-1].total) == ("upload", 100, len(content))
     assert (iso.content_type, iso.config["size"]) == ("iso", str(len(content)))
     if await has(client, "backup_iso"):
         async with (await iso.backups.create("b0", compression_algorithm="none")).stream() as pieces:

@@ -18,6 +18,7 @@ from incus_sdk import (
     IncusInputError,
     IncusOperationError,
     Instance,
+    LifecycleEvent,
     Progress,
 )
 from incus_sdk.api.images import Image, ImagesAPI
@@ -498,7 +499,7 @@ async def test_a_running_instance_is_stopped_to_be_moved(client: Client, box: In
     await box.move(pool=name, stateless=True, progress=seen.append)
     assert (box.status, box.expanded_devices["root"]["pool"]) == ("Running", name)
     await listening(box)
-    with pytest.raises(IncusError, match=r"(?i)pool not found"):
+    with pytest.raises(IncusError, match=r"(?i)storage pool"):
         await box.move(pool="no-such", stateless=True)
     assert (await box.refresh()).status == "Running"
     for also in ("live", "refresh"):
@@ -509,8 +510,18 @@ async def test_a_running_instance_is_stopped_to_be_moved(client: Client, box: In
     with pytest.raises(IncusInputError, match="ephemeral"):
         await box.move(pool="default", stateless=True)
     await box.update({"ephemeral": False}, wait=True)
+    async with client.events.listen(["lifecycle"]) as events:
+        moving = asyncio.ensure_future(box.move(pool="default", stateless=True))
+        async for event in events:
+            if isinstance(event, LifecycleEvent) and event.metadata.action in ("instance-shutdown", "instance-stopped"):
+                break
+        moving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await moving
+    assert (await box.refresh()).status == "Running"
     await box.stop(force=True, wait=True)
-    await box.move(pool="default", stateless=True)
+    if box.expanded_devices["root"]["pool"] == name:
+        await box.move(pool="default", stateless=True)
     assert box.status == "Stopped"
     await client.storage_pools.delete(name)
 

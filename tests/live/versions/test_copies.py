@@ -28,6 +28,7 @@ from incus_sdk import (
 )
 from incus_sdk.api.base import Resource
 from incus_sdk.testing import Daemon
+from tests.live.boxes import listening
 from tests.live.roots import ROOTS
 from tests.live.versions.test_cluster import empty, where
 
@@ -336,6 +337,38 @@ async def test_within_a_server_copies_go_to_other_projects_and_pools(
         await together(*map(copied, KINDS))
     finally:
         await gone(project, pool)
+
+
+async def test_a_copy_on_another_server_is_started_refreshed_and_moved_while_it_runs(pair: Pair, name: str) -> None:
+    box, volume = await pair.source.make("instance", name), await pair.source.make("volume", name, 100_000)
+    for each in (box, volume):
+        for old in ("s0", "s1"):
+            await each.snapshots.create(old)
+    seen: list[Progress] = []
+    copy = await volume.copy(**pair.how("volume", "relay"), progress=seen.append)
+    done = [each.processed or 0 for each in seen if each.stage == "relay"]
+    assert done == sorted(done)
+    assert done[-1] > 100
+    await copy.snapshots.delete("s0")
+    await asyncio.sleep(1)  # servers compare whole seconds
+    await volume.snapshots.create("s2")
+    await volume.copy(**pair.how("volume", "pull"), refresh=True, refresh_exclude_older=True)
+    assert await snapshots(copy) == ["s1", "s2"]
+    pair.source.file("volume", name).write_bytes(b"later")
+    await volume.snapshots["s2"].copy(name, **pair.how("volume", "push"), refresh=True)
+    assert pair.target.file("volume", name).stat().st_size == 100_000
+
+    started = await box.copy(f"{name}-started", **pair.how("instance", "relay"), start=True, instance_only=True)
+    assert started.status == "Running"
+    await started.delete(force=True, wait=True)
+    await box.start(wait=True)
+    await listening(box)
+    await box.move(**pair.how("instance", "pull"), stateless=True)
+    assert box.status == "Running"
+    assert await snapshots(box) == ["s0", "s1"]
+    assert not await pair.source.of("instance", name).exists()
+    await box.stop(force=True, wait=True)
+    await gone(box, volume, copy)
 
 
 async def test_a_volume_arrives_that_takes_longer_than_the_receiver_can_tell_the_sender_of(

@@ -22,6 +22,7 @@ from incus_sdk import (
     IncusPreconditionError,
     IncusUnsupportedError,
     Instance,
+    Progress,
 )
 from incus_sdk.testing import Daemon
 
@@ -318,7 +319,9 @@ async def test_an_instance_is_rebuilt(client: Client, box: Instance) -> None:
     with pytest.raises(IncusAPIError, match="stopped"):
         await box.rebuild({"type": "image", "alias": "busybox"})
     await box.stop(force=True, wait=True)
-    await box.rebuild("busybox")
+    seen: list[Progress] = []
+    await box.rebuild("busybox", progress=seen.append)
+    assert {each.stage for each in seen} == {"create_instance_from_image_unpack"}
     assert not await box.path("/root/file").exists()
     assert await box.path("/bin").exists()
     await box.rebuild({"type": "none"})
