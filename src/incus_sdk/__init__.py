@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from ._connection.config import ClientConfig as ClientConfig
     from ._connection.config import Remote as Remote
     from ._connection.tls import client_token as client_token
+    from .api._ensure import Change as Change
+    from .api._ensure import Ensured as Ensured
     from .api.backups import BucketBackup as BucketBackup
     from .api.backups import InstanceBackup as InstanceBackup
     from .api.backups import VolumeBackup as VolumeBackup
@@ -87,6 +89,7 @@ else:
         {
             "_connection.config": "ClientConfig Remote",
             "_connection.tls": "client_token",
+            "api._ensure": "Change Ensured",
             "api.backups": "BucketBackup InstanceBackup VolumeBackup",
             "api.buckets": "Bucket BucketKey",
             "api.certificates": "Certificate",

@@ -5,11 +5,14 @@ Never run: see tests/unit/test_typing.py.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, assert_type
 
 from incus_sdk import (
+    Change,
     Client,
+    Ensured,
     Event,
     F,
     Filter,
@@ -197,6 +200,12 @@ async def instances(client: Client, flag: bool) -> None:
     assert_type((await instance.run(["true"], text=True)).stdout, str)
     async with client.instances.temporary("busybox") as box:
         assert_type(box, Instance)
+    assert_type(await client.instances.launch(instance.snapshots["s0"]), Instance)
+    assert_type(await client.instances.ensure("c1", "busybox", running=True), Ensured[Instance])
+    assert_type((await client.profiles.ensure("web", config={"limits.cpu": 2})).item, Profile)
+    assert_type((await client.storage_pools.ensure("fast", "zfs")).changed, Mapping[str, Change])
+    assert_type(await client.instances.delete("c1"), Operation)
+    assert_type(await client.instances.delete("c1", missing_ok=True), Operation | None)
 
 
 async def operations(client: Client, operation: Operation) -> None:

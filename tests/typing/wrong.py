@@ -28,6 +28,8 @@ async def arguments(client: Client, network: Network) -> None:
     await client.profiles.get(5)  # error
     await client.profiles.update("x", "limits.cpu=2")  # error
     await client.networks.create("x", mtu=1500)  # error
+    await client.networks.ensure("x", mtu=1500)  # error
+    await client.profiles.ensure("x", colour="red")  # error
     await network.forwards.create("203.0.113.1", ports=[{"port": "80"}])  # error
     await client.storage_pools["x"].volumes["custom/x"].snapshots.create("s0", description="")  # error
     await client.storage_pools["x"].volumes.create("custom/x", source="custom/y")  # error

@@ -199,8 +199,6 @@ def missing_facts(reason: str, body: Any) -> str:
     if not isinstance(body, Mapping):
         return ""
     config, source = body.get("config"), body.get("source")
-    if "is already running" in reason and body.get("action") == "start":
-        return " (unfreeze() it if it is frozen)"
     if _NO_IMAGE in reason and isinstance(source, Mapping):
         name = source.get("alias") or source.get("fingerprint")
         where = source.get("server") or "this server"

@@ -88,7 +88,7 @@ class Ensures:
                 fields[name] = value
 
         async def create() -> WritableItem:
-            given.arguments |= {name: _without_none(value) for name, value in others}
+            given.arguments |= {name: without_none(value) for name, value in others}
             return await self.create(*given.args, **given.kwargs)
 
         return await ensure_item(handle, fields, create)
@@ -102,9 +102,14 @@ async def ensure_item(
     item: WritableItem,
     fields: Mapping[str, Any],
     create: Callable[[], Awaitable[WritableItem]],
+    settle: Callable[[], Awaitable[None]] | None = None,
     complete: Callable[[Json, Json], Json] = lambda patch, now: patch,
 ) -> Ensured[WritableItem]:
-    """Create an object, or give it these fields; ``complete`` gets them as a merge patch, and the object as it is."""
+    """Create an object, or give it these fields.
+
+    ``settle`` waits until others have created it. ``complete`` gets the fields as a merge patch, and the object as it
+    is.
+    """
     changed: dict[str, Change] = {}
 
     def unmet(now: Json) -> Json:
@@ -117,6 +122,8 @@ async def ensure_item(
         return wire.merge_patch(now, patch)  # type: ignore[no-any-return]
 
     async def change() -> Ensured[WritableItem] | None:
+        if settle is not None:
+            await settle()
         try:
             now, etag = await item._read_with_etag()
             if now.get("status") == "Pending":  # somebody is creating it
@@ -148,18 +155,17 @@ def _unmet(patch: Json, now: Json) -> Json:
         if isinstance(value, dict):
             if rest := _unmet(value, old if isinstance(old, dict) else {}):
                 unmet[key] = rest
-        elif not _is_met(key, value, old):
+        elif not (value == "auto" and key in _PICKED and old not in (None, "none")) and not is_met(value, old):
             unmet[key] = value
     return unmet
 
 
-def _is_met(key: str, value: Any, old: Any) -> bool:
+def is_met(value: Any, old: Any) -> bool:
+    """Whether a field has a value; objects in it can have more fields, which servers add."""
     if isinstance(value, list) and isinstance(old, list):
-        return len(value) == len(old) and all(_is_met("", *pair) for pair in zip(value, old, strict=True))
-    if isinstance(value, dict) and isinstance(old, dict):  # servers add fields to an entry of a list
-        return all(_is_met("", each, old.get(name)) for name, each in value.items())
-    if value == "auto" and key in _PICKED:
-        return old not in (None, "none")
+        return len(value) == len(old) and all(is_met(*pair) for pair in zip(value, old, strict=True))
+    if isinstance(value, dict) and isinstance(old, dict):
+        return all(is_met(each, old.get(name)) for name, each in value.items())
     return bool(value == old or not (value or old))  # a field that is empty, and one that is not there
 
 
@@ -174,7 +180,8 @@ def _changes(patch: Json, now: Json, path: str = "") -> dict[str, Change]:
     return changes
 
 
-def _without_none(value: Any) -> Any:
+def without_none(value: Any) -> Any:
+    """A mapping without what is None in it, at every depth."""
     if not isinstance(value, Mapping):
         return value
-    return {key: _without_none(each) for key, each in value.items() if each is not None}
+    return {key: without_none(each) for key, each in value.items() if each is not None}

@@ -23,7 +23,7 @@ from ..exceptions import (
 from ..operations import OnProgress, Operation
 from ._by_key import Keyed
 from ._deletion import delete_or_miss
-from .base import Resource
+from .base import Writable
 from .logs import LogsAPI
 
 Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
@@ -35,7 +35,7 @@ _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creati
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
 
 
-class LifecycleVerbs(models.Instance, Resource):
+class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
     """Verbs that bring an instance from one state to another."""
 
     @overload
@@ -86,24 +86,36 @@ class LifecycleVerbs(models.Instance, Resource):
                     raise
         raise AssertionError("unreachable")
 
-    async def start(self, stateful: bool = False, wait: bool = False) -> Operation:
+    async def start(self, stateful: bool = False, wait: bool = False, *, stateless: bool = False) -> Operation:
         """Start the instance.
 
+        Like the ``incus`` command, it thaws one that is frozen, and resumes a running state that was saved.
+
         Args:
-            stateful: Resume the running state that a stateful stop saved.
+            stateful: Resume the running state that a stateful stop saved; it is an error if there is none.
             wait: Wait until it has started.
+            stateless: Discard the running state that a stateful stop saved.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: Both ``stateful`` and ``stateless`` are set.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be started; ``log`` has the end of the instance's log.
 
         API:
-            ``PUT /1.0/instances/{name}/state``
+            ``GET /1.0/instances/{name}`` and ``PUT /1.0/instances/{name}/state``
         """
-        return await self._change_state("start", wait, stateful=stateful)
+        if stateful and stateless:
+            raise IncusInputError("stateful and stateless exclude each other")
+        now, _ = await self._read_with_etag()
+        if now.get("status") == "Frozen":
+            return await self._change_state("unfreeze", wait)
+        # Without stateful, the server would delete what was saved.
+        return await self._change_state(
+            "start", wait, stateful=stateful or (bool(now.get("stateful")) and not stateless)
+        )
 
     async def stop(
         self, force: bool = False, stateful: bool = False, timeout: int = 30, wait: bool = False
@@ -357,25 +369,36 @@ class StartsAndStops:
         """Change the state of an instance by any action; documented under this name, though private."""
         return await self[name]._change_state(action, wait, force=force, stateful=stateful, timeout=timeout)
 
-    async def start(self: Keyed[LifecycleVerbs], name: str, stateful: bool = False, wait: bool = False) -> Operation:
+    async def start(
+        self: Keyed[LifecycleVerbs],
+        name: str,
+        stateful: bool = False,
+        wait: bool = False,
+        *,
+        stateless: bool = False,
+    ) -> Operation:
         """Start an instance.
+
+        Like the ``incus`` command, it thaws one that is frozen, and resumes a running state that was saved.
 
         Args:
             name: The instance.
-            stateful: Resume the running state that a stateful stop saved.
+            stateful: Resume the running state that a stateful stop saved; it is an error if there is none.
             wait: Wait until it has started.
+            stateless: Discard the running state that a stateful stop saved.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: Both ``stateful`` and ``stateless`` are set.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be started; ``log`` has the end of the instance's log.
 
         API:
-            ``PUT /1.0/instances/{name}/state``
+            ``GET /1.0/instances/{name}`` and ``PUT /1.0/instances/{name}/state``
         """
-        return await self[name].start(stateful, wait)
+        return await self[name].start(stateful, wait, stateless=stateless)
 
     async def stop(
         self: Keyed[LifecycleVerbs],

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Coroutine, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from .. import models
 from .._background import required, undoing
-from .._concurrency import shielded
 from .._connection import wire
 from .._connection.scope import Scope, Scoped, scope_of
 from .._migration import same_server
@@ -31,8 +28,10 @@ from ._creation import create_picked
 from ._devices import ChangesDevices, DeviceVerbs
 from ._exports import Exportable, Exports
 from ._file_verbs import FileVerbs
+from ._launching import Launches
 from ._lifecycle import Action as Action
 from ._lifecycle import StartsAndStops
+from ._many import StartsAndStopsMany
 from ._marks import create_marked
 from ._options import known_options
 from ._readiness import ReadinessVerbs
@@ -463,7 +462,9 @@ class Instance(
 
 class InstancesAPI(
     Exports[Instance],
+    Launches,
     StartsAndStops,
+    StartsAndStopsMany,
     Executes,
     ChangesDevices,
     Replaces[models.InstancePut],
@@ -618,108 +619,6 @@ class InstancesAPI(
             profiles = (await images.get(name)).raw.get("profiles") if name else None
         inherited = await profile_devices(self._scope, ["default"] if profiles is None else profiles)
         body["devices"] = changed_devices({}, inherited, devices)
-
-    async def launch(
-        self,
-        image: str,
-        name: str | None = None,
-        vm: bool = False,
-        *,
-        config: models.Config | None = None,
-        devices: models.Devices | None = None,
-        profiles: Sequence[str] | None = None,
-        ephemeral: bool = False,
-        description: str = "",
-        flavor: str | None = None,
-        progress: OnProgress | None = None,
-    ) -> Instance:
-        """Create an instance from an image and start it, in one operation, and return it, read.
-
-        If this fails or is cancelled at any moment, nothing remains of the instance.
-
-        Args:
-            image: An alias or a fingerprint of this server, or ``images:debian/13``: see `ImagesAPI.resolve`.
-            name: Its name; None for a random name.
-            vm: Create a virtual machine, not a container.
-            config: Its configuration, on top of that of its profiles.
-            devices: Its devices by name, on top of those of its profiles. One without a type changes keys of the
-                profiles' device of that name: ``{"root": {"size": "10GiB"}}``.
-            profiles: Its profiles; None for the server's default, an empty list for none.
-            ephemeral: Delete it when it stops.
-            description: Its description.
-            flavor: How big it is, as ``c2-m4`` for 2 CPUs and 4 GiB: see `create`.
-            progress: Called with how far the server's download and unpacking are.
-
-        Raises:
-            IncusInputError: An argument is invalid.
-            IncusNotFoundError: There is no such image.
-            IncusAPIError: It cannot be created; its name is taken, for example.
-            IncusOperationError: It could not be created (older servers report a taken name this way too) or started;
-                ``log`` has the end of its log, if there is one.
-
-        API:
-            ``POST /1.0/instances``
-        """
-        handle = self[f"box-{os.urandom(4).hex()}" if name is None else name]
-        source = await _resolve_image(self._scope, image)
-        creation = self.create(
-            handle.name,
-            source,
-            config=config,
-            devices=devices,
-            profiles=profiles,
-            ephemeral=ephemeral,
-            instance_type="virtual-machine" if vm else "container",
-            description=description,
-            flavor=flavor,
-            start=True,
-        )
-        return await handle._await_creation(creation, progress, keep_failed=False)
-
-    @asynccontextmanager
-    async def temporary(
-        self,
-        image: str,
-        name: str | None = None,
-        vm: bool = False,
-        *,
-        config: models.Config | None = None,
-        devices: models.Devices | None = None,
-        profiles: Sequence[str] | None = None,
-        progress: OnProgress | None = None,
-    ) -> AsyncGenerator[Instance]:
-        """A running instance for the time of ``async with``, deleted at its end, however the block ends.
-
-            async with client.instances.temporary("busybox") as box:
-                print((await box.run(["uname", "-a"], text=True)).stdout)
-
-        Args:
-            image: An alias or a fingerprint of this server, or ``images:debian/13``: see `ImagesAPI.resolve`.
-            name: Its name; None for a random name.
-            vm: Create a virtual machine, not a container.
-            config: Its configuration, on top of that of its profiles.
-            devices: Its devices by name, on top of those of its profiles. One without a type changes keys of the
-                profiles' device of that name: ``{"root": {"size": "10GiB"}}``.
-            profiles: Its profiles; None for the server's default, an empty list for none.
-            progress: Called with how far the server's download and unpacking are.
-
-        Yields:
-            The instance, read.
-
-        Raises:
-            IncusInputError: An argument is invalid.
-            IncusNotFoundError: There is no such image.
-            IncusAPIError: It cannot be created; its name is taken, for example.
-            IncusOperationError: It could not be created or started: see `launch`.
-
-        API:
-            ``POST /1.0/instances``, ``PUT /1.0/instances/{name}/state`` and ``DELETE /1.0/instances/{name}``
-        """
-        box = await self.launch(image, name, vm, config=config, devices=devices, profiles=profiles, progress=progress)
-        try:
-            yield box
-        finally:
-            await shielded(box._remove())
 
     async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
         """Change some fields of an instance and keep all others, whoever else is writing.
