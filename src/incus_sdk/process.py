@@ -27,6 +27,7 @@ from .exceptions import (
     IncusConnectionError,
     IncusError,
     IncusInputError,
+    IncusInstanceStoppedError,
     IncusNotFoundError,
     IncusOperationError,
     ProcessError,
@@ -48,6 +49,8 @@ _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
 _SIGKILLED = 137
+_WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
+_DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
 _MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
 _MAX_LINKS = 8  # symbolic links that lead to it
@@ -552,6 +555,7 @@ class Process(_LiveOperation):
         self._exit: asyncio.Task[int] | None = None
         self._takes: tuple[Take, Take] | None = None  # what get stdout and stderr in place of streams
         self._killed = False  # by the caller
+        self._stopped = False  # together with the instance
         self._reap = _GRACE  # seconds for it to end, once it was killed
 
     async def _open(self) -> None:
@@ -595,6 +599,7 @@ class Process(_LiveOperation):
             IncusInputError: The block was not entered.
             IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
                 not be whole.
+            IncusInstanceStoppedError: The instance stopped, or was deleted, and the command with it.
             IncusOperationError: The server could not run the command.
             IncusOperationLostError: The server forgot the command, so the exit code is not known.
         """
@@ -608,6 +613,12 @@ class Process(_LiveOperation):
             self._lose("the server killed the command")
         if self._lost is not None:
             raise self._lost
+        if self._stopped:
+            raise IncusInstanceStoppedError(
+                f"{self._describe()} ended because {self._path[-1]} stopped or was deleted",
+                command=self.args,
+                returncode=code,
+            )
         return code
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes, bytes]:
@@ -621,6 +632,7 @@ class Process(_LiveOperation):
 
         Raises:
             IncusConnectionError: See `wait`.
+            IncusInstanceStoppedError: See `wait`.
             IncusOperationError: See `wait`.
             IncusOperationLostError: See `wait`.
         """
@@ -677,7 +689,25 @@ class Process(_LiveOperation):
             raise IncusConnectionError(f"{self._describe()}: the server does not say how it ended")
         if self._unfinished:
             self._start("rest of the output", self._end_outputs())
+        if code in _WITH_INSTANCE and not self._killed:
+            self._stopped = await self._has_instance_stopped()
         return code
+
+    async def _has_instance_stopped(self) -> bool:
+        """Whether the instance is stopping or gone; while it stops, servers still call it running, but without init."""
+        for pause in (0, _DYING):
+            await asyncio.sleep(pause)
+            try:
+                state = (await self._scope.request("GET", wire.path(*self._path, "state"))).object
+            except IncusNotFoundError:
+                return True
+            except IncusAPIError as error:
+                return "Invalid PID" in str(error)
+            except (IncusError, TimeoutError):
+                return False
+            if state.get("status") in ("Stopped", "Stopping"):
+                return True
+        return False
 
     def _describe(self) -> str:
         return str(list(self.args))

@@ -63,7 +63,8 @@ class CommandVerbs(Resource):
         Raises:
             IncusInputError: ``command`` is not a list of words, or two of the options exclude each other.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
             IncusOperationError: With ``wait``: the operation failed. An exit code, 126 and 127 included, never raises.
 
         API:
@@ -179,9 +180,11 @@ class CommandVerbs(Resource):
             IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
                 ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
             IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
                 not be whole.
+            IncusInstanceStoppedError: The instance stopped, or was deleted, and the command with it.
             IncusTimeoutError: The command ran for more than ``timeout`` seconds.
             ProcessError: The command wrote more than ``max_output`` or, with ``check``, failed.
 
@@ -242,7 +245,8 @@ class CommandVerbs(Resource):
             IncusInputError: ``command`` is not a list of words. In ``async with``: the instance does not know ``user``
                 or ``group``.
             IncusNotFoundError: In ``async with``: there is no such instance.
-            IncusAPIError: In ``async with``: it is not running, or frozen.
+            IncusNotRunningError: In ``async with``: it is not running.
+            IncusFrozenError: In ``async with``: it is frozen.
 
         API:
             ``POST /1.0/instances/{name}/exec``
@@ -288,7 +292,8 @@ class CommandVerbs(Resource):
             IncusInputError: ``command`` is invalid, the instance does not know ``user`` or ``group``, or stdin or
                 stdout is not a terminal.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
 
         API:
             ``POST /1.0/instances/{name}/exec``
@@ -314,7 +319,9 @@ class CommandVerbs(Resource):
         Raises:
             IncusInputError: ``type`` is another one.
             IncusNotFoundError: In ``async with``: there is no such instance.
-            IncusAPIError: In ``async with``: it is not running or, without ``force``, somebody else is attached.
+            IncusNotRunningError: In ``async with``: it is not running.
+            IncusFrozenError: In ``async with``: it is frozen.
+            IncusAPIError: In ``async with``: without ``force``, somebody else is attached.
 
         API:
             ``POST /1.0/instances/{name}/console``
@@ -435,7 +442,8 @@ class Executes:
         Raises:
             IncusInputError: ``command`` is not a list of words, or two of the options exclude each other.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
             IncusOperationError: With ``wait``: the operation failed. An exit code, 126 and 127 included, never raises.
 
         API:
