@@ -109,6 +109,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         timeout: float | None = None,
         grace: float = 5.0,
         check: bool = False,
@@ -128,6 +129,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         timeout: float | None = None,
         grace: float = 5.0,
         check: bool = False,
@@ -146,6 +148,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         timeout: float | None = None,
         grace: float = 5.0,
         check: bool = False,
@@ -170,6 +173,8 @@ class CommandVerbs(Resource):
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
+            login: Run it as ``su -`` does: in the user's home, after the profiles that the user's login shell reads. A
+                numeric ``user`` brings HOME and groups, too, and must be one that the instance knows.
             timeout: Seconds after which the command gets SIGTERM, its start included; None for no limit.
             grace: Seconds that it then has to end, before it gets SIGKILL. A link that has fallen silent gets none.
             check: Raise `ProcessError` for an exit code other than 0.
@@ -195,7 +200,7 @@ class CommandVerbs(Resource):
         checked_outputs(stdout, stderr)
         if max_output is not None and (not isinstance(max_output, int) or max_output < 0):
             raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
-        process = self.open_process(command, env=env, cwd=cwd, user=user, group=group)
+        process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
         try:
             result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr)
             if not text:
@@ -224,6 +229,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         pty: bool = False,
         width: int = 80,
         height: int = 24,
@@ -237,6 +243,8 @@ class CommandVerbs(Resource):
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
+            login: Run it as ``su -`` does: in the user's home, after the profiles that the user's login shell reads. A
+                numeric ``user`` brings HOME and groups, too, and must be one that the instance knows.
             pty: Run it on a terminal, where stdout and stderr are one stream.
             width: Columns of the terminal.
             height: Rows of the terminal.
@@ -259,6 +267,7 @@ class CommandVerbs(Resource):
             cwd=cwd,
             user=user,
             group=group,
+            login=login,
             pty=pty,
             width=width,
             height=height,
@@ -272,6 +281,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
     ) -> int:
         """Connect the local terminal to a command until it ends.
 
@@ -284,6 +294,7 @@ class CommandVerbs(Resource):
             cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             user: See `Instance.run`.
             group: See `Instance.run`.
+            login: See `Instance.run`.
 
         Returns:
             The exit code.
@@ -303,7 +314,7 @@ class CommandVerbs(Resource):
         width, height = size()
         env = {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}
         async with self.open_process(
-            command, env=env, cwd=cwd, user=user, group=group, pty=True, width=width, height=height
+            command, env=env, cwd=cwd, user=user, group=group, login=login, pty=True, width=width, height=height
         ) as process:
             return await interact(process)
 
