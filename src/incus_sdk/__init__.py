@@ -60,9 +60,12 @@ if TYPE_CHECKING:
     from .exceptions import IncusConflictError as IncusConflictError
     from .exceptions import IncusConnectionError as IncusConnectionError
     from .exceptions import IncusError as IncusError
+    from .exceptions import IncusFrozenError as IncusFrozenError
     from .exceptions import IncusInputError as IncusInputError
+    from .exceptions import IncusInstanceStoppedError as IncusInstanceStoppedError
     from .exceptions import IncusNotFoundError as IncusNotFoundError
     from .exceptions import IncusNotLoadedError as IncusNotLoadedError
+    from .exceptions import IncusNotRunningError as IncusNotRunningError
     from .exceptions import IncusOperationConflictError as IncusOperationConflictError
     from .exceptions import IncusOperationError as IncusOperationError
     from .exceptions import IncusOperationLostError as IncusOperationLostError
@@ -109,9 +112,10 @@ else:
             "events": "EventStream Gap LifecycleEvent LoggingEvent OperationEvent",
             "exceptions": """
                 IncusAPIError IncusAuthenticationError IncusCertificateError IncusClosedError IncusConflictError
-                IncusConnectionError IncusError IncusInputError IncusNotFoundError IncusNotLoadedError
-                IncusOperationConflictError IncusOperationError IncusOperationLostError IncusPermissionError
-                IncusPreconditionError IncusTimeoutError IncusUnsupportedError ProcessError
+                IncusConnectionError IncusError IncusFrozenError IncusInputError IncusInstanceStoppedError
+                IncusNotFoundError IncusNotLoadedError IncusNotRunningError IncusOperationConflictError
+                IncusOperationError IncusOperationLostError IncusPermissionError IncusPreconditionError
+                IncusTimeoutError IncusUnsupportedError ProcessError
             """,
             "files": "FileStat RemotePath Transfer",
             "filters": "F Filter",

@@ -129,6 +129,10 @@ class ProcessError(IncusError):
         self.stderr = stderr
 
 
+class IncusInstanceStoppedError(ProcessError):
+    """An instance stopped, or was deleted, while a command ran in it: ``returncode`` says only how that was ended."""
+
+
 class IncusAPIError(IncusError):
     """The server refused a request.
 
@@ -162,6 +166,14 @@ class IncusConflictError(IncusAPIError):
 
 class IncusPreconditionError(IncusAPIError):
     """412: the object changed since its ETag was read; read it again and repeat the change."""
+
+
+class IncusNotRunningError(IncusAPIError):
+    """The instance is not running, which this needs: start it."""
+
+
+class IncusFrozenError(IncusAPIError):
+    """The instance is frozen, and this needs a running one: unfreeze it."""
 
 
 class IncusOperationError(IncusError):
@@ -201,4 +213,10 @@ _BY_STATUS: dict[int, type[IncusAPIError]] = {
     409: IncusConflictError,
     412: IncusPreconditionError,
 }
-"""The class for an HTTP status; any other status is a plain `IncusAPIError`, unless the server names a conflict."""
+"""The class for an HTTP status; any other status is a plain `IncusAPIError`, unless the reason says more."""
+
+_BY_REASON: dict[str, tuple[type[IncusAPIError], str]] = {
+    "Instance is not running": (IncusNotRunningError, ": start it first"),
+    "Instance is frozen": (IncusFrozenError, ": unfreeze it first"),
+}
+"""The class, and the remedy, for what a server says, whatever HTTP status it has for that."""

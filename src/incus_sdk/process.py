@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import signal as signals
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -22,11 +21,13 @@ from ._concurrency import Attempts, end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
+from ._users import Users
 from .exceptions import (
     IncusAPIError,
     IncusConnectionError,
     IncusError,
     IncusInputError,
+    IncusInstanceStoppedError,
     IncusNotFoundError,
     IncusOperationError,
     ProcessError,
@@ -48,10 +49,9 @@ _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
 _SIGKILLED = 137
+_WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
+_DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
-_MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
-_MAX_LINKS = 8  # symbolic links that lead to it
-_ID = re.compile("[0-9]{1,10}")
 
 # Runs a command with a user's supplementary groups, which the API cannot set. The shell is replaced by the command, so
 # signals reach it. $1 uid, $2 gid, $3 groups, $4 user name.
@@ -512,6 +512,7 @@ class Process(_LiveOperation):
         cwd: The working directory, or ``/`` if it does not exist; None for ``HOME``, or ``/`` where that is not set.
         user: An id, or a name that the instance knows; None for root.
         group: An id, or a name that the instance knows; None for root's, or those of a user given by name.
+        login: Run it in the environment that a login of the user has.
         pty: Run it on a terminal.
         width: Columns of the terminal.
         height: Rows of the terminal.
@@ -535,13 +536,14 @@ class Process(_LiveOperation):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         pty: bool = False,
         width: int = 80,
         height: int = 24,
     ) -> None:
         super().__init__(scope, path)
         self.args = wire.command(command)
-        self._user, self._group = user, group
+        self._user, self._group, self._login = user, group, login
         self._pty = pty
         self._env = {"TERM": "xterm-256color"} if pty else {}
         self._env |= wire.environment(env or {}, "env")
@@ -552,6 +554,7 @@ class Process(_LiveOperation):
         self._exit: asyncio.Task[int] | None = None
         self._takes: tuple[Take, Take] | None = None  # what get stdout and stderr in place of streams
         self._killed = False  # by the caller
+        self._stopped = False  # together with the instance
         self._reap = _GRACE  # seconds for it to end, once it was killed
 
     async def _open(self) -> None:
@@ -595,6 +598,7 @@ class Process(_LiveOperation):
             IncusInputError: The block was not entered.
             IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
                 not be whole.
+            IncusInstanceStoppedError: The instance stopped, or was deleted, and the command with it.
             IncusOperationError: The server could not run the command.
             IncusOperationLostError: The server forgot the command, so the exit code is not known.
         """
@@ -608,6 +612,12 @@ class Process(_LiveOperation):
             self._lose("the server killed the command")
         if self._lost is not None:
             raise self._lost
+        if self._stopped:
+            raise IncusInstanceStoppedError(
+                f"{self._describe()} ended because {self._path[-1]} stopped or was deleted",
+                command=self.args,
+                returncode=code,
+            )
         return code
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes, bytes]:
@@ -621,6 +631,7 @@ class Process(_LiveOperation):
 
         Raises:
             IncusConnectionError: See `wait`.
+            IncusInstanceStoppedError: See `wait`.
             IncusOperationError: See `wait`.
             IncusOperationLostError: See `wait`.
         """
@@ -677,7 +688,25 @@ class Process(_LiveOperation):
             raise IncusConnectionError(f"{self._describe()}: the server does not say how it ended")
         if self._unfinished:
             self._start("rest of the output", self._end_outputs())
+        if code in _WITH_INSTANCE and not self._killed:
+            self._stopped = await self._has_instance_stopped()
         return code
+
+    async def _has_instance_stopped(self) -> bool:
+        """Whether the instance is stopping or gone; while it stops, servers still call it running, but without init."""
+        for pause in (0, _DYING):
+            await asyncio.sleep(pause)
+            try:
+                state = (await self._scope.request("GET", wire.path(*self._path, "state"))).object
+            except IncusNotFoundError:
+                return True
+            except IncusAPIError as error:
+                return "Invalid PID" in str(error)
+            except (IncusError, TimeoutError):
+                return False
+            if state.get("status") in ("Stopped", "Stopping"):
+                return True
+        return False
 
     def _describe(self) -> str:
         return str(list(self.args))
@@ -686,59 +715,24 @@ class Process(_LiveOperation):
         """Command, ids and environment, with the names of user and group looked up in the instance."""
         names = {"user": self._user, "group": self._group}
         ids = {key: value for key, value in names.items() if isinstance(value, int)}
-        env: dict[str, Any] = dict(self._env)
-        command: Sequence[str] = self.args
+        users, env, command = Users(self._scope, self._path), dict[str, Any](self._env), self.args
         if isinstance(self._group, str):
-            ids["group"] = int((await self._look_up("/etc/group", self._group))[2])
-        if isinstance(self._user, str):
-            _, _, uid, gid, _, home, *_ = await self._look_up("/etc/passwd", self._user)
-            env = {"HOME": home, "USER": self._user, "LOGNAME": self._user, **env}
-            ids["user"] = int(uid)
+            ids["group"] = await users.group(self._group)
+        if isinstance(self._user, str) or self._login:
+            user = await users.user(0 if self._user is None else self._user)
+            env = {"HOME": user.home, "USER": user.name, "LOGNAME": user.name, **env}
+            if self._login:
+                env = {"SHELL": user.shell, **env}
+                command = (user.shell, "-l", "-c", 'exec "$0" "$@"', *command)
+            ids["user"] = user.uid
             if self._group is None:
-                ids["group"] = int(gid)
-                groups = await self._read_entries("/etc/group")
-                others = [entry[2] for entry in groups if self._user in entry[3].split(",")]
-                if others:
-                    gids = ",".join(dict.fromkeys([gid, *others]))
-                    command = ("sh", "-c", _RUN_AS_USER, "sh", uid, gid, gids, self._user, *self.args)
+                ids["group"] = user.gid
+                if others := await users.other_groups(user.name):
+                    gids = ",".join(map(str, dict.fromkeys([user.gid, *others])))
+                    words = (str(user.uid), str(user.gid), gids, user.name)
+                    command = ("sh", "-c", _RUN_AS_USER, "sh", *words, *command)
                     ids = {"user": 0, "group": 0}
         return command, ids, env
-
-    async def _look_up(self, file: str, name: str) -> list[str]:
-        for entry in await self._read_entries(file):
-            if entry[0] == name:
-                return entry
-        raise IncusInputError(f"the instance's {file} has no {name!r}")
-
-    async def _read_entries(self, file: str) -> list[list[str]]:
-        """The entries of a file of the instance, which can hold anything: without those that make no sense."""
-        fields, number = (7, (2, 3)) if file.endswith("passwd") else (4, (2,))
-        lines = (await self._read_small(file)).decode(errors="replace").split("\n")
-        entries = [line.split(":") for line in lines]
-        return [
-            entry for entry in entries if len(entry) >= fields and all(_ID.fullmatch(entry[index]) for index in number)
-        ]
-
-    async def _read_small(self, file: str) -> bytes:
-        """A file of the instance, which is read no further than a list of names can go."""
-        path, url = file, wire.path(*self._path, "files")
-        for _ in range(_MAX_LINKS):
-            content = bytearray()
-            try:
-                async with self._scope.download("GET", url, query={"path": path}) as stream:
-                    kind = stream.headers.get("X-Incus-type")
-                    async for piece in stream.chunks():
-                        content += piece
-                        if len(content) > _MAX_NAMES:
-                            break
-            except IncusNotFoundError:
-                raise IncusInputError(f"the instance has no {file} to look up names in: use numeric ids") from None
-            if len(content) > _MAX_NAMES or kind not in ("file", "symlink"):
-                raise IncusInputError(f"the instance's {file} is not a list of names, or too long: use numeric ids")
-            if kind == "file":
-                return bytes(content)
-            path = content.decode(errors="surrogateescape")  # absolute, as the server resolved it
-        raise IncusInputError(f"the instance's {file} leads through too many symbolic links: use numeric ids")
 
 
 class Console(_LiveOperation):

@@ -20,9 +20,12 @@ from incus_sdk import (
     IncusConflictError,
     IncusConnectionError,
     IncusError,
+    IncusFrozenError,
     IncusInputError,
+    IncusInstanceStoppedError,
     IncusNotFoundError,
     IncusNotLoadedError,
+    IncusNotRunningError,
     IncusOperationConflictError,
     IncusOperationError,
     IncusOperationLostError,
@@ -50,10 +53,13 @@ BASES: dict[type[IncusError], tuple[type[BaseException], ...]] = {
     IncusNotFoundError: (IncusAPIError,),
     IncusConflictError: (IncusAPIError,),
     IncusPreconditionError: (IncusAPIError,),
+    IncusNotRunningError: (IncusAPIError,),
+    IncusFrozenError: (IncusAPIError,),
     IncusOperationError: (IncusError,),
     IncusOperationLostError: (IncusOperationError,),
     IncusOperationConflictError: (IncusOperationError, IncusConflictError),
     ProcessError: (IncusError,),
+    IncusInstanceStoppedError: (ProcessError,),
 }
 
 ATTRIBUTES: dict[str, Any] = {

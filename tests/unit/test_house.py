@@ -34,7 +34,7 @@ FLOORS = (
     {"process", "_migration"},
     {"_background", "_content"},
     {"operations"},
-    {"events"},
+    {"events", "_users"},
     {"_connection"},
     {"filters", "_atomic"},
     {"exceptions", "_concurrency", "_deprecation", "models"},

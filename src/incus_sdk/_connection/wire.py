@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
 from ..exceptions import (
+    _BY_REASON,
     _BY_STATUS,
     IncusAPIError,
     IncusConflictError,
@@ -238,10 +239,10 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             if not isinstance(code, int) or not code:
                 code = status if status >= 400 else 500
             reason = str(envelope.get("error") or f"HTTP {code}")
-            found = _BY_STATUS.get(code, IncusAPIError)
-            if found is IncusAPIError and says_taken(reason):
-                found = IncusConflictError
-            raise found(f"{request}: {plain(reason)}", status_code=code, response=envelope)
+            found, remedy = _BY_STATUS.get(code, IncusAPIError), ""
+            if found is IncusAPIError:
+                found, remedy = _BY_REASON.get(reason, (IncusConflictError if says_taken(reason) else found, ""))
+            raise found(f"{request}: {plain(reason)}{remedy}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(request, type_, envelope, status, headers)
         case _ if status >= 400:

@@ -63,7 +63,8 @@ class CommandVerbs(Resource):
         Raises:
             IncusInputError: ``command`` is not a list of words, or two of the options exclude each other.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
             IncusOperationError: With ``wait``: the operation failed. An exit code, 126 and 127 included, never raises.
 
         API:
@@ -108,6 +109,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         timeout: float | None = None,
         grace: float = 5.0,
         check: bool = False,
@@ -127,6 +129,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         timeout: float | None = None,
         grace: float = 5.0,
         check: bool = False,
@@ -145,6 +148,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         timeout: float | None = None,
         grace: float = 5.0,
         check: bool = False,
@@ -169,6 +173,8 @@ class CommandVerbs(Resource):
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
+            login: Run it as ``su -`` does: in the user's home, after the profiles that the user's login shell reads. A
+                numeric ``user`` brings HOME and groups, too, and must be one that the instance knows.
             timeout: Seconds after which the command gets SIGTERM, its start included; None for no limit.
             grace: Seconds that it then has to end, before it gets SIGKILL. A link that has fallen silent gets none.
             check: Raise `ProcessError` for an exit code other than 0.
@@ -179,9 +185,11 @@ class CommandVerbs(Resource):
             IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
                 ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
             IncusConnectionError: A connection broke, so that the exit code is not known, or the output or the input may
                 not be whole.
+            IncusInstanceStoppedError: The instance stopped, or was deleted, and the command with it.
             IncusTimeoutError: The command ran for more than ``timeout`` seconds.
             ProcessError: The command wrote more than ``max_output`` or, with ``check``, failed.
 
@@ -192,7 +200,7 @@ class CommandVerbs(Resource):
         checked_outputs(stdout, stderr)
         if max_output is not None and (not isinstance(max_output, int) or max_output < 0):
             raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
-        process = self.open_process(command, env=env, cwd=cwd, user=user, group=group)
+        process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
         try:
             result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr)
             if not text:
@@ -221,6 +229,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
         pty: bool = False,
         width: int = 80,
         height: int = 24,
@@ -234,6 +243,8 @@ class CommandVerbs(Resource):
             user: A numeric id, or a name that the instance knows; None for root. A name brings HOME and, without
                 ``group``, the user's primary and supplementary groups.
             group: A numeric id, or a name that the instance knows; None for root, or what the name of ``user`` brings.
+            login: Run it as ``su -`` does: in the user's home, after the profiles that the user's login shell reads. A
+                numeric ``user`` brings HOME and groups, too, and must be one that the instance knows.
             pty: Run it on a terminal, where stdout and stderr are one stream.
             width: Columns of the terminal.
             height: Rows of the terminal.
@@ -242,7 +253,8 @@ class CommandVerbs(Resource):
             IncusInputError: ``command`` is not a list of words. In ``async with``: the instance does not know ``user``
                 or ``group``.
             IncusNotFoundError: In ``async with``: there is no such instance.
-            IncusAPIError: In ``async with``: it is not running, or frozen.
+            IncusNotRunningError: In ``async with``: it is not running.
+            IncusFrozenError: In ``async with``: it is frozen.
 
         API:
             ``POST /1.0/instances/{name}/exec``
@@ -255,6 +267,7 @@ class CommandVerbs(Resource):
             cwd=cwd,
             user=user,
             group=group,
+            login=login,
             pty=pty,
             width=width,
             height=height,
@@ -268,6 +281,7 @@ class CommandVerbs(Resource):
         cwd: str | None = None,
         user: int | str | None = None,
         group: int | str | None = None,
+        login: bool = False,
     ) -> int:
         """Connect the local terminal to a command until it ends.
 
@@ -280,6 +294,7 @@ class CommandVerbs(Resource):
             cwd: The directory to start in, or ``/`` if it does not exist; None for that in ``HOME``, or ``/``.
             user: See `Instance.run`.
             group: See `Instance.run`.
+            login: See `Instance.run`.
 
         Returns:
             The exit code.
@@ -288,7 +303,8 @@ class CommandVerbs(Resource):
             IncusInputError: ``command`` is invalid, the instance does not know ``user`` or ``group``, or stdin or
                 stdout is not a terminal.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
 
         API:
             ``POST /1.0/instances/{name}/exec``
@@ -298,7 +314,7 @@ class CommandVerbs(Resource):
         width, height = size()
         env = {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}
         async with self.open_process(
-            command, env=env, cwd=cwd, user=user, group=group, pty=True, width=width, height=height
+            command, env=env, cwd=cwd, user=user, group=group, login=login, pty=True, width=width, height=height
         ) as process:
             return await interact(process)
 
@@ -314,7 +330,9 @@ class CommandVerbs(Resource):
         Raises:
             IncusInputError: ``type`` is another one.
             IncusNotFoundError: In ``async with``: there is no such instance.
-            IncusAPIError: In ``async with``: it is not running or, without ``force``, somebody else is attached.
+            IncusNotRunningError: In ``async with``: it is not running.
+            IncusFrozenError: In ``async with``: it is frozen.
+            IncusAPIError: In ``async with``: without ``force``, somebody else is attached.
 
         API:
             ``POST /1.0/instances/{name}/console``
@@ -435,7 +453,8 @@ class Executes:
         Raises:
             IncusInputError: ``command`` is not a list of words, or two of the options exclude each other.
             IncusNotFoundError: There is no such instance.
-            IncusAPIError: It is not running, or frozen.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
             IncusOperationError: With ``wait``: the operation failed. An exit code, 126 and 127 included, never raises.
 
         API:

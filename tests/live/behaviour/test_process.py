@@ -224,6 +224,34 @@ async def test_a_command_in_a_stopped_instance_raises_the_cause(client: Client, 
     await box.delete(wait=True)
 
 
+async def test_a_login_has_what_su_gives_it_and_the_command_as_it_was_written(box: Instance) -> None:
+    await box.put_files(
+        "/etc/passwd",
+        b"root:x:0:0:root:/root:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\nweb:x:33:33::/srv:/usr/sbin/nologin\n",
+    )
+    await box.put_files("/etc/group", b"root:x:0:\nada:x:1001:\ngames:x:60:web,ada\nweb:x:33:\n")
+    await box.run(sh("mkdir -p /home/ada /srv; echo 'export ALL=1' >>/etc/profile"), check=True)
+    await box.run(sh("echo 'export OWN=\"a b\"; cd /tmp; cd' >/home/ada/.profile; rm -f /root/.profile"), check=True)
+    show = 'echo "$HOME|$USER|$LOGNAME|$SHELL|$PWD|$OWN|$ALL"; id -u; id -G'
+    for user, name in (("ada", "ada"), (1000, "ada"), (None, "root"), (0, "root")):
+        ours = await box.run(sh(show), user=user, login=True, text=True, check=True)
+        theirs = await box.run(["su", "-", name, "-c", show], text=True, check=True)
+        assert ours.stdout == theirs.stdout
+    words = ["", "a b", "'\"$HOME`id`", "-x", "*", "\n", "é", "--"]
+    seen = await box.run(["printf", "<%s>", *words], user="ada", login=True, text=True)
+    assert seen.stdout == "".join(f"<{word}>" for word in words)
+    other = await box.run(sh("pwd; id -un; echo $OWN$MINE"), user="web", login=True, cwd="/tmp", env={"MINE": "1"})
+    assert other.stdout == b"/tmp\nweb\n1\n"  # its own shell would let nobody in
+    assert (await box.run(["no-such-command"], user="ada", login=True)).returncode == 127
+    assert (await box.run(sh("kill -TERM $$"), user="ada", login=True)).returncode == 143
+    with pytest.raises(IncusTimeoutError):
+        await box.run(["sleep", "988"], user="ada", login=True, timeout=2)
+    assert not [line for line in await processes(box) if "988" in line]
+    for missing in ("bob", 1234):
+        with pytest.raises(IncusInputError, match=f"/etc/passwd has no {missing!r}"):
+            await box.run(["true"], user=missing, login=True)
+
+
 # What goes wrong elsewhere: much of it, many at a time, and ends of all kinds
 
 

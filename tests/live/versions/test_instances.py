@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -16,8 +17,11 @@ from incus_sdk import (
     F,
     IncusAPIError,
     IncusError,
+    IncusFrozenError,
     IncusInputError,
+    IncusInstanceStoppedError,
     IncusNotFoundError,
+    IncusNotRunningError,
     IncusOperationError,
     IncusPreconditionError,
     IncusUnsupportedError,
@@ -127,6 +131,31 @@ async def test_commands_and_the_console(client: Client, box: Instance) -> None:
     assert b"on the console" not in await box.get_console_log()
     with pytest.raises(IncusInputError, match="no screen"):
         await box.get_screenshot()
+
+
+async def test_an_instance_that_does_not_run_or_stops_meanwhile_is_told_apart(client: Client, name: str) -> None:
+    box = await client.instances.create(name, BUSYBOX, wait=True)
+    try:
+        with pytest.raises(IncusNotRunningError, match="start it first"):
+            await box.run(["true"])
+        await box.start(wait=True)
+        await box.freeze(wait=True)
+        with pytest.raises(IncusFrozenError, match="unfreeze it first"):
+            await box.console().__aenter__()
+        await box.unfreeze(wait=True)
+        assert (await box.run(["sh", "-c", "kill -9 $$"])).returncode == 137
+        end: Callable[[], Awaitable[object]]
+        for end in (lambda: box.restart(force=True, wait=True), lambda: box.delete(force=True, wait=True)):
+            async with box.open_process(["sh", "-c", "echo begun; exec sleep 1000"]) as process:
+                assert await process.stdout.readline() == b"begun\n"
+                ending = asyncio.ensure_future(end())
+                with pytest.raises(IncusInstanceStoppedError, match=f"{name} stopped") as caught:
+                    await process.wait()
+                assert caught.value.returncode == process.returncode == 137
+            await ending
+    finally:
+        if await box.exists():
+            await box.delete(force=True, wait=True)
 
 
 async def test_single_files(client: Client, box: Instance) -> None:
