@@ -173,7 +173,7 @@ async def test_verbs_do_what_those_of_pathlib_do(box: Instance) -> None:
         await directory.mkdir(parents=True, exist_ok=True)
         with pytest.raises(IncusConflictError):
             await directory.mkdir()
-        assert await shell(box, "stat -c '%a %u %g' /tmp/d /tmp/d/e/f") == "755 0 0\n2750 7 8\n"
+        assert await shell(box, "stat -c '%a %u %g' /tmp/d /tmp/d/e/f") == "755 7 8\n2750 7 8\n"
 
         file = directory / "file"
         await file.touch(0o4711)
