@@ -5,8 +5,10 @@ Never run: see tests/unit/test_typing.py.
 
 from __future__ import annotations
 
+import io
+import sys
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, assert_type
 
 from incus_sdk import (
@@ -175,6 +177,9 @@ async def instances(client: Client, flag: bool) -> None:
     assert_type(await client.instances.create("c1", source, wait=flag), Instance | Operation)
     assert_type(await client.images.create(b""), Operation)
     assert_type((await client.images.create(b"", wait=True)).fingerprint, str)
+    assert_type(await client.instances.create_from_backup(sys.stdin.buffer, progress=print), Instance)
+    assert_type(await client.storage_pools["p"].volumes.create_from_iso(io.BytesIO(), "custom/iso"), Volume)
+    await client.storage_pools["p"].volumes.create_from_backup([b"a", b"b"])
 
     instance = await client.instances.get("c1", recursion=1)
     assert_type(instance, Instance)
@@ -193,6 +198,8 @@ async def instances(client: Client, flag: bool) -> None:
     assert_type(await instance.get_files("/etc/motd"), bytes)
     assert_type(instance.snapshots, SnapshotsAPI)
     assert_type(await instance.snapshots.create("s0"), Snapshot)
+    assert_type(await instance.snapshots.create(expires_at=timedelta(days=1)), Snapshot)
+    await instance.export("web.tar.gz", instance_only=True, progress=lambda update: print(update.total))
     assert_type(await instance.snapshots.list(), list[Snapshot])
     async with instance.editing() as draft:
         assert_type(draft, Instance)
@@ -209,7 +216,7 @@ async def instances(client: Client, flag: bool) -> None:
 
 
 async def operations(client: Client, operation: Operation) -> None:
-    assert_type(await operation.wait(timeout=1), Operation)
+    assert_type(await operation.wait(timeout=1, progress=print), Operation)
     assert_type(operation.metadata, dict[str, Any])
     assert_type(operation["metadata"], Any)
     async for update in operation.progress():

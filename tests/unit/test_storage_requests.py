@@ -258,6 +258,7 @@ async def test_a_direct_backup_that_fails_says_why(client: Client, server: Serve
     ours, others = ({**failed, "resources": {"instances": [f"/1.0/instances/{name}"]}} for name in ("c1", "c2"))
     for operations, expected, match in (
         ([others, {**ours, "err": ""}], IncusConnectionError, "closed the connection"),
+        ([{**ours, "err": "io: read/write on closed pipe"}], IncusConnectionError, "closed the connection"),
         ([others, ours, others], IncusOperationError, "Backing up instance: c1.*No space"),
     ):
         server.operations = operations

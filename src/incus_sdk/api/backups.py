@@ -119,12 +119,15 @@ class DirectBackup(AtPath, Download):
 
     async def _find_failed(self) -> Operation | None:
         """The operation that could not make it, which is all that says why the server cut the file off."""
+        found: list[Operation] = []
         with contextlib.suppress(IncusError):
-            for operation in reversed(await OperationsAPI(self._scope).list()):
+            for operation in await OperationsAPI(self._scope).list():
                 urls = [wire.names(url) for of in operation.resources.values() for url in of or ()]
-                if operation.err and operation.description.startswith("Backing up") and list(self._path[:-1]) in urls:
-                    return operation
-        return None
+                ours = operation.description.startswith("Backing up") and list(self._path[:-1]) in urls
+                # The closed pipe is that of a reader who went away.
+                if ours and operation.err and "closed pipe" not in operation.err:
+                    found.append(operation)
+        return max(found, key=lambda operation: str(operation.raw.get("created_at")), default=None)
 
 
 BackupItem = TypeVar("BackupItem", bound=Backup)
