@@ -114,6 +114,7 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[bytes]: ...
     @overload
     async def run(
@@ -134,6 +135,7 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[str]: ...
     async def run(
         self,
@@ -153,11 +155,12 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[bytes] | ProcessResult[str]:
         """Run a command to its end, and return its exit code and all it wrote.
 
-        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started. Every
-        error has the output collected until then, as ``stdout`` and ``stderr``.
+        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started, but
+        for ``kill_tree``. Every error has the output collected until then, as ``stdout`` and ``stderr``.
 
         Args:
             command: Program and arguments; no shell reads them.
@@ -180,6 +183,9 @@ class CommandVerbs(Resource):
             check: Raise `ProcessError` for an exit code other than 0.
             max_output: Bytes that stdout and stderr may have each, wherever they go; a command that writes more is
                 killed. None for no limit.
+            kill_tree: If the command is killed, at a limit or because the caller is cancelled, also kill what it has
+                started, and what that has. They are known by ``INCUS_SDK_COMMAND`` in their environment; ``sh`` and
+                ``grep`` in the instance find them.
 
         Raises:
             IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
@@ -202,7 +208,7 @@ class CommandVerbs(Resource):
             raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
         try:
-            result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr)
+            result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr, kill_tree)
             if not text:
                 if check:
                     result.check_returncode()

@@ -252,6 +252,24 @@ async def test_a_login_has_what_su_gives_it_and_the_command_as_it_was_written(bo
             await box.run(["true"], user=missing, login=True)
 
 
+async def test_what_a_stopped_command_has_started_is_killed_when_asked(box: Instance) -> None:
+    tree = sh("trap '' TERM; (setsid sh -c 'sleep 986 & sleep 986; sleep 986' &); yes & echo begun; sleep 986")
+    with pytest.raises(IncusTimeoutError):
+        await box.run(tree, timeout=2, grace=0.1, kill_tree=True, stdout=subprocess.DEVNULL)
+    assert not [line for line in await processes(box) if "986" in line or line == "yes"]
+    with pytest.raises(ProcessError, match="more than 1000 bytes"):
+        await box.run(tree, max_output=1000, kill_tree=True)
+    assert not [line for line in await processes(box) if "986" in line or line == "yes"]
+    begun = asyncio.Event()
+    running = asyncio.ensure_future(box.run(tree, stdout=lambda piece: begun.set(), kill_tree=True))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not [line for line in await processes(box) if "986" in line or line == "yes"]
+    assert (await box.run(["true"], kill_tree=True)).returncode == 0
+
+
 # What goes wrong elsewhere: much of it, many at a time, and ends of all kinds
 
 
