@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
-from ._concurrency import cancel_at_end
+from ._concurrency import cancel_at_end, shielded
 from ._outputs import STDOUT, Output, OutputLimitError, Sink
 from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult
@@ -15,7 +16,18 @@ _PIECE = 2**16  # bytes of a message to stdin
 _READ = 2**20  # bytes of a read from a file
 _ANSWER = 0.8  # seconds for a server to answer a ping, or else the link is silent
 _KILL = 0.5  # seconds for a killed command to end
+_TREE = 5.0  # seconds to kill what a command has started
 _REST = 1.0  # seconds for the rest of an output that was cut short to be written
+
+_MARK = "INCUS_SDK_COMMAND"
+
+# Until nothing is left: what was killed may have started more meanwhile.
+_KILL_MARKED = """
+exec 2>/dev/null
+while found=$(grep -ls "$1" /proc/[0-9]*/environ); [ "$found" ]; do
+    for file in $found; do file=${file%/environ}; kill -9 "${file#/proc/}"; done
+done
+"""
 
 
 async def run(
@@ -27,12 +39,22 @@ async def run(
     grace: float,
     stdout: Output = None,
     stderr: Output = None,
+    kill_tree: bool = False,
 ) -> ProcessResult[bytes]:
     """Run a process to its end: send its input, take its output, and stop it at its limits.
 
     It may run for ``timeout`` seconds; then it gets SIGTERM, and after ``grace`` more seconds SIGKILL. It is killed
     when stdout or stderr has more than ``max_output`` bytes. Every `IncusError` has what was collected until then.
+    With ``kill_tree``, an error or a cancellation also ends what it has started.
     """
+    if kill_tree:
+        mark = os.urandom(16).hex()
+        process._env[_MARK] = mark
+        try:
+            return await run(process, input, timeout, max_output, encoding, grace, stdout, stderr)
+        except BaseException:
+            await shielded(_kill_marked(process, mark))
+            raise
     deadline = None if timeout is None else asyncio.get_running_loop().time() + timeout
     sinks = [Sink(stdout, max_output)]
     if stderr != STDOUT:
@@ -65,6 +87,15 @@ async def run(
     except IncusError as error:
         error.stdout, error.stderr = _collected(sinks)
         raise
+
+
+async def _kill_marked(process: Process, mark: str) -> None:
+    """Kill all that has a mark in its environment, which it has from its parent."""
+    killer = Process(
+        process._scope, process._path, ("sh", "-c", _KILL_MARKED, "sh", f"{_MARK}={mark}"), user=0, group=0
+    )
+    with contextlib.suppress(IncusError):
+        await run(killer, None, _TREE, 0, "utf-8", 0)
 
 
 def _collected(sinks: Sequence[Sink]) -> tuple[bytes, bytes]:

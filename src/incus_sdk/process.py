@@ -704,7 +704,7 @@ class Process(_LiveOperation):
                 return "Invalid PID" in str(error)
             except (IncusError, TimeoutError):
                 return False
-            if state.get("status") in ("Stopped", "Stopping"):
+            if not state.get("pid"):
                 return True
         return False
 

@@ -114,6 +114,7 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[bytes]: ...
     @overload
     async def run(
@@ -134,6 +135,7 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[str]: ...
     async def run(
         self,
@@ -153,11 +155,12 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[bytes] | ProcessResult[str]:
         """Run a command to its end, and return its exit code and all it wrote.
 
-        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started. Every
-        error has the output collected until then, as ``stdout`` and ``stderr``.
+        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started, but
+        for ``kill_tree``. Every error has the output collected until then, as ``stdout`` and ``stderr``.
 
         Args:
             command: Program and arguments; no shell reads them.
@@ -180,6 +183,9 @@ class CommandVerbs(Resource):
             check: Raise `ProcessError` for an exit code other than 0.
             max_output: Bytes that stdout and stderr may have each, wherever they go; a command that writes more is
                 killed. None for no limit.
+            kill_tree: If the command is killed, at a limit or because the caller is cancelled, also kill what it has
+                started, and what that has. They are known by ``INCUS_SDK_COMMAND`` in their environment; ``sh`` and
+                ``grep`` in the instance find them.
 
         Raises:
             IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
@@ -202,7 +208,7 @@ class CommandVerbs(Resource):
             raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
         try:
-            result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr)
+            result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr, kill_tree)
             if not text:
                 if check:
                     result.check_returncode()
@@ -283,10 +289,13 @@ class CommandVerbs(Resource):
         group: int | str | None = None,
         login: bool = False,
     ) -> int:
-        """Connect the local terminal to a command until it ends.
+        """Connect the local terminal, or whatever stdin, stdout and stderr are, to a command until it ends.
 
-        The terminal is in raw mode meanwhile. The command sees the size of the window, also when that changes. The
-        terminal is restored whatever happens.
+        A terminal is in raw mode meanwhile, and is restored whatever happens. The command runs on one, too, and sees
+        the size of the window, also when that changes.
+
+        Where stdin or stdout of this process is a file or a pipe, the command gets stdin and writes to stdout and
+        stderr, byte by byte as they are, and runs without a terminal.
 
         Args:
             command: Program and arguments; no shell reads them.
@@ -300,8 +309,7 @@ class CommandVerbs(Resource):
             The exit code.
 
         Raises:
-            IncusInputError: ``command`` is invalid, the instance does not know ``user`` or ``group``, or stdin or
-                stdout is not a terminal.
+            IncusInputError: ``command`` is invalid, or the instance does not know ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.
@@ -309,10 +317,13 @@ class CommandVerbs(Resource):
         API:
             ``POST /1.0/instances/{name}/exec``
         """
-        from .._terminal import interact, size
+        from .._terminal import interact, is_terminal, iter_stdin, open_outputs, size
 
-        width, height = size()
         env = {"TERM": os.environ.get("TERM", "dumb"), **(env or {})}
+        if not is_terminal():
+            process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
+            return (await run(process, iter_stdin(), None, None, "utf-8", 0, *open_outputs())).returncode
+        width, height = size()
         async with self.open_process(
             command, env=env, cwd=cwd, user=user, group=group, login=login, pty=True, width=width, height=height
         ) as process:
@@ -342,6 +353,32 @@ class CommandVerbs(Resource):
                 f"type must be 'console', not {type!r}: a VGA console, which only virtual machines have, speaks SPICE"
             )
         return Console(self._scope, self._path, width, height, force)
+
+    async def attach_console(self, *, force: bool = False) -> None:
+        """Connect the local terminal to the instance's console, until ctrl+a q is pressed or the instance stops.
+
+        The terminal is in raw mode meanwhile, and is restored whatever happens. Whatever runs on the console goes on.
+        To type a ctrl+a, press it twice.
+
+        Args:
+            force: Take the console over from whoever is attached to it.
+
+        Raises:
+            IncusInputError: Stdin or stdout is not a terminal.
+            IncusNotFoundError: There is no such instance.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
+            IncusAPIError: Without ``force``, somebody else is attached.
+            IncusConnectionError: The connection broke.
+
+        API:
+            ``POST /1.0/instances/{name}/console``
+        """
+        from .._terminal import attach, size
+
+        width, height = size()
+        async with self.console(force=force, width=width, height=height) as console:
+            await attach(console)
 
     async def get_console_log(self) -> bytes:
         """Read what was written to the console.

@@ -426,6 +426,11 @@ async def push_by_sftp(place: Place) -> None:
 
 
 @inside
+async def push_privately(place: Place) -> None:
+    await (place.there / "tree").push(place.source / "few", mode=0o600)
+
+
+@inside
 async def pull_file(place: Place) -> None:
     await place.box.path("/root/files/few/below/1").pull(place.local / "file")
 

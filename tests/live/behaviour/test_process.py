@@ -252,6 +252,24 @@ async def test_a_login_has_what_su_gives_it_and_the_command_as_it_was_written(bo
             await box.run(["true"], user=missing, login=True)
 
 
+async def test_what_a_stopped_command_has_started_is_killed_when_asked(box: Instance) -> None:
+    tree = sh("trap '' TERM; (setsid sh -c 'sleep 986 & sleep 986; sleep 986' &); yes & echo begun; sleep 986")
+    with pytest.raises(IncusTimeoutError):
+        await box.run(tree, timeout=2, grace=0.1, kill_tree=True, stdout=subprocess.DEVNULL)
+    assert not [line for line in await processes(box) if "986" in line or line == "yes"]
+    with pytest.raises(ProcessError, match="more than 1000 bytes"):
+        await box.run(tree, max_output=1000, kill_tree=True)
+    assert not [line for line in await processes(box) if "986" in line or line == "yes"]
+    begun = asyncio.Event()
+    running = asyncio.ensure_future(box.run(tree, stdout=lambda piece: begun.set(), kill_tree=True))
+    await begun.wait()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not [line for line in await processes(box) if "986" in line or line == "yes"]
+    assert (await box.run(["true"], kill_tree=True)).returncode == 0
+
+
 # What goes wrong elsewhere: much of it, many at a time, and ends of all kinds
 
 
@@ -667,11 +685,49 @@ async def test_a_shell_on_a_terminal_without_a_size_has_the_usual_one(daemon: Da
         await terminal.until(b"code 8")
 
 
-async def test_a_shell_without_a_terminal_says_so(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
-    with open(os.devnull) as nothing:  # noqa: ASYNC230
-        monkeypatch.setattr(sys, "stdin", nothing)
-        with pytest.raises(IncusInputError, match="terminal"):
-            await client.instances["c1"].shell()
+PIPED = """
+import asyncio, os, sys
+from incus_sdk import Client
+async def main():
+    async with Client(sys.argv[1]) as client:
+        print("first")
+        return await client.instances[sys.argv[2]].shell(sys.argv[3:])
+sys.exit(asyncio.run(main()))
+"""
+
+
+async def piped(daemon: Daemon, box: Instance, stdin: int, *command: str) -> asyncio.subprocess.Process:
+    """A program that runs a shell without a terminal."""
+    out = asyncio.subprocess.PIPE
+    return await asyncio.create_subprocess_exec(
+        sys.executable, "-c", PIPED, str(daemon.socket), box.name, *command, stdin=stdin, stdout=out, stderr=out
+    )
+
+
+async def test_a_shell_without_a_terminal_passes_bytes_through(daemon: Daemon, clean: None, tmp_path: Path) -> None:
+    content = bytes(range(256)) * 4096
+    (tmp_path / "file").write_bytes(content)
+    both = sh("cat; echo err >&2; tty >&2; exit 3")
+    async with daemon.client() as client, client.instances.temporary("busybox") as box:
+        program = await piped(daemon, box, asyncio.subprocess.PIPE, *both)
+        assert await program.communicate(content) == (b"first\n" + content, b"err\nnot a tty\n")
+        assert program.returncode == 3
+        with (tmp_path / "file").open() as file:
+            program = await piped(daemon, box, file.fileno(), *both)
+        assert (await program.communicate())[0] == b"first\n" + content
+        program = await piped(daemon, box, asyncio.subprocess.DEVNULL, *both)
+        assert (await program.communicate())[0] == b"first\n"
+
+        # What comes is passed on at once; and a command that ends does not wait for the end of stdin.
+        echo = 'while read word && [ $word != q ]; do echo "<$word>"; done'
+        program = await piped(daemon, box, asyncio.subprocess.PIPE, *sh(echo))
+        assert program.stdin is not None
+        assert program.stdout is not None
+        assert await program.stdout.readline() == b"first\n"
+        program.stdin.write(b"one\n")
+        assert await program.stdout.readline() == b"<one>\n"
+        program.stdin.write(b"q\n")
+        assert await program.wait() == 0
 
 
 # console()
@@ -725,6 +781,52 @@ async def test_a_console_whose_attaching_is_cancelled_is_free_at_once(talker: In
         await (await attaching).__aexit__()  # it was attached already
     async with talker.console() as console:
         await answered(console, b"mine")
+
+
+CONSOLE = """
+import asyncio, sys
+from incus_sdk import Client
+async def main():
+    async with Client(sys.argv[1]) as client:
+        await client.instances[sys.argv[2]].attach_console()
+        print("left")
+asyncio.run(main())
+"""
+
+
+async def test_the_console_takes_over_the_terminal_until_its_keys_are_pressed(daemon: Daemon, talker: Instance) -> None:
+    async with Terminal() as terminal:
+        program = await terminal.start(CONSOLE, str(daemon.socket), talker.name)
+        await terminal.until(b"To detach from the console, press: <ctrl>+a q\r\n")
+        seen = asyncio.ensure_future(terminal.until(b"[hello]"))
+        while not seen.done():  # see `answered`
+            terminal.type(b"hello\n")
+            await asyncio.wait([seen], timeout=0.5)
+        assert not terminal.restored()
+        terminal.type(b"q\x01\x01x\x01y\n")
+        await terminal.until(b"[q\x01xy]")  # as the command has it
+        terminal.type(b"\x01q")
+        await terminal.until(b"left")
+        assert await program.wait() == 0
+        assert terminal.restored()
+    async with talker.console() as console:
+        await answered(console, b"again")
+
+
+async def test_a_console_on_the_terminal_ends_with_the_instance(daemon: Daemon, box: Instance) -> None:
+    async with Terminal() as terminal:
+        program = await terminal.start(CONSOLE, str(daemon.socket), box.name)
+        await terminal.until(b"press: <ctrl>+a q\r\n")
+        await box.stop(force=True, wait=True)
+        await terminal.until(b"left")
+        assert await program.wait() == 0
+        assert terminal.restored()
+
+
+async def test_a_console_without_a_terminal_says_so(box: Instance, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "isatty", lambda number: False)
+    with pytest.raises(IncusInputError, match="needs a terminal"):
+        await box.attach_console()
 
 
 async def test_the_console_log_is_read_and_cleared(talker: Instance) -> None:
