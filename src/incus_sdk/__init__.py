@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ._connection.tls import client_token as client_token
     from .api._ensure import Change as Change
     from .api._ensure import Ensured as Ensured
+    from .api._forwarding import LocalAddress as LocalAddress
+    from .api._forwarding import local_listener as local_listener
+    from .api._readiness import Address as Address
     from .api.backups import BucketBackup as BucketBackup
     from .api.backups import InstanceBackup as InstanceBackup
     from .api.backups import VolumeBackup as VolumeBackup
@@ -93,6 +96,8 @@ else:
             "_connection.config": "ClientConfig Remote",
             "_connection.tls": "client_token",
             "api._ensure": "Change Ensured",
+            "api._forwarding": "LocalAddress local_listener",
+            "api._readiness": "Address",
             "api.backups": "BucketBackup InstanceBackup VolumeBackup",
             "api.buckets": "Bucket BucketKey",
             "api.certificates": "Certificate",

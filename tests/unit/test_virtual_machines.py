@@ -334,6 +334,28 @@ async def test_a_connection_carries_bytes_both_ways_and_is_closed_with_its_block
             pass
 
 
+async def test_a_port_inside_is_on_a_local_listener_where_the_server_can_do_that(
+    server: Server, machine: Instance
+) -> None:
+    server.answer = b"HTTP/1.1 101 X\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n"
+    with pytest.raises(IncusConnectionError):  # the instance is looked for first
+        async with machine.forward(80):
+            pass
+    server.answer = sync({"name": "v 1"})
+    async with machine.forward(80) as address:
+        server.answer = b"HTTP/1.1 101 X\r\nUpgrade: tcp\r\nConnection: Upgrade\r\n\r\n"
+        reader, writer = await asyncio.open_connection(*address)
+        writer.write(b"there")
+        assert await reader.readexactly(5) == b"there"
+        writer.close()
+    assert json.loads(server.body) == {"address": "127.0.0.1", "port": 80}
+    server.extensions = []
+    await machine._scope.server(fresh=True)
+    with pytest.raises(IncusUnsupportedError, match="instance_port_forward"):
+        async with machine.forward(80):
+            pass
+
+
 @pytest.fixture
 def _elsewhere() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:

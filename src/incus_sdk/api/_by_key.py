@@ -42,21 +42,24 @@ class Replaces(Generic[Body]):
 class Updates(Generic[Body]):
     """`Updatable`'s verb by key."""
 
-    async def update(self: Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
+    async def update(
+        self: Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any], *, etag: str | None = None
+    ) -> None:
         """Change some fields of one and keep all others: see `Updatable.update`.
 
         Args:
             name: Its name, or what else is its key here.
             change: A JSON merge patch: keys not named are kept, a None removes its key.
+            etag: The `etag` of the object as it was read; None merges the change into whatever it is now.
 
         Raises:
             IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path
         """
-        await self[name]._update(change)  # type: ignore[arg-type]
+        await self[name]._update(change, etag=etag)  # type: ignore[arg-type]
 
 
 class Patches(Generic[Body]):

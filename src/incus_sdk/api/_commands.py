@@ -17,6 +17,7 @@ from ..models.base import Json
 from ..operations import Operation
 from ..process import Console, Input, Process, ProcessResult
 from ._by_key import Keyed
+from ._forwarding import LocalAddress, local_listener
 from .base import Resource
 from .logs import ExecOutputAPI, LogsAPI
 
@@ -414,6 +415,8 @@ class CommandVerbs(Resource):
     ) -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
         """A TCP connection to a port inside, for the time of ``async with``; it needs no network to the instance.
 
+        `forward` lets other programs of this machine connect.
+
         Args:
             port: The TCP port.
             address: The IP address, as seen from inside.
@@ -433,6 +436,40 @@ class CommandVerbs(Resource):
         body = {"address": address, "port": port}
         async with self._upgrade("POST", "port-forward", protocol="tcp", body=body) as streams:
             yield streams
+
+    @asynccontextmanager
+    async def forward(
+        self, port: int, *, local_port: int = 0, address: str = "127.0.0.1"
+    ) -> AsyncGenerator[LocalAddress]:
+        """Forward a port of this machine to one inside, for the time of ``async with``.
+
+            async with client.instances["web"].forward(80) as address:
+                print(f"http://{address}")  # http://127.0.0.1:40123
+
+        It needs no network to the instance. Only programs of this machine can connect, any number at a time. A
+        connection that the instance does not take is reset.
+
+        Args:
+            port: The TCP port inside.
+            local_port: The port of 127.0.0.1; 0 for a free one.
+            address: The IP address, as seen from inside.
+
+        Yields:
+            The local host and port. All connections end with the block.
+
+        Raises:
+            IncusInputError: ``local_port`` is not a port, or is taken.
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``, for each connection. Extension
+            ``instance_port_forward``.
+        """
+        await self._scope.require("instance_port_forward", "forwarding a port")
+        await self._request("GET")  # that it is missing is said at once
+        async with local_listener(lambda: self.port_forward(port, address), local_port) as local:
+            yield local
 
     async def _fetch_output(self, metadata: Json) -> None:
         """Replace the URLs of the recorded output in the operation's metadata by its text; delete it on the server."""

@@ -232,10 +232,15 @@ async def _refresh_config(target: Writable[Any], body: Json) -> None:
 
 
 def _without_volatile_config(body: Json) -> Json:
-    """The same without the ``volatile.`` keys, which the server sets itself; but with the image it was made from."""
+    """The same without the ``volatile.`` keys, which the server sets itself; but with the image it was made from.
+
+    Nor with the marks of a temporary instance.
+    """
     config: Mapping[str, Any] = body.get("config") or {}
     kept = {
-        key: value for key, value in config.items() if not key.startswith("volatile.") or key == "volatile.base_image"
+        key: value
+        for key, value in config.items()
+        if not key.startswith(("volatile.", "user.incus-sdk.")) or key == "volatile.base_image"
     }
     return {**body, "config": kept}
 

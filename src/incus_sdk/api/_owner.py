@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import platform
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +41,7 @@ def _machine() -> dict[str, str]:
     with contextlib.suppress(OSError):
         namespace = os.readlink(_PROC / "self/ns/pid")
         if namespace == _FIRST_PID_NAMESPACE:
-            host = f"{platform.node()} {Path('/etc/machine-id').read_text().strip()}"
+            host = f"{os.uname().nodename} {Path('/etc/machine-id').read_text().strip()}"
     return {"host": host, "boot": _read("sys/kernel/random/boot_id"), "namespace": namespace}
 
 

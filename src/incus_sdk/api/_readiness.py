@@ -7,7 +7,8 @@ import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .. import models
@@ -22,25 +23,75 @@ _POLL = 0.5  # seconds until the next check where no event comes: addresses and 
 _STATUSES = {"running": (103, 113), "ready": (113,), "stopped": (102,), "frozen": (110,), "error": (112,)}
 _RUNNING = _STATUSES["running"]  # Running; and Ready, which a program inside says through the guest API
 _LISTENER = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A ", re.MULTILINE)  # of /proc/net/tcp
-_FAMILIES = {"ipv4": "inet", "ipv6": "inet6"}
+_FAMILIES = {"inet": "ipv4", "inet6": "ipv6"}  # as servers call them, and as they are called here
+_WAITED_FOR = {"ip": ("ipv4", "ipv6"), "ipv4": ("ipv4",), "ipv6": ("ipv6",)}
 _BRIDGES = re.compile("docker|podman|br-|virbr|lxcbr|lxdbr|incusbr|cni|veth")  # made by programs inside for themselves
 _OUTPUT = 2**16  # bytes of an answer of a program inside that anybody reads
 _TABLE = 2**24  # bytes of its table of connections
 _NOT_THERE = (126, 127)  # exit codes of a command that does not exist
 
 
+@dataclass(frozen=True)
+class Address:
+    """An address of an instance."""
+
+    address: str
+    """Without its prefix length."""
+    family: Literal["ipv4", "ipv6"]
+    scope: str
+    """``global``, ``link`` or ``local``."""
+    interface: str
+    """The network interface inside that has it, as ``eth0``."""
+    mac: str
+    """The MAC address of that interface."""
+
+    def __str__(self) -> str:
+        return self.address
+
+
 class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
     """Verbs that wait until an instance is ready."""
+
+    async def addresses(self) -> dict[str, list[Address]]:
+        """Read the addresses of its network devices, those first with which it is reached from outside.
+
+            print((await client.instances["web"].addresses())["eth0"][0])  # 198.51.100.20
+
+        Interfaces of none of its network devices, such as ``lo`` and the bridges of programs inside, are left out.
+
+        Returns:
+            The addresses of each network device, by its name: global ones first, IPv4 before IPv6. None while it does
+                not run, and for a virtual machine none without an agent.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}`` and ``GET /1.0/instances/{name}/state``
+        """
+        state, record = await self.get_state(), models.Instance((await self._request("GET")).object)
+        found = dict[str, list[Address]]()
+        for nic in _nics(record):
+            networks = [item for item in state.network.items() if _belongs(*item, nic, record)]
+            found[nic] = [
+                Address(each.address, _FAMILIES[each.family], each.scope, name, network.hwaddr)  # type: ignore[arg-type]
+                for name, network in networks
+                for each in network.addresses
+                if each.family in _FAMILIES
+            ]
+            found[nic].sort(key=lambda each: (each.scope != "global", each.family))
+        return found
 
     async def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
         """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
         Args:
             condition: The status ``"running"``, ``"ready"``, ``"stopped"``, ``"frozen"`` or ``"error"``, where one that
-                is ready runs too; ``"agent"``, that of a virtual machine, which a running container does not need;
-                ``"ipv4"`` or ``"ipv6"``, see `wait_for_address`; ``"systemd"``, a booted system, even a degraded one;
-                ``"cloud-init"``, its end; an int, a TCP port on which something listens inside; or a function of the
-                instance, async or not, that returns true when the instance is ready.
+                is ready runs too, or the same as ``"status=Stopped"``; ``"agent"``, that of a virtual machine, which a
+                running container does not need; ``"ipv4"``, ``"ipv6"``, or ``"ip"`` for either, see
+                `wait_for_address`; ``"systemd"``, a booted system, even a degraded one; ``"cloud-init"``, its end; an
+                int, a TCP port on which something listens inside; or a function of the instance, async or not, that
+                returns true when the instance is ready. The case of a word does not count.
             timeout: Seconds to wait at most; None for no limit.
 
         Raises:
@@ -58,7 +109,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
 
     async def wait_for_address(
         self,
-        family: Literal["ipv4", "ipv6"] = "ipv4",
+        family: Literal["ip", "ipv4", "ipv6"] = "ipv4",
         *,
         interface: str | None = None,
         timeout: float | None = None,
@@ -66,7 +117,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         """Wait until the instance has a global IP address, and return it.
 
         Args:
-            family: The kind of address.
+            family: The kind of address; ``"ip"`` for either, and for IPv4 if it has both.
             interface: The network interface inside that has it, such as ``"eth0"``; None for any that belongs to one of
                 the instance's network devices, but for the bridges of programs inside, such as ``docker0``. Of an
                 instance without network devices, any interface counts.
@@ -82,8 +133,8 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         API:
             ``GET /1.0/events``, ``GET /1.0/instances/{name}`` and ``GET /1.0/instances/{name}/state``
         """
-        if family not in _FAMILIES:
-            raise IncusInputError(f"family must be one of {', '.join(_FAMILIES)}, not {family!r}")
+        if family not in _WAITED_FOR:
+            raise IncusInputError(f"family must be one of {', '.join(_WAITED_FOR)}, not {family!r}")
         what = f"an {family} address" + (f" of {interface!r}" if interface else "")
         return str(await self._wait_until(lambda instance: _check_address(instance, family, interface), what, timeout))
 
@@ -126,21 +177,28 @@ async def _next_event(events: EventStream, name: str) -> None:
 
 
 def _check_for(condition: str | int | Callable[[Any], object]) -> _Check:
+    word = condition.lower() if isinstance(condition, str) else ""
+    status = word.removeprefix("status=")
     match condition:
         case bool():
             pass
         case int() if 0 < condition < 2**16:
             return lambda instance: _check_port(instance, condition)
-        case str() if condition in _STATUSES:
-            return lambda instance: _check_status(instance, condition)
-        case str() if condition in _CHECKS:
-            return _CHECKS[condition]
+        case str() if status in _STATUSES:
+            return lambda instance: _check_status(instance, status)
+        case str() if word in _CHECKS:
+            return _CHECKS[word]
         case _ if callable(condition):
             return lambda instance: _check_function(instance, condition)
         case _:
             pass
+    import difflib
+
+    words = [*_STATUSES, *_CHECKS]
+    close = difflib.get_close_matches(status, words, 1)
     raise IncusInputError(
-        f"unknown condition {condition!r}: use {', '.join([*_STATUSES, *_CHECKS])}, a TCP port or a function"
+        f"unknown condition {condition!r}: "
+        + (f"did you mean {close[0]!r}?" if close else f"use {', '.join(words)}, a TCP port or a function")
     )
 
 
@@ -179,29 +237,39 @@ async def _check_agent(instance: ReadinessVerbs) -> tuple[object, str]:
 async def _check_address(instance: ReadinessVerbs, family: str, interface: str | None = None) -> tuple[object, str]:
     state = await instance.get_state()
     record = models.Instance((await instance._request("GET")).object)
-    nics = {name for name, device in record.expanded_devices.items() if device.get("type") == "nic"}
     addresses = [
         (name, address)
         for name, network in state.network.items()
-        if name == interface or (interface is None and _is_own(name, network, record, nics))
+        if name == interface or (interface is None and _is_own(name, network, record))
         for address in network.addresses
         if address.scope == "global"
     ]
-    found = [address.address for _, address in addresses if address.family == _FAMILIES[family]]
+    found = [
+        address.address
+        for wanted in _WAITED_FOR[family]
+        for _, address in addresses
+        if _FAMILIES.get(address.family) == wanted
+    ]
     shown = ", ".join(f"{address.address} ({name})" for name, address in addresses)
     return found[0] if found else None, f"status {state.status}, addresses {shown or 'none'}"
 
 
-def _is_own(name: str, network: models.InstanceStateNetwork, instance: models.Instance, nics: Collection[str]) -> bool:
-    """Whether an interface belongs to one of the instance's network devices; true if there are none."""
-    if _BRIDGES.match(name):
-        return False
-    config, devices = instance.expanded_config, instance.expanded_devices
-    return not nics or any(
-        name == (devices[nic].get("name") or config.get(f"volatile.{nic}.name", nic))
-        or network.hwaddr == (devices[nic].get("hwaddr") or config.get(f"volatile.{nic}.hwaddr"))
-        for nic in nics
+def _nics(instance: models.Instance) -> list[str]:
+    return [name for name, device in instance.expanded_devices.items() if device.get("type") == "nic"]
+
+
+def _belongs(name: str, network: models.InstanceStateNetwork, nic: str, instance: models.Instance) -> bool:
+    """Whether an interface is that of a network device."""
+    config, device = instance.expanded_config, instance.expanded_devices[nic]
+    return name == (device.get("name") or config.get(f"volatile.{nic}.name", nic)) or network.hwaddr == (
+        device.get("hwaddr") or config.get(f"volatile.{nic}.hwaddr")
     )
+
+
+def _is_own(name: str, network: models.InstanceStateNetwork, instance: models.Instance) -> bool:
+    """Whether an interface belongs to one of the instance's network devices; true if there are none."""
+    nics = _nics(instance)
+    return not _BRIDGES.match(name) and (not nics or any(_belongs(name, network, nic, instance) for nic in nics))
 
 
 async def _ask(instance: ReadinessVerbs, *command: str, max_output: int = _OUTPUT) -> str | None:
@@ -247,6 +315,7 @@ async def _check_function(instance: ReadinessVerbs, condition: Callable[[Readine
 
 _CHECKS: dict[str, _Check] = {
     "agent": _check_agent,
+    "ip": lambda instance: _check_address(instance, "ip"),
     "ipv4": lambda instance: _check_address(instance, "ipv4"),
     "ipv6": lambda instance: _check_address(instance, "ipv6"),
     "systemd": _check_systemd,

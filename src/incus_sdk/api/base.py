@@ -439,7 +439,9 @@ class Writable(Resource, Generic[Body]):
         self._written(body)
         return done
 
-    async def _update(self, change: Mapping[str, Any], wait: bool = True) -> tuple[Operation | None, Read | None]:
+    async def _update(
+        self, change: Mapping[str, Any], wait: bool = True, etag: str | None = None
+    ) -> tuple[Operation | None, Read | None]:
         """GET, merge, PUT with If-Match; again if somebody else was faster. This handle stays as it was."""
         patch = self._merge_patch(change)
 
@@ -447,20 +449,32 @@ class Writable(Resource, Generic[Body]):
             self._require_known(patch, now)
             return wire.merge_patch(now, patch)  # type: ignore[no-any-return]
 
-        return await self._rewrite(merged, wait)
+        return await self._rewrite(merged, wait, expected=etag)
 
     async def _rewrite(
-        self, merged: Callable[[Json], Json], wait: bool = True, require: Callable[[Json], None] | None = None
+        self,
+        merged: Callable[[Json], Json],
+        wait: bool = True,
+        require: Callable[[Json], None] | None = None,
+        expected: str | None = None,
     ) -> tuple[Operation | None, Read | None]:
         """Write what ``merged`` makes of the object as it is; again if somebody else was faster.
 
-        ``require`` raises for an object that is not to be written.
+        ``require`` raises for an object that is not to be written. With an ``expected`` ETag it is written once, and
+        only if it has that.
 
         Returns the operation, and the object as it is now, if that was read.
         """
         async with self._scope.write_lock(self._path):
-            async for last in Attempts(_ATTEMPTS, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
+            attempts = _ATTEMPTS if expected is None else 1
+            async for last in Attempts(attempts, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
                 current, etag = await self._read_with_etag()
+                if expected not in (None, etag):
+                    raise IncusPreconditionError(
+                        f"{type(self).__name__} {self._path[-1]!r} has changed since that ETag was read: read it again "
+                        "and repeat the change; nothing was changed",
+                        status_code=412,
+                    )
                 if require is not None:
                     require(current)
                 body = merged(current)
@@ -493,21 +507,22 @@ class Writable(Resource, Generic[Body]):
 class Updatable(Writable[Body], Generic[Body]):
     """An object whose fields can be changed one by one."""
 
-    async def update(self, change: Body | Mapping[str, Any]) -> None:
+    async def update(self, change: Body | Mapping[str, Any], *, etag: str | None = None) -> None:
         """Change some fields and keep all others, whoever else is writing.
 
         Args:
             change: A JSON merge patch: keys not named are kept, at every depth, and a None removes its key. A key with
                 a dot is a key of ``config``: ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges.
+            etag: The `etag` of the object as it was read; None merges the change into whatever it is now.
 
         Raises:
             IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path, with ``If-Match``, repeated if somebody else was faster
         """
-        _, read = await self._update(change)  # type: ignore[arg-type]
+        _, read = await self._update(change, etag=etag)  # type: ignore[arg-type]
         self._load(*(read or await self._read_with_etag()))
 
 

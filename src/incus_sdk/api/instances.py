@@ -199,7 +199,9 @@ class Instance(
             )
         return self.full.state
 
-    async def update(self, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
+    async def update(
+        self, config: models.InstancePut | Mapping[str, Any], wait: bool = False, *, etag: str | None = None
+    ) -> Operation:
         """Change some fields and keep all others, whoever else is writing.
 
         The server's ETag of an instance leaves out its description: of two writers at the same moment, one of whom
@@ -210,6 +212,7 @@ class Instance(
                 kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
                 ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges entries.
             wait: Wait until the change is made, and read what it made of the instance.
+            etag: The `etag` of the instance as it was read; None merges the change into whatever it is now.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -217,19 +220,19 @@ class Instance(
         Raises:
             IncusInputError: An instance has no such field, or it cannot be written; nothing was changed.
             IncusNotFoundError: There is no such instance.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
             IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
 
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
-        operation = await self._update_in_background(config, wait)
+        operation = await self._update_in_background(config, wait, etag)
         if wait:
             await self._read()
         return operation
 
-    async def _update_in_background(self, change: Mapping[str, Any], wait: bool) -> Operation:
-        operation, _ = await self._update(change, wait)
+    async def _update_in_background(self, change: Mapping[str, Any], wait: bool, etag: str | None) -> Operation:
+        operation, _ = await self._update(change, wait, etag)
         return required(operation, "PUT", self._url())
 
     async def get_logs(self) -> dict[str, str]:
@@ -620,7 +623,9 @@ class InstancesAPI(
         inherited = await profile_devices(self._scope, ["default"] if profiles is None else profiles)
         body["devices"] = changed_devices({}, inherited, devices)
 
-    async def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
+    async def update(
+        self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False, *, etag: str | None = None
+    ) -> Operation:
         """Change some fields of an instance and keep all others, whoever else is writing.
 
         The server's ETag of an instance leaves out its description: of two writers at the same moment, one of whom
@@ -632,6 +637,7 @@ class InstancesAPI(
                 kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
                 ``{"limits.cpu": 2}``. A list is replaced as a whole: `Instance.editing` merges entries.
             wait: Wait until the change is made.
+            etag: The `etag` of the instance as it was read; None merges the change into whatever it is now.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -639,13 +645,13 @@ class InstancesAPI(
         Raises:
             IncusInputError: An instance has no such field, or it cannot be written; nothing was changed.
             IncusNotFoundError: There is no such instance.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
             IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
 
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
-        return await self[name]._update_in_background(config, wait)
+        return await self[name]._update_in_background(config, wait, etag)
 
     async def change_state(
         self,

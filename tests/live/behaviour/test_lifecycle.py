@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from incus_sdk import (
+    Address,
     Client,
     IncusAPIError,
     IncusError,
@@ -203,7 +204,7 @@ async def test_wait_for_a_status_sees_it_come(box: Instance) -> None:
         waiting = asyncio.create_task(box.wait_for(status, timeout=60))
         await change()
         assert (await waiting).status.lower() == status
-    stopping = asyncio.create_task(box.wait_for("stopped", timeout=60))
+    stopping = asyncio.create_task(box.wait_for("status=Stopped", timeout=60))
     await box.stop(force=True)
     assert (await stopping).status == "Stopped"
 
@@ -253,9 +254,19 @@ async def test_an_address_counts_if_it_is_on_a_network_device_and_is_handed_back
         await shell(box, "ip addr add 198.51.100.7/24 dev wan")
         assert await waiting == "198.51.100.7"
         await box.wait_for("ipv4", timeout=60)
+        await box.wait_for("IP", timeout=60)
+        assert await box.wait_for_address("ip", timeout=60) == "198.51.100.7"
+        await shell(box, "ip addr add 2001:db8::7/64 dev wan; ip addr add 2001:db8::8/64 dev eth0")
+        found = await box.addresses()
+        assert list(found) == ["docker0", "eth0", "wan"]
+        (mac,) = {each.mac for each in found["wan"]}
+        assert mac == box.config["volatile.wan.hwaddr"]
+        assert [str(each) for each in found["wan"]][:2] == ["198.51.100.7", "2001:db8::7"]
+        assert found["wan"][0] == Address("198.51.100.7", "ipv4", "global", "wan", mac)
+        assert [str(each) for each in found["eth0"] if each.scope == "global"] == ["2001:db8::8"]
         assert await box.wait_for_address(interface="docker0", timeout=60) == "172.17.1.1"
         await box.run(["ip", "link", "set", "wan", "name", "renamed"])
-    with pytest.raises(IncusInputError, match="family must be one of ipv4, ipv6, not 'inet'"):
+    with pytest.raises(IncusInputError, match="family must be one of ip, ipv4, ipv6, not 'inet'"):
         await client.instances["c1"].wait_for_address("inet")  # type: ignore[arg-type]
 
 
@@ -306,6 +317,15 @@ async def test_an_agent_is_ready_in_a_running_container(box: Instance) -> None:
 async def test_an_unknown_condition_is_refused_with_those_that_there_are(condition: object) -> None:
     with pytest.raises(IncusInputError, match=r"running, .*ipv4, .*TCP port"):
         await Client("/nowhere").instances["c1"].wait_for(condition)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("condition", "probable"),
+    [("stoped", "stopped"), ("Status=Stoped", "stopped"), ("status=ipv4x", "ipv4"), ("Cloud_Init", "cloud-init")],
+)
+async def test_a_misspelt_condition_is_refused_with_the_one_that_was_meant(condition: str, probable: str) -> None:
+    with pytest.raises(IncusInputError, match=f"did you mean '{probable}'"):
+        await Client("/nowhere").instances["c1"].wait_for(condition)
 
 
 Verb = Callable[[Instance], Awaitable[object]]

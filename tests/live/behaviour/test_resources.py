@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Any
@@ -213,6 +214,10 @@ async def test_replace_with_a_stale_etag_is_refused(group: Any, kind: Kind) -> N
                 await group.replace(kind.key, kind.create, etag=stale)
         else:
             await group.replace(kind.key, kind.change, etag=stale)
+        for update in (made.update, functools.partial(group.update, kind.key)):
+            with pytest.raises(IncusPreconditionError, match="has changed since"):
+                await update(kind.create, etag=stale)
+            await update(kind.change, etag=(await group.get(kind.key)).etag)
         assert fields(await made.refresh(), kind.change) == kind.change
         await made.replace(kind.change, etag=made.etag)
     finally:

@@ -182,6 +182,8 @@ async def test_replace_with_an_etag_undoes_nobodys_change(thing: Thing) -> None:
     await update(other, {"user.c": 3})
     with pytest.raises(IncusPreconditionError) as caught:
         await thing.replace(thing.raw, etag=etag)
+    with pytest.raises(IncusPreconditionError, match="has changed since"):
+        await thing.update({"user.d": 4}, etag=etag)
     assert caught.value.status_code == 412
     assert user(await thing.refresh()) == CONFIG | {"user.c": "3"}
     await thing.replace({**thing.raw, "config": {**thing.config, "user.d": "4"}}, etag=thing.etag)
