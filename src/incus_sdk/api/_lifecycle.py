@@ -29,7 +29,7 @@ from .logs import LogsAPI
 Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 """What can be done to the state of an instance."""
 
-_NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
+NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
 _DELETE_ATTEMPTS = 7  # to delete an instance that is still going down
 _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
@@ -71,7 +71,7 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         await self._wait_until_idle()
         async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause):
             stopped = None
-            if (await self.refresh()).status not in _NOT_RUNNING:
+            if (await self.refresh()).status not in NOT_RUNNING:
                 stopped = await self.stop(force=True, wait=True)
             try:
                 return await self._operate("DELETE", wait=wait)

@@ -34,6 +34,8 @@ from ._lifecycle import StartsAndStops
 from ._many import StartsAndStopsMany
 from ._marks import create_marked
 from ._options import known_options
+from ._publish import ImageVerbs, Publishes, SnapshotImageVerbs
+from ._publish import PublishOptions as PublishOptions
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
 from .base import Collection, Deletable, Editable, Patchable, Renamable, Resource
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from .backups import InstanceBackupsAPI
 
 
-class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
+class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
     """An instance as it was at one moment."""
 
     NEVER = NEVER
@@ -130,6 +132,7 @@ class Instance(
     VirtualMachineVerbs,
     Exportable,
     DeviceVerbs[models.InstancePut],
+    ImageVerbs[models.InstancePut],
     Patchable[models.InstancePut],
     Renamable,
 ):
@@ -430,27 +433,6 @@ class Instance(
         if (await self.refresh()).status == "Stopped":
             await self.start(wait=True)
 
-    async def rebuild(
-        self, source: models.InstanceSource | Mapping[str, Any] | str, *, progress: OnProgress | None = None
-    ) -> None:
-        """Replace the root disk of a stopped instance; its configuration is kept.
-
-        Args:
-            source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
-                ``{"type": "image", "alias": "busybox"}``, or ``{"type": "none"}`` for an empty disk.
-            progress: Called with how far the server's download and unpacking are.
-
-        Raises:
-            IncusNotFoundError: There is no such instance, or no image of that name.
-            IncusAPIError: It is running.
-            IncusOperationError: It could not be rebuilt.
-
-        API:
-            ``POST /1.0/instances/{name}/rebuild``
-        """
-        image = await _resolve_image(self._scope, source) if isinstance(source, str) else to_body(source)
-        await self._perform("POST", "rebuild", body={"source": image}, progress=progress)
-
     async def get_access(self) -> list[models.AccessEntry]:
         """List who has access to the instance.
 
@@ -467,6 +449,7 @@ class InstancesAPI(
     StartsAndStopsMany,
     Executes,
     ChangesDevices,
+    Publishes,
     Replaces[models.InstancePut],
     Patches[models.InstancePut],
     Renames,
