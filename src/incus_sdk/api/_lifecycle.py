@@ -21,6 +21,7 @@ from ..exceptions import (
     IncusTimeoutError,
 )
 from ..operations import OnProgress, Operation
+from ._bodies import created_name
 from ._by_key import Keyed
 from ._deletion import delete_or_miss
 from .base import Writable
@@ -232,6 +233,7 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         creation = asyncio.ensure_future(request)
         try:
             operation = await asyncio.shield(creation)
+            self._take_name(operation)
             try:
                 await operation.wait(progress=progress)
             except IncusOperationError as error:
@@ -243,10 +245,17 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
                     await shielded(self._undo_creation(creation))
             raise
 
+    def _take_name(self, operation: Operation) -> None:
+        """Follow the name that the server picked, where the handle has none."""
+        if not self._path[-1]:
+            self._json["name"] = created_name(operation, "instances")
+            self._path = (*self._path[:-1], self._json["name"])
+
     async def _undo_creation(self, creation: asyncio.Future[Operation]) -> None:
         """Wait for a creation that is no longer wanted, and delete what it made."""
         try:
             operation = await creation
+            self._take_name(operation)
             await operation._try_cancel()
             with contextlib.suppress(IncusError):
                 await operation.wait()

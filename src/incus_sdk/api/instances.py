@@ -469,7 +469,7 @@ class InstancesAPI(
     @overload
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -486,7 +486,7 @@ class InstancesAPI(
     @overload
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -503,7 +503,7 @@ class InstancesAPI(
     @overload
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -519,7 +519,7 @@ class InstancesAPI(
     ) -> Instance | Operation: ...
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -538,7 +538,7 @@ class InstancesAPI(
         If it is cancelled while it waits, nothing remains of the instance.
 
         Args:
-            name: Its name.
+            name: Its name; None for one that the server picks, and tells in the result.
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
                 ``{"type": "image", "alias": "busybox"}``, or one of type ``none``, ``copy`` or ``migration``.
             config: Its configuration, on top of that of its profiles.
@@ -567,12 +567,12 @@ class InstancesAPI(
         API:
             ``POST /1.0/instances``
         """
-        handle = self[name]
+        handle = self._new(name)
         if not isinstance(source, Mapping | str) or not source:
             raise IncusInputError(
                 f'source must be an image name or a mapping such as {{"type": "none"}}, not {source!r}'
             )
-        body: Json = {"name": name, "type": instance_type, "ephemeral": ephemeral}
+        body: Json = {"name": name or "", "type": instance_type, "ephemeral": ephemeral}
         names = None if profiles is None else wire.texts(profiles, "profiles")
         optional = {"config": config, "devices": devices, "profiles": names}
         body |= {key: value for key, value in optional.items() if value is not None}
@@ -586,6 +586,10 @@ class InstancesAPI(
             handle, body, lambda body, find: self._operate("POST", body=body, wait=False, find=find)
         )
         return await handle._await_creation(creation, progress, log=start) if wait else await creation
+
+    def _new(self, name: str | None) -> Instance:
+        """The handle of an instance to be made; for None it has no name, until the server has picked one."""
+        return self._make(("",), {"project": self._scope.project or "default"}, False) if name is None else self[name]
 
     async def _complete_devices(self, body: Json) -> None:
         """Give devices without a type what those of the new instance's profiles have."""
