@@ -58,7 +58,9 @@ class Asked:
             many = isinstance(RESULTS[named], list) and "recursion=" in target
             answer = {
                 "type": "sync",
-                "metadata": [] if many else {"name": "x", "fingerprint": "x", "type": "x", "ports": []},
+                "metadata": []
+                if many
+                else dict.fromkeys(("name", "fingerprint", "target", "type"), "x") | {"ports": []},
             }
         headers = {"Content-Type": "application/json", "ETag": "e"}
         return Response(200, headers, json.dumps(answer).encode())

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack, suppress
 from typing import Any, TypeVar
 
 from .._background import create_or_undo, required, undoing, was_created
+from .._concurrency import shielded
 from .._connection import wire
 from .._connection.transport import Headers
 from .._content import Content, checked_content, iter_content, size_of, with_progress
+from ..exceptions import IncusError
 from ..operations import OnProgress, Operation
 from ._bodies import created_name, to_body
 from .base import Collection, Resource
@@ -25,10 +28,11 @@ async def create_named(
     headers: Headers | None = None,
     progress: OnProgress | None = None,
     remove: Callable[[Item, Operation], Awaitable[object]] | None = None,
+    undone: AsyncExitStack | None = None,
 ) -> Item:
     """POST ``body``, wait until the object is made, and read it by the ``key`` in the operation.
 
-    If cancelled, nothing remains of it; ``remove`` takes the place of a plain ``DELETE``.
+    If cancelled, nothing remains of it; ``remove`` takes the place of a plain ``DELETE``. ``undone`` removes it later.
     """
 
     async def undo(operation: Operation | None) -> None:
@@ -36,11 +40,18 @@ async def create_named(
             item = collection[key(operation)]
             await (item._perform("DELETE") if remove is None else remove(item, operation))
 
+    async def undo_later() -> None:
+        with suppress(IncusError):  # which would hide why
+            await shielded(undo(operation))
+
     url = collection._url(*segments)
     await collection._require_extension()
     operation = required(await create_or_undo(collection._scope, url, body, undo, progress, headers), "POST", url)
     async with undoing(lambda: undo(operation), asyncio.CancelledError):
-        return await collection[key(operation)]._read()
+        item = await collection[key(operation)]._read()
+    if undone is not None:
+        undone.push_async_callback(undo_later)
+    return item
 
 
 async def create_picked(

@@ -37,6 +37,7 @@ async def copy_image(
     addresses: Sequence[str] | None,
     public: bool,
     auto_update: bool,
+    profiles: Sequence[str] | None,
     progress: OnProgress | None,
 ) -> ImageItem:
     """Copy an image, read as ``original``, into ``images``; one that is there already is returned unchanged."""
@@ -54,8 +55,9 @@ async def copy_image(
     await target.refresh()
     body = {key: original.raw.get(key) for key in ("expires_at", "properties")}
     body |= {"public": public, "auto_update": auto_update}
+    body["profiles"] = target.raw.get("profiles") or [] if profiles is None else [*profiles]
     if body != {key: target.raw.get(key) for key in body}:
-        await target.replace({**body, "profiles": target.raw.get("profiles") or []}, target.etag)
+        await target.replace(body, target.etag)
     return target
 
 

@@ -46,6 +46,8 @@ class _Instances(Protocol[BoxCo]):
 
     def __getitem__(self, key: str, /) -> BoxCo: ...
 
+    def _new(self, name: str | None) -> BoxCo: ...
+
     @property
     def create(self) -> Callable[..., Any]: ...
 
@@ -159,7 +161,7 @@ class Launches:
         Args:
             source: An image: an alias or a fingerprint of this server, or ``images:debian/13``, see
                 `ImagesAPI.resolve`. Or an instance or a snapshot to copy, without the snapshots of it.
-            name: Its name; None for a random name.
+            name: Its name; None for one that the server picks, for a copy a random one.
             vm: Create a virtual machine, not a container; what is copied stays what it is.
             config: Its configuration, on top of that of its profiles and of what is copied.
             devices: Its devices by name, on top of those of its profiles and of what is copied. One without a type
@@ -180,10 +182,10 @@ class Launches:
         API:
             ``POST /1.0/instances``; for a copy also ``PUT /1.0/instances/{name}/state``
         """
-        handle = self[f"box-{os.urandom(4).hex()}" if name is None else name]
         if isinstance(source, Resource):
             if vm or flavor:
                 raise IncusInputError("vm and flavor are for images: a copy is what it is a copy of")
+            handle = self[_random_name() if name is None else name]
             await copy_instance(
                 source,
                 handle,
@@ -205,8 +207,9 @@ class Launches:
                 return await handle.refresh()
         from .images import ImagesAPI
 
+        handle = self._new(name)
         creation = self.create(
-            handle._path[-1],
+            name,
             await ImagesAPI(self._scope).resolve(source),  # type: ignore[arg-type]
             config=config,
             devices=devices,
@@ -264,7 +267,7 @@ class Launches:
         API:
             ``POST /1.0/instances``, ``PUT /1.0/instances/{name}/state`` and ``DELETE /1.0/instances/{name}``
         """
-        handle = self[f"box-{os.urandom(4).hex()}" if name is None else name]
+        handle = self[_random_name() if name is None else name]
         marks = {_TEMPORARY: _identity(handle), _OWNER: this_process(), **_label_keys(labels)}
         box: Box = await self.launch(
             source,
@@ -350,6 +353,10 @@ def _complete_devices(patch: Json, now: Json) -> Json:
     }
     changed = changed_devices(own, inherited, asked)
     return {**patch, "devices": {name: difference(own.get(name) or {}, device) for name, device in changed.items()}}
+
+
+def _random_name() -> str:
+    return f"box-{os.urandom(4).hex()}"
 
 
 async def _set_running(box: LifecycleVerbs, running: bool) -> Change | None:

@@ -21,6 +21,7 @@ from ..exceptions import (
     IncusTimeoutError,
 )
 from ..operations import OnProgress, Operation
+from ._bodies import created_name
 from ._by_key import Keyed
 from ._deletion import delete_or_miss
 from .base import Writable
@@ -29,7 +30,7 @@ from .logs import LogsAPI
 Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 """What can be done to the state of an instance."""
 
-_NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
+NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
 _DELETE_ATTEMPTS = 7  # to delete an instance that is still going down
 _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
@@ -71,7 +72,7 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         await self._wait_until_idle()
         async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause):
             stopped = None
-            if (await self.refresh()).status not in _NOT_RUNNING:
+            if (await self.refresh()).status not in NOT_RUNNING:
                 stopped = await self.stop(force=True, wait=True)
             try:
                 return await self._operate("DELETE", wait=wait)
@@ -232,6 +233,7 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         creation = asyncio.ensure_future(request)
         try:
             operation = await asyncio.shield(creation)
+            self._take_name(operation)
             try:
                 await operation.wait(progress=progress)
             except IncusOperationError as error:
@@ -243,10 +245,17 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
                     await shielded(self._undo_creation(creation))
             raise
 
+    def _take_name(self, operation: Operation) -> None:
+        """Follow the name that the server picked, where the handle has none."""
+        if not self._path[-1]:
+            self._json["name"] = created_name(operation, "instances")
+            self._path = (*self._path[:-1], self._json["name"])
+
     async def _undo_creation(self, creation: asyncio.Future[Operation]) -> None:
         """Wait for a creation that is no longer wanted, and delete what it made."""
         try:
             operation = await creation
+            self._take_name(operation)
             await operation._try_cancel()
             with contextlib.suppress(IncusError):
                 await operation.wait()

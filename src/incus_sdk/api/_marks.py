@@ -48,6 +48,8 @@ async def _find(instance: LifecycleVerbs, mark: str, status: str) -> Operation |
     """The operation that made an instance as it was asked for, or None; then nothing is left of it."""
     operation: Operation | None = None
     async for _ in Attempts(_LOOKS, 0.1, sleep=instance._scope.transport.pause):
+        if not instance._path[-1] and not await _take_name(instance, mark):
+            continue
         for operation in await instance._creations():
             try:
                 await operation._wait_final()
@@ -64,6 +66,15 @@ async def _find(instance: LifecycleVerbs, mark: str, status: str) -> Operation |
         await instance._remove()
         return None
     return None
+
+
+async def _take_name(instance: LifecycleVerbs, mark: str) -> bool:
+    """Find the name that the server picked for the instance with this mark."""
+    query: wire.Query = {"recursion": 1, "filter": f"config.{_MARK} eq {mark}"}
+    for found in (await instance._scope.request("GET", wire.path(*instance._path[:-1]), query=query)).objects:
+        instance._json["name"] = wire.text(found, "name")
+        instance._path = (*instance._path[:-1], instance._json["name"])
+    return bool(instance._path[-1])
 
 
 def _ended(instance: LifecycleVerbs) -> Operation:

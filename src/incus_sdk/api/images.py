@@ -5,8 +5,8 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
@@ -14,30 +14,29 @@ from urllib.parse import urlencode
 
 from .. import models
 from .._atomic import atomic_file
-from .._concurrency import shielded
 from .._connection import wire
 from .._connection.scope import Scoped, scope_of
 from .._content import Content, checked_content, iter_content, size_of, with_progress, write_form
 from .._migration import Mode, same_server
 from ..exceptions import (
-    IncusConflictError,
     IncusConnectionError,
     IncusInputError,
     IncusNotFoundError,
-    IncusOperationError,
 )
-from ..models.base import Json, parse_time
+from ..models.base import Json
 from ..operations import OnProgress, Operation
 from ._bodies import created_secret, to_body
-from ._by_key import Deletes, Edits, Renames
+from ._by_key import Edits
 from ._creation import create_named
 from ._deletion import delete_or_miss
-from ._ensure import Ensures
+from ._image_aliases import ImageAlias as ImageAlias
+from ._image_aliases import ImageAliasesAPI as ImageAliasesAPI
+from ._image_aliases import delete_unnamed, give_aliases, require_free, to_aliases
 from ._image_copies import copy_image, discard, push_request
 from ._image_export import ROOTFS, is_whole_archive, iter_export
 from ._image_names import NamedImage, find_by_fingerprint, is_fingerprint, is_remote_of, known_remotes, remote_source
 from ._options import known_options
-from .base import Collection, Deletable, Editable, Renamable
+from .base import Collection, Editable
 
 
 class ImageUploadOptions(TypedDict, total=False):
@@ -48,6 +47,8 @@ class ImageUploadOptions(TypedDict, total=False):
     type: Literal["container", "virtual-machine"]
     """Of a split image, a container by default; a unified image says it itself."""
     aliases: Sequence[str]
+    reuse: bool
+    """Take over aliases that exist; an image that loses its last one so is deleted. Needs ``wait``."""
     profiles: Sequence[str]
     """For instances made from it without naming profiles; Incus 7 adds its ``default`` in the project of that name."""
     fingerprint: str
@@ -63,35 +64,6 @@ class ImagePushOptions(TypedDict, total=False):
     expires_at: str | datetime
     properties: Mapping[str, str]
     public: bool
-
-
-class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut], Renamable, Deletable):
-    """A name for an image."""
-
-
-class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Ensures, Renames, Deletes):
-    """``client.images.aliases``; a name can contain slashes."""
-
-    resource, segment = ImageAlias, "aliases"
-
-    @known_options(models.ImageAliasesEntryPut)
-    async def create(self, name: str, **body: Unpack[models.ImageAliasesEntryPut]) -> ImageAlias:
-        """Give an image an alias.
-
-        Args:
-            name: The alias, as ``debian/13``.
-            **body: ``target``, the full fingerprint of the image, and ``description``.
-
-        Returns:
-            The alias, read.
-
-        Raises:
-            IncusConflictError: The alias exists.
-
-        API:
-            ``POST /1.0/images/aliases``
-        """
-        return await self._create(name, body)
 
 
 class Image(NamedImage, models.Image, Editable[models.ImagePut]):
@@ -185,6 +157,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         *,
         aliases: Sequence[str] = (),
         copy_aliases: bool = False,
+        reuse: bool = False,
+        profiles: Sequence[str] | None = None,
         mode: Mode = "pull",
         addresses: Sequence[str] | None = None,
         public: bool = False,
@@ -202,6 +176,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
             to: A client of the other server, or a view of the other project.
             aliases: Its aliases there.
             copy_aliases: Give it the aliases that it has here as well.
+            reuse: Take over aliases that exist there; an image that loses its last one so is deleted.
+            profiles: Profiles there, for instances made from it without naming profiles; None for the server's default.
             mode: ``pull``: the other server connects to this one. ``push``: this one connects to the other. ``relay``:
                 neither can, and the content goes through this program, which is also how projects of one server copy.
             addresses: Where the server that is connected to is reached, as ``https://host:8443``, tried in turn; None
@@ -224,7 +200,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
             ``POST /1.0/images`` there; here ``POST /1.0/images/{fingerprint}/secret``,
             ``POST /1.0/images/{fingerprint}/export`` or ``GET /1.0/images/{fingerprint}/export``
         """
-        group, names = ImagesAPI(scope_of(to)), [{"name": name} for name in wire.texts(aliases, "aliases")]
+        group, names = ImagesAPI(scope_of(to)), to_aliases([{"name": name} for name in wire.texts(aliases, "aliases")])
+        profiles = None if profiles is None else wire.texts(profiles, "profiles")
         if mode not in get_args(Mode):
             raise IncusInputError(f"mode must be one of {', '.join(get_args(Mode))}, not {mode!r}")
         if await same_server(self._scope, group._scope):
@@ -235,17 +212,17 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
                 "auto_update needs a public image with an alias, and a copy to another server with mode='pull'"
             )
         if copy_aliases:
-            names = [*(alias.raw for alias in original.aliases), *names]
-        await group._require_free([alias["name"] for alias in names])
+            names = [*to_aliases([*original.aliases]), *names]
+        if not reuse:
+            await require_free(group.aliases, names)
         async with AsyncExitStack() as undo:
-            target = await copy_image(self, original, group, undo, mode, addresses, public, auto_update, progress)
-            for alias in names:
-                created = await group.aliases.create(
-                    alias["name"], target=target.fingerprint, description=alias.get("description") or ""
-                )
-                undo.push_async_callback(discard, created)
+            target = await copy_image(
+                self, original, group, undo, mode, addresses, public, auto_update, profiles, progress
+            )
+            left = await give_aliases(group.aliases, target, names, reuse, undo)
             await target.refresh()
             undo.pop_all()
+        await delete_unnamed(group, left)
         return target
 
     async def push(
@@ -400,26 +377,29 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.
             properties: Properties on top of those that the image brings.
             wait: Wait until the image is there.
-            **more: ``rootfs``, ``type``, ``aliases``, ``profiles``, ``fingerprint`` and ``progress``: see
+            **more: ``rootfs``, ``type``, ``aliases``, ``reuse``, ``profiles``, ``fingerprint`` and ``progress``: see
                 `ImageUploadOptions`.
 
         Returns:
             With ``wait`` the image, read; else the operation.
 
         Raises:
-            IncusInputError: An argument is invalid, a file cannot be read, or ``auto_update`` is without ``wait``.
+            IncusInputError: An argument is invalid, a file cannot be read, or ``auto_update`` or ``reuse`` is without
+                ``wait``.
             IncusConflictError: One of the aliases exists; nothing was sent.
-            IncusUnsupportedError: The server lacks ``image_import_alias`` for ``aliases``.
+            IncusUnsupportedError: Without ``wait``: the server lacks ``image_import_alias`` for ``aliases``.
             IncusOperationError: With ``wait``: the server has the image already, cannot read it, or finds another
                 fingerprint.
 
         API:
             ``POST /1.0/images``
         """
-        rootfs, kind = more.get("rootfs"), more.get("type", "container")
+        rootfs, kind, reuse = more.get("rootfs"), more.get("type", "container"), more.get("reuse", False)
         checked_content(image_data, "image_data")
         if auto_update and not wait:
             raise IncusInputError("auto_update is set on the finished image: pass wait=True as well")
+        if reuse and not wait:
+            raise IncusInputError("reuse gives the aliases to the finished image: pass wait=True as well")
         if kind not in ROOTFS:
             raise IncusInputError(f"type must be one of {', '.join(ROOTFS)}, not {kind!r}")
         body, total = iter_content(image_data), size_of(image_data)
@@ -441,22 +421,17 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             headers["X-Incus-fingerprint"] = self._spelling(fingerprint)
         if profiles := wire.texts(more.get("profiles", ()), "profiles"):
             headers["X-Incus-profiles"] = urlencode([("profile", profile) for profile in profiles])
-        if aliases := wire.texts(more.get("aliases", ()), "aliases"):
-            await self._scope.require("image_import_alias", "aliases of an upload")
-            headers["X-Incus-aliases"] = urlencode([("alias", alias) for alias in aliases])
-            await self._require_free(aliases)
+        aliases = to_aliases([{"name": name} for name in wire.texts(more.get("aliases", ()), "aliases")])
         body = with_progress(body, "upload", total, more.get("progress"))
         if not wait:
+            if aliases:
+                await self._scope.require("image_import_alias", "aliases of an upload")
+                await require_free(self.aliases, aliases)
+                headers["X-Incus-aliases"] = urlencode([("alias", alias["name"]) for alias in aliases])
             return await self._operate("POST", body=body, headers=headers, wait=False)
-        async with self._without_unnamed():
-            image = await create_named(
-                self,
-                body=body,
-                headers=headers,
-                key=_created_fingerprint,
-                progress=more.get("progress"),
-                remove=_remove_created,
-            )
+        image = await self._create_with_aliases(
+            aliases, reuse, body=body, headers=headers, progress=more.get("progress")
+        )
         if auto_update:
             await image.update({"auto_update": True})
         return image
@@ -468,6 +443,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         /,
         *,
         type: Literal["container", "virtual-machine"] = "container",
+        reuse: bool = False,
         progress: OnProgress | None = None,
         **body: Unpack[models.ImagesPost],
     ) -> Image:
@@ -485,6 +461,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         Args:
             name: An image on another server, as ``images:debian/13``; see `resolve`. None with a ``source``.
             type: Which image is meant where ``name`` stands for both.
+            reuse: Take over aliases that exist; an image that loses its last one so is deleted.
             progress: Called with the progress of the server, packing or downloading.
             **body: ``source`` in the place of ``name``, and ``aliases``, ``public``, ``properties`` and the like: see
                 `ImagesPost`.
@@ -513,41 +490,43 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
                 'source must be a mapping, as {"type": "instance", "name": "c1"}; for an image that is pushed here use '
                 "create_push_secret()"
             )
+        return await self._create_from(body, reuse, progress)
+
+    async def _create_from(
+        self,
+        body: models.ImagesPost,
+        reuse: bool,
+        progress: OnProgress | None,
+        during: AbstractAsyncContextManager[object] | None = None,
+    ) -> Image:
+        """`create_from` a ``source``, while ``during``."""
         if "format" in body:
             await self._scope.require("instance_publish_split", "format of a published image")
-        await self._require_free(_alias_names(body.get("aliases")))
-        async with self._without_unnamed():
-            return await create_named(
-                self, body=to_body(body), key=_created_fingerprint, progress=progress, remove=_remove_created
-            )
+        aliases = to_aliases(body.get("aliases"))
+        fields = {key: value for key, value in to_body(body).items() if key != "aliases"}
+        return await self._create_with_aliases(aliases, reuse, during, body=fields, progress=progress)
 
-    async def _require_free(self, aliases: Iterable[str]) -> None:
-        """Raise `IncusConflictError` for an alias that exists, before an image is made that would not get it."""
-        for alias in aliases:
-            with suppress(IncusNotFoundError):
-                target = (await self.aliases.get(alias)).target
-                raise IncusConflictError(
-                    f"the alias {alias!r} already exists, and leads to image {target[:12]}: delete it first, or let it "
-                    "lead to the new image by aliases.update(); nothing was sent",
-                    status_code=409,
+    async def _create_with_aliases(
+        self,
+        aliases: Sequence[models.ImageAliasDict],
+        reuse: bool,
+        during: AbstractAsyncContextManager[object] | None = None,
+        **request: Any,
+    ) -> Image:
+        """Have an image made, and give it aliases; failed or cancelled, leave neither."""
+        if not reuse:
+            await require_free(self.aliases, aliases)
+        async with AsyncExitStack() as undo:
+            async with during or nullcontext():
+                image = await create_named(
+                    self, key=_created_fingerprint, remove=_remove_created, undone=undo, **request
                 )
-
-    @asynccontextmanager
-    async def _without_unnamed(self) -> AsyncGenerator[None]:
-        """Delete the image that a server keeps though the operation failed, since an alias was taken meanwhile."""
-        try:
-            yield
-        except IncusOperationError as error:
-            fingerprint = (error.response.get("metadata") or {}).get("fingerprint")
-            if fingerprint and "lias already exists" in str(error):
-                await shielded(self._discard_new(fingerprint, error.response.get("created_at")))
-            raise
-
-    async def _discard_new(self, fingerprint: str, begun: str | None) -> None:
-        with suppress(IncusNotFoundError):
-            image = await self.get(fingerprint)
-            if _is_newer(image, parse_time(begun)) and not image.aliases:
-                await discard(image)
+            left = await give_aliases(self.aliases, image, aliases, reuse, undo)
+            if aliases:
+                await image.refresh()
+            undo.pop_all()
+        await delete_unnamed(self, left)
+        return image
 
     @known_options(ImagePushOptions)
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:
@@ -567,7 +546,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         API:
             ``POST /1.0/images``
         """
-        _alias_names(body.get("aliases"))
+        to_aliases(body.get("aliases"))
         expected = to_body(body) | push_request(fingerprint)
         return created_secret(await self._operate("POST", body=expected, wait=False))
 
@@ -760,12 +739,3 @@ async def _remove_created(image: Image, operation: Operation) -> None:
 
 def _is_newer(image: Image, time: datetime | None) -> bool:
     return bool(time and image.uploaded_at and image.uploaded_at >= time)
-
-
-def _alias_names(aliases: Any) -> builtins.list[str]:
-    """The names of the aliases in a body."""
-    given = [] if aliases is None else aliases if isinstance(aliases, list | tuple) else [aliases]
-    names = [alias["name"] for alias in given if isinstance(alias, Mapping) and isinstance(alias.get("name"), str)]
-    if len(names) != len(given):
-        raise IncusInputError(f'aliases must be a list like [{{"name": "debian/13"}}], not {aliases!r}')
-    return names

@@ -34,6 +34,8 @@ from ._lifecycle import StartsAndStops
 from ._many import StartsAndStopsMany
 from ._marks import create_marked
 from ._options import known_options
+from ._publish import ImageVerbs, Publishes, SnapshotImageVerbs
+from ._publish import PublishOptions as PublishOptions
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
 from .base import Collection, Deletable, Editable, Patchable, Renamable, Resource
@@ -44,7 +46,7 @@ if TYPE_CHECKING:
     from .backups import InstanceBackupsAPI
 
 
-class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
+class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
     """An instance as it was at one moment."""
 
     NEVER = NEVER
@@ -130,6 +132,7 @@ class Instance(
     VirtualMachineVerbs,
     Exportable,
     DeviceVerbs[models.InstancePut],
+    ImageVerbs[models.InstancePut],
     Patchable[models.InstancePut],
     Renamable,
 ):
@@ -433,27 +436,6 @@ class Instance(
         if (await self.refresh()).status == "Stopped":
             await self.start(wait=True)
 
-    async def rebuild(
-        self, source: models.InstanceSource | Mapping[str, Any] | str, *, progress: OnProgress | None = None
-    ) -> None:
-        """Replace the root disk of a stopped instance; its configuration is kept.
-
-        Args:
-            source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
-                ``{"type": "image", "alias": "busybox"}``, or ``{"type": "none"}`` for an empty disk.
-            progress: Called with how far the server's download and unpacking are.
-
-        Raises:
-            IncusNotFoundError: There is no such instance, or no image of that name.
-            IncusAPIError: It is running.
-            IncusOperationError: It could not be rebuilt.
-
-        API:
-            ``POST /1.0/instances/{name}/rebuild``
-        """
-        image = await _resolve_image(self._scope, source) if isinstance(source, str) else to_body(source)
-        await self._perform("POST", "rebuild", body={"source": image}, progress=progress)
-
     async def get_access(self) -> list[models.AccessEntry]:
         """List who has access to the instance.
 
@@ -470,6 +452,7 @@ class InstancesAPI(
     StartsAndStopsMany,
     Executes,
     ChangesDevices,
+    Publishes,
     Replaces[models.InstancePut],
     Patches[models.InstancePut],
     Renames,
@@ -489,7 +472,7 @@ class InstancesAPI(
     @overload
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -506,7 +489,7 @@ class InstancesAPI(
     @overload
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -523,7 +506,7 @@ class InstancesAPI(
     @overload
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -539,7 +522,7 @@ class InstancesAPI(
     ) -> Instance | Operation: ...
     async def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -558,7 +541,7 @@ class InstancesAPI(
         If it is cancelled while it waits, nothing remains of the instance.
 
         Args:
-            name: Its name.
+            name: Its name; None for one that the server picks, and tells in the result.
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
                 ``{"type": "image", "alias": "busybox"}``, or one of type ``none``, ``copy`` or ``migration``.
             config: Its configuration, on top of that of its profiles.
@@ -587,12 +570,12 @@ class InstancesAPI(
         API:
             ``POST /1.0/instances``
         """
-        handle = self[name]
+        handle = self._new(name)
         if not isinstance(source, Mapping | str) or not source:
             raise IncusInputError(
                 f'source must be an image name or a mapping such as {{"type": "none"}}, not {source!r}'
             )
-        body: Json = {"name": name, "type": instance_type, "ephemeral": ephemeral}
+        body: Json = {"name": name or "", "type": instance_type, "ephemeral": ephemeral}
         names = None if profiles is None else wire.texts(profiles, "profiles")
         optional = {"config": config, "devices": devices, "profiles": names}
         body |= {key: value for key, value in optional.items() if value is not None}
@@ -606,6 +589,10 @@ class InstancesAPI(
             handle, body, lambda body, find: self._operate("POST", body=body, wait=False, find=find)
         )
         return await handle._await_creation(creation, progress, log=start) if wait else await creation
+
+    def _new(self, name: str | None) -> Instance:
+        """The handle of an instance to be made; for None it has no name, until the server has picked one."""
+        return self._make(("",), {"project": self._scope.project or "default"}, False) if name is None else self[name]
 
     async def _complete_devices(self, body: Json) -> None:
         """Give devices without a type what those of the new instance's profiles have."""

@@ -43,6 +43,17 @@ async def test_it_is_taken_over(client: Client, name: str, lost: list[str]) -> N
     await made.delete(wait=True)
 
 
+async def test_it_is_found_under_the_name_that_the_server_picked(client: Client, lost: list[str]) -> None:
+    made = await client.instances.launch("busybox")
+    assert (made.status, len(lost)) == ("Running", 1)
+    assert await client.instances.exists(made.name)
+    await made.delete(force=True, wait=True)
+    lost.clear()
+    with pytest.raises(IncusConnectionError):
+        await client.instances.launch("busybox", config={"raw.lxc": "lxc.net.0.type = phys\nlxc.net.0.link = no"})
+    assert len(lost) == 1
+
+
 async def test_it_is_removed_if_it_did_not_start(client: Client, name: str, lost: list[str]) -> None:
     with pytest.raises(IncusConnectionError):
         await client.instances.launch("busybox", name, config={"raw.lxc": "lxc.net.0.type = phys\nlxc.net.0.link = no"})

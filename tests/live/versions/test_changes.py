@@ -21,7 +21,8 @@ from incus_sdk import (
     LifecycleEvent,
     Progress,
 )
-from incus_sdk.api.images import Image, ImagesAPI
+from incus_sdk.api import images
+from incus_sdk.api.images import Image
 from incus_sdk.testing import Daemon
 from tests.live.boxes import listening
 from tests.live.versions.test_server import certificate
@@ -405,9 +406,9 @@ async def test_an_image_that_cannot_get_its_alias_is_not_made(
         async def free(*_: Any) -> None:
             """It was free, and is taken now."""
 
-        monkeypatch.setattr(ImagesAPI, "_require_free", free)
+        monkeypatch.setattr(images, "require_free", free)
         for refused in makers():
-            with pytest.raises(IncusOperationError, match="lias already exists"):
+            with pytest.raises(IncusConflictError, match="already exists"):
                 await refused
         assert {image.fingerprint for image in await client.images.list()} == before
         assert not await client.images.aliases.exists(f"{name}free")

@@ -38,6 +38,25 @@ async def extensions(client: Client) -> list[str]:
     return list((await client.get_server_info())["metadata"]["api_extensions"])
 
 
+async def test_the_server_picks_the_name_of_an_instance_without_one(client: Client) -> None:
+    made = [
+        await client.instances.create(None, {"type": "none"}, wait=True),
+        await client.instances.create(None, "busybox", wait=True, start=True),
+        await client.instances.launch("busybox", config={"user.a": 1}),
+    ]
+    operation = await client.instances.create(None, {"type": "none"})
+    await operation.wait()
+    [url] = operation.resources["instances"]
+    made.append(client.instances[url.rpartition("/")[2]])
+    assert len({each.name for each in made}) == 4
+    assert {each.name for each in await client.instances.list()} >= {each.name for each in made}
+    assert [each.status for each in made[:3]] == ["Stopped", "Running", "Running"]
+    for each in made:
+        await each.delete(wait=True, force=True)
+    with pytest.raises(IncusInputError):
+        await client.instances.create("", {"type": "none"})
+
+
 async def test_instances_are_listed_and_read_as_deep_as_asked(client: Client, box: Instance) -> None:
     await box.snapshots.create("s0")
     handles, records, full = [await client.instances.list(recursion=recursion) for recursion in (0, 1, 2)]
