@@ -58,8 +58,14 @@ REFUSALS: dict[str, tuple[str, Callable[[Client, Instance, Path], Any]]] = {
     "rename": ("no directory for /no/f", lambda c, b, p: b.path("/etc/passwd").rename("/no/f")),
     "put": ("/no/f; its directory must exist", lambda c, b, p: b.put_files("/no/f", b"")),
     "get": ("Not Found: /no/f", lambda c, b, p: b.get_files("/no/f")),
-    "push": ("/root.* is a directory, which a file cannot replace: into=True", lambda c, b, p: b.path("/root/").push(p)),
-    "push below": ("/etc.* is a directory, which a file cannot replace: into=True", lambda c, b, p: b.path("/etc").push(p)),
+    "push": (
+        "/root.*, which a file cannot replace: into=True",
+        lambda c, b, p: b.path("/root/").push(p),
+    ),
+    "push below": (
+        "/etc.*, which a file cannot replace: into=True",
+        lambda c, b, p: b.path("/etc").push(p),
+    ),
     "aliases": (
         "aliases must be a list like",
         lambda c, b, p: c.images.create_from(source={"type": "instance", "name": b.name}, aliases=["x"]),  # type: ignore[list-item]  # pyright: ignore[reportArgumentType]
