@@ -156,7 +156,7 @@ async def test_an_operation_ends_as_it_did_however_the_server_tells_it(
         START: [BEGUN],
         **{request: [outcome if reply == FAILURE else reply for reply in each] for request, each in replies.items()},
     }
-    waiting = client.instances.start("c1", wait=True)
+    waiting = client.instances.freeze("c1", wait=True)
     if outcome == SUCCESS:
         assert (await waiting).status == "Success"
         return
@@ -195,24 +195,24 @@ async def test_a_caller_cancelled_between_request_and_answer_cancels_what_had_be
 ) -> None:
     answer = asyncio.Event()
     server.replies = {START: [answer, BEGUN], DELETE: [DONE]}
-    starting = asyncio.create_task(client.instances.start("c1", wait=True))
+    freezing = asyncio.create_task(client.instances.freeze("c1", wait=True))
     await server.asked(START)
-    starting.cancel()
+    freezing.cancel()
     await asyncio.sleep(0)
-    assert not starting.done(), "the answer is waited for, since only it names the operation"
+    assert not freezing.done(), "the answer is waited for, since only it names the operation"
     answer.set()
     with pytest.raises(asyncio.CancelledError):
-        await starting
+        await freezing
     assert server.requests == [START, DELETE]
 
 
 async def test_a_caller_cancelled_while_waiting_cancels_the_operation_once(server: Server, client: Client) -> None:
     server.replies = {START: [BEGUN], WAIT: [asyncio.Event()], DELETE: [DONE]}
-    starting = asyncio.create_task(client.instances.start("c1", wait=True))
+    freezing = asyncio.create_task(client.instances.freeze("c1", wait=True))
     await server.asked(WAIT)
-    starting.cancel()
+    freezing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await starting
+        await freezing
     assert server.requests == [START, WAIT, DELETE]
 
 
@@ -236,11 +236,11 @@ async def test_a_cancelled_caller_waits_for_no_silent_server(
     for module in (incus_sdk.operations, incus_sdk._background):
         monkeypatch.setattr(module, "_GRACE", 0.05)
     server.replies = {START: [BEGUN], WAIT: [asyncio.Event()], DELETE: [DONE], silent: [asyncio.Event()]}
-    starting = asyncio.create_task(client.instances.start("c1", wait=True))
+    freezing = asyncio.create_task(client.instances.freeze("c1", wait=True))
     await server.asked(silent if silent == START else WAIT)
-    starting.cancel()
+    freezing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await starting
+        await freezing
 
 
 async def test_an_upload_that_is_cancelled_stops_at_once(server: Server, client: Client) -> None:
@@ -437,7 +437,7 @@ async def test_a_timeout_cancels_nothing(server: Server, client: Client) -> None
 async def test_an_answer_at_once_where_an_operation_was_expected_is_an_error(server: Server, client: Client) -> None:
     server.replies = {START: [DONE]}
     with pytest.raises(IncusConnectionError, match="at once"):
-        await client.instances.start("c1", wait=True)
+        await client.instances.freeze("c1", wait=True)
 
 
 PROGRESS: list[tuple[Any, Progress]] = [
