@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 
 import pytest
 
@@ -35,7 +35,7 @@ async def client(daemon: Daemon, clean: None) -> AsyncIterator[Client]:
 
 
 @contextlib.contextmanager
-def program(daemon: Daemon, name: str, label: str = "one") -> Iterator[subprocess.Popen[str]]:
+def program(daemon: Daemon, name: str, label: str = "one") -> Generator[subprocess.Popen[str]]:
     """Another program that has a temporary instance."""
     arguments = [sys.executable, "-c", PROGRAM, str(daemon.socket), name, label]
     with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as running:
