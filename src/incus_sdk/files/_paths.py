@@ -672,8 +672,8 @@ class RemotePath:
         result. Links always become root's, hard links become separate files, long runs of zeros become holes, and
         extended attributes are lost.
 
-        Nothing is open to anybody whom its mode keeps out, with servers from 6.0.4 on not even for a moment. After an
-        error, the files that are complete stay.
+        Nothing is open to anybody whom its mode keeps out, not even for a moment. After an error, the files that are
+        complete stay.
 
         Many small files go faster if the instance runs and has ``tar``, ``xargs`` and ``sh``: root runs them there.
 
@@ -842,9 +842,7 @@ class RemotePath:
             if found is not None:
                 self._require_type("file", found)
             flags = {"wb": Flags.TRUNCATE, "ab": Flags(0), "xb": Flags.EXCLUSIVE}[mode]
-            opening = asyncio.ensure_future(
-                sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags, private=permissions is not None)
-            )
+            opening = asyncio.ensure_future(sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags))
 
             async def leave() -> None:
                 with contextlib.suppress(IncusError, TimeoutError):

@@ -310,15 +310,10 @@ class Sftp:
         fields.number()
         return fields.string()
 
-    async def open(self, path: bytes, flags: Flags, *, private: bool = False) -> Handle:
-        """Open a file; the caller closes it. A new one is root's, 0644, or 0600 with ``private``.
-
-        Older servers ignore ``private``.
-        """
-        attributes = (4, 0o600) if private else (0,)
-        fields = struct.pack(f">{1 + len(attributes)}I", flags, *attributes)
+    async def open(self, path: bytes, flags: Flags) -> Handle:
+        """Open a file; the caller closes it. A new one is root's, 0644, whatever the request says."""
         with _parent_in_errors(path) if flags & Flags.CREATE else contextlib.nullcontext():
-            return await self._open(_Kind.OPEN, path, _string(path), fields)
+            return await self._open(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
 
     async def _open(self, kind: _Kind, path: bytes, *parts: bytes) -> Handle:
         request = self._send(kind, path, *parts)

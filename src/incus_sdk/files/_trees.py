@@ -43,6 +43,7 @@ _BATCH_FILES = 2000  # of a batch at most
 _BATCH_SIZE = 4 * 1024 * 1024  # bytes of the files in a batch, at most
 _BATCHES = 2  # under way at once: the instance works on one while the other is read or written here
 _KINDS = ("file", "directory", "symlink")  # types that are copied
+_PRIVATE = b"new"  # the entry in a private directory
 _NESTED = 8  # links to directories that are followed on the way to a file; more are a circle
 
 # Opening a fifo must not block.
@@ -340,9 +341,8 @@ class RemoteTree(Tree):
 
     @asynccontextmanager
     async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
-        async with self._replacement(path) as temporary:
-            private = bool(0o644 & ~attributes.mode)
-            handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE, private=private)
+        async with self._replacement(path, private=bool(0o644 & ~attributes.mode)) as temporary:
+            handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE)
             in_hole = False
 
             async def write(piece: bytes) -> None:
@@ -354,8 +354,6 @@ class RemoteTree(Tree):
                         await handle.write(block)
 
             try:
-                if private:
-                    await handle.set(mode=0o600)  # for older servers
                 yield write
                 if in_hole:  # its last byte makes the file as long as it is
                     handle.offset -= 1
@@ -429,7 +427,11 @@ class RemoteTree(Tree):
         directory, private = self._absolute(path), bool(0o755 & ~attributes.mode)
         try:
             if private and await self._sftp.find(directory, follow=not path) is None:
-                await self._make_private(directory)
+                async with self._private_directory(posixpath.dirname(directory)) as above:
+                    new = posixpath.join(above, _PRIVATE)
+                    await self._sftp.mkdir(new)
+                    await self._sftp.set(new, mode=0o700)
+                    await self._sftp.rename(new, directory)
             else:
                 await self._sftp.mkdir(directory)
         except IncusAPIError:
@@ -437,17 +439,20 @@ class RemoteTree(Tree):
             if found is None or found.type != "directory":
                 raise
 
-    async def _make_private(self, directory: bytes) -> None:
-        """Make a directory that was never open to others: whoever has opened it could list it for ever."""
-        above = posixpath.join(posixpath.dirname(directory), _temporary_name().encode())
-        new = posixpath.join(above, b"new")
+    @asynccontextmanager
+    async def _private_directory(self, above: bytes) -> AsyncGenerator[bytes]:
+        """A temporary directory for one entry, ``_PRIVATE``, which only root can reach.
+
+        All that SFTP makes is open to everybody at first: who has opened a file or a directory then can read it for
+        ever.
+        """
+        directory = posixpath.join(above, _temporary_name().encode())
         try:
-            for path in (above, new):
-                await self._sftp.mkdir(path)
-                await self._sftp.set(path, mode=0o700)
-            await self._sftp.rename(new, directory)
+            await self._sftp.mkdir(directory)
+            await self._sftp.set(directory, mode=0o700)
+            yield directory
         finally:
-            await shielded(self._sftp.discard(above, holding=[b"new"]))
+            await shielded(self._sftp.discard(directory, holding=[_PRIVATE]))
 
     async def set(self, entries: list[Entry]) -> None:
         async def set_one(entry: Entry) -> None:
@@ -469,17 +474,25 @@ class RemoteTree(Tree):
         return joined
 
     @asynccontextmanager
-    async def _replacement(self, path: str) -> AsyncGenerator[bytes]:
+    async def _replacement(self, path: str, *, private: bool = False) -> AsyncGenerator[bytes]:
         """A temporary path that takes the place of an entry when the block ends."""
         target = self._absolute(path)
-        temporary = posixpath.join(posixpath.dirname(target), _temporary_name().encode())
+        above = posixpath.dirname(target)
         try:
-            yield temporary
-            await self._sftp.rename(temporary, target)
-        except BaseException as error:
-            await shielded(self._sftp.discard(temporary))
-            if isinstance(error, IncusConflictError):
-                error._append(f"; {self.name(path)} is a directory, which a file or link cannot replace")
+            if private:
+                async with self._private_directory(above) as directory:
+                    yield (temporary := posixpath.join(directory, _PRIVATE))
+                    await self._sftp.rename(temporary, target)
+            else:
+                temporary = posixpath.join(above, _temporary_name().encode())
+                try:
+                    yield temporary
+                    await self._sftp.rename(temporary, target)
+                except BaseException:
+                    await shielded(self._sftp.discard(temporary))
+                    raise
+        except IncusConflictError as error:
+            error._append(f"; {self.name(path)} is a directory, which a file or link cannot replace")
             raise
 
 
