@@ -170,7 +170,7 @@ NAMED: dict[str, Call] = {
 """Everything that takes a name, by what it is called."""
 
 
-NAMED_BY_THE_SERVER = ("snapshots.create", "volume snapshots.create")
+NAMED_BY_THE_SERVER = ("instances.create", "snapshots.create", "volume snapshots.create")
 """What picks a name for None."""
 
 

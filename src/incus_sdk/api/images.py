@@ -515,7 +515,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
 
     async def _create_with_aliases(
         self,
-        aliases: Sequence[models.ImageAliasDict],
+        aliases: Sequence[dict[str, str]],
         reuse: bool,
         during: AbstractAsyncContextManager[object] | None = None,
         **request: Any,
