@@ -45,7 +45,7 @@ class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut]
         return await self._create(name, body)
 
 
-def to_aliases(aliases: Any) -> list[models.ImageAliasDict]:
+def to_aliases(aliases: Any) -> list[dict[str, str]]:
     """The aliases in a body; raises `IncusInputError` for what is none."""
     given = [] if aliases is None else aliases if isinstance(aliases, list | tuple) else [aliases]
     if not all(isinstance(alias, Mapping) and isinstance(alias.get("name"), str) for alias in given):
@@ -53,7 +53,7 @@ def to_aliases(aliases: Any) -> list[models.ImageAliasDict]:
     return [{"name": alias["name"], "description": alias.get("description") or ""} for alias in given]
 
 
-async def require_free(group: ImageAliasesAPI, aliases: Iterable[models.ImageAliasDict]) -> None:
+async def require_free(group: ImageAliasesAPI, aliases: Iterable[dict[str, str]]) -> None:
     """Raise `IncusConflictError` for an alias that exists, before an image is made that would not get it."""
     for alias in aliases:
         name = alias["name"]
@@ -69,7 +69,7 @@ async def require_free(group: ImageAliasesAPI, aliases: Iterable[models.ImageAli
 async def give_aliases(
     group: ImageAliasesAPI,
     image: models.Image,
-    aliases: Sequence[models.ImageAliasDict],
+    aliases: Sequence[dict[str, str]],
     reuse: bool,
     undo: AsyncExitStack,
 ) -> set[str]:

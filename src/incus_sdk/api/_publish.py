@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from .. import models
 from .._concurrency import shielded
@@ -17,7 +17,7 @@ from ._bodies import to_body
 from ._by_key import Keyed
 from ._lifecycle import NOT_RUNNING, LifecycleVerbs
 from ._options import known_options
-from .base import Body, Resource, Writable
+from .base import Resource
 
 if TYPE_CHECKING:
     from .images import Image
@@ -46,7 +46,7 @@ class PublishOptions(TypedDict, total=False):
     """Called with how far the server's packing is."""
 
 
-class ImageVerbs(LifecycleVerbs, Writable[Body], Generic[Body]):
+class ImageVerbs(LifecycleVerbs):
     """Verbs between an instance and images."""
 
     @known_options(PublishOptions)
@@ -142,7 +142,7 @@ class Publishes:
 
     @known_options(PublishOptions)
     async def publish(
-        self: Keyed[ImageVerbs[Any]], name: str, *, force: bool = False, **options: Unpack[PublishOptions]
+        self: Keyed[ImageVerbs], name: str, *, force: bool = False, **options: Unpack[PublishOptions]
     ) -> Image:
         """Make an image of an instance, and return it, read: see `Instance.publish`.
 
@@ -182,7 +182,7 @@ async def _publish(
 
 
 @asynccontextmanager
-async def _stopped(instance: ImageVerbs[Any]) -> AsyncGenerator[None]:
+async def _stopped(instance: ImageVerbs) -> AsyncGenerator[None]:
     """Stop an instance for the time of the block, if it runs; it is started again however the block ends."""
     await instance.refresh()
     if instance.status in NOT_RUNNING:
@@ -201,7 +201,7 @@ async def _stopped(instance: ImageVerbs[Any]) -> AsyncGenerator[None]:
     await shielded(_start_again(instance, ephemeral))
 
 
-async def _start_again(instance: ImageVerbs[Any], ephemeral: bool) -> None:
+async def _start_again(instance: ImageVerbs, ephemeral: bool) -> None:
     await instance._wait_until_idle()
     try:
         if (await instance.refresh()).status in NOT_RUNNING:

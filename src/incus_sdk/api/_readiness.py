@@ -49,6 +49,13 @@ class Address:
         return self.address
 
 
+Condition = (
+    Literal["running", "ready", "stopped", "frozen", "error", "agent", "ip", "ipv4", "ipv6", "systemd", "cloud-init"]
+    | str
+)
+"""What can be waited for, in any case of letters; a status also as ``status=running``."""
+
+
 class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
     """Verbs that wait until an instance is ready."""
 
@@ -82,7 +89,9 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
             found[nic].sort(key=lambda each: (each.scope != "global", each.family))
         return found
 
-    async def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
+    async def wait_for(
+        self, condition: Condition | int | Callable[[Self], object], *, timeout: float | None = None
+    ) -> Self:
         """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
         Args:

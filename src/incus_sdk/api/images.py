@@ -34,6 +34,7 @@ from ._image_aliases import ImageAliasesAPI as ImageAliasesAPI
 from ._image_aliases import delete_unnamed, give_aliases, require_free, to_aliases
 from ._image_copies import copy_image, discard, push_request
 from ._image_export import ROOTFS, is_whole_archive, iter_export
+from ._image_folders import is_folder, iter_folder
 from ._image_names import NamedImage, find_by_fingerprint, is_fingerprint, is_remote_of, known_remotes, remote_source
 from ._options import known_options
 from .base import Collection, Editable
@@ -371,7 +372,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
 
         Args:
             image_data: The image, or the metadata of a split one: the path of a file, its bytes, a binary file that is
-                open, or an iterable of bytes, plain or async. It is streamed.
+                open, or an iterable of bytes, plain or async. It is streamed. Or the path of a folder with
+                ``metadata.yaml``, ``rootfs`` and perhaps ``templates``, which ``tar`` packs; only root can do that.
             filename: The name of the file that the server records.
             public: Let anybody who reaches the server download it.
             auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.
@@ -395,14 +397,19 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             ``POST /1.0/images``
         """
         rootfs, kind, reuse = more.get("rootfs"), more.get("type", "container"), more.get("reuse", False)
-        checked_content(image_data, "image_data")
         if auto_update and not wait:
             raise IncusInputError("auto_update is set on the finished image: pass wait=True as well")
         if reuse and not wait:
             raise IncusInputError("reuse gives the aliases to the finished image: pass wait=True as well")
         if kind not in ROOTFS:
             raise IncusInputError(f"type must be one of {', '.join(ROOTFS)}, not {kind!r}")
-        body, total = iter_content(image_data), size_of(image_data)
+        if isinstance(image_data, str | os.PathLike) and is_folder(image_data):
+            if rootfs is not None:
+                raise IncusInputError("a folder is a whole image: pass no rootfs with it")
+            body, total = iter_folder(image_data), None
+        else:
+            checked_content(image_data, "image_data")
+            body, total = iter_content(image_data), size_of(image_data)
         headers = {"Content-Type": "application/octet-stream"}
         if rootfs is not None:
             checked_content(rootfs, "rootfs")
@@ -508,7 +515,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
 
     async def _create_with_aliases(
         self,
-        aliases: Sequence[models.ImageAliasDict],
+        aliases: Sequence[dict[str, str]],
         reuse: bool,
         during: AbstractAsyncContextManager[object] | None = None,
         **request: Any,

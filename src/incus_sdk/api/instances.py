@@ -36,6 +36,7 @@ from ._marks import create_marked
 from ._options import known_options
 from ._publish import ImageVerbs, Publishes, SnapshotImageVerbs
 from ._publish import PublishOptions as PublishOptions
+from ._readiness import Condition as Condition
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
 from .base import Collection, Deletable, Editable, Patchable, Renamable, Resource
@@ -132,7 +133,7 @@ class Instance(
     VirtualMachineVerbs,
     Exportable,
     DeviceVerbs[models.InstancePut],
-    ImageVerbs[models.InstancePut],
+    ImageVerbs,
     Patchable[models.InstancePut],
     Renamable,
 ):

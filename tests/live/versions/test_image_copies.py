@@ -92,6 +92,7 @@ async def test_a_copy_is_the_same_image_with_its_names(
     await image.replace(body)
     await here.images.create_alias(f"{name}/1", image.fingerprint, "the first")
     told: list[Progress] = []
+    profile = await there.profiles.create(name)
     copy = await here.images[image.fingerprint[:12]].copy(
         there,
         aliases=[f"{name}/2"],
@@ -99,10 +100,12 @@ async def test_a_copy_is_the_same_image_with_its_names(
         mode=mode,
         addresses=[NOWHERE, *reachable(mode, way)],
         public=True,
+        profiles=[name],
         progress=told.append,
     )
     assert (copy.fingerprint, copy.public, copy.type) == (sha256(*content), True, "container")
     assert (copy.properties, copy.raw["expires_at"]) == ({"mark": name}, "2041-01-02T03:04:05Z")
+    assert copy.profiles == [name]
     assert sorted((alias.name, alias.description) for alias in copy.aliases) == [
         (f"{name}/1", "the first"), (f"{name}/2", "")
     ]  # fmt: skip
@@ -113,10 +116,13 @@ async def test_a_copy_is_the_same_image_with_its_names(
         assert (told[-1].processed or 0) >= image.size
 
     # What is there already gets the names alone.
-    again = await image.copy(there, aliases=[f"{name}/3"], mode=mode, addresses=[])
+    other = await there.images.create(unified(f"{name}o"), aliases=[f"{name}/3"], wait=True)
+    again = await image.copy(there, aliases=[f"{name}/3"], reuse=True, mode=mode, addresses=[])
     assert (len(again.aliases), again.public) == (3, True)
+    assert not await other.exists()
     for each in (image, copy):
         await each.delete(wait=True)
+    await profile.delete()
 
 
 async def test_a_copy_follows_the_name_that_it_came_by(way: tuple[Side, Side], name: str) -> None:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import gzip
+import io
 import json
+import os
+import tarfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -29,6 +32,7 @@ from incus_sdk import (
 )
 from incus_sdk.api.images import Image
 from incus_sdk.testing import Daemon
+from incus_sdk.testing._image import busybox_image
 from tests.live.inside import reaching, serving
 from tests.live.made_images import sha256, split, tar, unified
 
@@ -115,6 +119,25 @@ async def test_a_box_starts_from_an_image_in_two_files(client: Client) -> None:
     async with client.instances.temporary(image.fingerprint) as box:
         assert await box.path("/mark").read_text() == "split"
     await image.delete(wait=True)
+
+
+async def test_a_box_starts_from_an_image_in_a_folder(client: Client, name: str, tmp_path: Path) -> None:
+    with tarfile.open(fileobj=io.BytesIO(busybox_image())) as archive:
+        archive.extractall(tmp_path, filter="fully_trusted")
+    (tmp_path / "rootfs" / "mark").write_text("folder")
+    os.chown(tmp_path / "rootfs" / "mark", 7, 8)
+    os.setxattr(tmp_path / "rootfs" / "mark", "user.of", b"the folder")
+    (tmp_path / "beside").write_text("not of the image")
+    told = list[Progress]()
+    image = await client.images.create(str(tmp_path), aliases=[name], wait=True, progress=told.append)
+    assert (image.type, told[-1].processed) == ("container", image.size)
+    async with client.instances.temporary(name) as box:
+        found = await box.path("/mark").stat()
+        assert (await box.path("/mark").read_text(), found.uid, found.gid) == ("folder", 7, 8)
+    await image.delete(wait=True)
+    (tmp_path / "rootfs").rename(tmp_path / "root")
+    with pytest.raises(IncusInputError, match="is not an image: it has no rootfs"):
+        await client.images.create(tmp_path)
 
 
 async def test_what_comes_damaged_leaves_no_file(client: Client, daemon: Daemon, name: str, tmp_path: Path) -> None:
@@ -445,6 +468,7 @@ async def test_an_alias_of_any_name_is_changed_by_each_verb(client: Client, name
     ("call", "word"),
     [
         (lambda images: images.create(b"", rootfs=5), "rootfs"),
+        (lambda images: images.create("/usr"), r"'/usr' is not an image: it has no metadata\.yaml and no rootfs"),
         (lambda images: images.create(b"", rootfs=b"", type="vm"), "type"),
         (lambda images: images.create(b"", aliases="one"), "aliases"),
         (lambda images: images.create(Path("/no/such/file")), "image_data"),
