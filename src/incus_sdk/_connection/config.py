@@ -349,7 +349,7 @@ class ClientConfig:
         """The text of the file with one more remote."""
         entry = {
             "addr": ",".join(remote.addresses),
-            "auth_type": remote.auth_type,
+            "auth_type": remote.auth_type if remote.protocol == "incus" else None,
             "project": remote.project,
             "protocol": remote.protocol,
             "public": remote.public,

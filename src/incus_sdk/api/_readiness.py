@@ -67,7 +67,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         Interfaces of none of its network devices, such as ``lo`` and the bridges of programs inside, are left out.
 
         Returns:
-            The addresses of each network device, by its name: global ones first, IPv4 before IPv6. None while it does
+            The addresses of each network device, by its name; global ones first, IPv4 before IPv6. None while it does
                 not run, and for a virtual machine none without an agent.
 
         Raises:
