@@ -223,7 +223,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
             left = await give_aliases(group.aliases, target, names, reuse, undo)
             await target.refresh()
             undo.pop_all()
-        await delete_unnamed(group, left)
+        if left:
+            await delete_unnamed(group, left)
         return target
 
     async def push(
@@ -532,7 +533,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             if aliases:
                 await image.refresh()
             undo.pop_all()
-        await delete_unnamed(self, left)
+        if left:
+            await delete_unnamed(self, left)
         return image
 
     @known_options(ImagePushOptions)
