@@ -274,8 +274,9 @@ async def test_never_is_never(client: Client, instance: Instance) -> None:
     image = await client.images.get((await client.images.aliases.get("busybox")).target)
     soon = "2040-01-01T00:00:00Z"
     try:
+        await instance.update({"snapshots.pattern": "kept-%d"}, wait=True)
+        await volume.update({"snapshots.pattern": "kept-%d"})
         for owner in (instance, volume):
-            await owner.update({"snapshots.pattern": "kept-%d"})
             picked = await owner.snapshots.create()
             assert (picked.name, picked.expires_at is not None) == ("kept-0", True)
             assert (await owner.snapshots.create(expires_at="never")).name == "kept-1"

@@ -303,13 +303,13 @@ async def test_a_join_token_is_listed_until_it_is_used_or_revoked(cluster: Clust
     assert first != second
     assert (made["server_name"], made["addresses"]) == ("five", [where(daemon) for daemon in cluster.daemons])
     for client in cluster.clients:
-        (token,) = await client.cluster.list_tokens()
-        assert (token.name, token.value) == ("five", second), "a new one ends the one before"
+        (token,) = [token for token in await client.cluster.list_tokens() if token.name == "five"]
+        assert token.value == second, "a new one ends the one before"
         assert token.expires_at is not None
         assert second not in repr(token)
     assert await cluster.one.certificates.list_tokens() == []
     await cluster.clients[1].cluster.revoke_token("five")
-    assert await cluster.one.cluster.list_tokens() == []
+    assert "five" not in [token.name for token in await cluster.one.cluster.list_tokens()]
     with pytest.raises(IncusNotFoundError, match="no token for 'five': it was used"):
         await cluster.one.cluster.revoke_token("five")
     with pytest.raises(IncusAPIError, match="already"):
