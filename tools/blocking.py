@@ -14,6 +14,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -93,7 +94,7 @@ WORDS = {
     r", async or not,": "",
     r"Queue bytes; await `drain` before more\.": "Write bytes, and wait until there is room for more.",
     r"Queue several pieces\.": "Write several pieces, and wait until there is room for more.",
-    r"each an `asyncio\.StreamReader`": "each a stream, read as one of `asyncio.StreamReader`",
+    r"each an `asyncio\.StreamReader`": "each a stream to read from",
     r"\basync (?=with\b|for\b)": "",
     r"\(await ((?:[^()]|\([^()]*\))*)\)": r"\1",
     r"\bawait (?=[\w(])": "",
@@ -159,8 +160,8 @@ class Module:
 
 
 def modules() -> dict[str, Module]:
-    found = (Module(path) for path in sorted(SOURCE.rglob("*.py")))
-    return {each.name: each for each in found if each.parts[0] not in ("sync", "__main__")}
+    paths = sorted(path for path in SOURCE.rglob("*.py") if TWIN not in path.parents and path.stem != "__main__")
+    return {each.name: each for each in map(Module, paths)}
 
 
 MODULES = modules()
@@ -767,7 +768,12 @@ def package(module: Module) -> str:
     out = [f'"""{doc}\n"""' if "\n" in doc else f'"""{doc}"""', ""]
     if not lazy:
         return "\n".join([*out, *static, ""])
-    rows = [f'"{where}": "{" ".join(names)}",' for where, names in table.items()]
+    rows: list[str] = []
+    for where, names in table.items():
+        text = " ".join(names)
+        if len(text) > 90:
+            text = f'""{chr(10)}{textwrap.indent(textwrap.fill(text, 96), " " * 16)}{chr(10)}{" " * 12}""'
+        rows.append(f'{" " * 12}"{where}": "{text}",')
     out += ["from typing import TYPE_CHECKING", "", f"from {up}_lazy import lazy_names", ""]
     if not module.name:
         out += ["from .client import Client as Client", ""]

@@ -14,8 +14,9 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's ``__getattr__``, ``__dir__`` and ``__all__`` (PEP 562).
 
-    ``modules`` has the names that each module gives, separated by spaces; a dot before it is one package up. The package imports the same names under
-    ``TYPE_CHECKING``, for type checkers and editors; a test holds the two equal. Its modules are found as well.
+    ``modules`` has the names that each module gives, separated by spaces; a dot before a module is one package up. The
+    package imports the same names under ``TYPE_CHECKING``, for type checkers and editors; a test holds the two equal.
+    Its modules are found as well.
     """
     module_of = {name: module for module, names in modules.items() for name in names.split()}
     found = vars(sys.modules[package])

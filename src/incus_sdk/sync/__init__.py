@@ -103,7 +103,10 @@ else:
             "api.cluster": "Cluster ClusterGroup ClusterMember",
             "api.images": "Image ImageAlias",
             "api.instances": "Instance Snapshot",
-            "api.networks": "Network NetworkACL NetworkAddressSet NetworkForward NetworkIntegration NetworkLoadBalancer NetworkPeer NetworkZone NetworkZoneRecord",
+            "api.networks": """
+                Network NetworkACL NetworkAddressSet NetworkForward NetworkIntegration NetworkLoadBalancer
+                NetworkPeer NetworkZone NetworkZoneRecord
+            """,
             "api.profiles": "Profile",
             "api.projects": "Project",
             "api.server": "Server",
@@ -112,7 +115,13 @@ else:
             ".client": "RawAnswer",
             "events": "EventStream",
             ".events": "Gap LifecycleEvent LoggingEvent OperationEvent",
-            ".exceptions": "IncusAPIError IncusAuthenticationError IncusCertificateError IncusClosedError IncusConflictError IncusConnectionError IncusError IncusFrozenError IncusInputError IncusInstanceStoppedError IncusNotFoundError IncusNotLoadedError IncusNotRunningError IncusOperationConflictError IncusOperationError IncusOperationLostError IncusPermissionError IncusPreconditionError IncusTimeoutError IncusUnsupportedError ProcessError",
+            ".exceptions": """
+                IncusAPIError IncusAuthenticationError IncusCertificateError IncusClosedError IncusConflictError
+                IncusConnectionError IncusError IncusFrozenError IncusInputError IncusInstanceStoppedError
+                IncusNotFoundError IncusNotLoadedError IncusNotRunningError IncusOperationConflictError
+                IncusOperationError IncusOperationLostError IncusPermissionError IncusPreconditionError
+                IncusTimeoutError IncusUnsupportedError ProcessError
+            """,
             ".files._sftp": "FileStat",
             "files._paths": "RemotePath",
             ".files._trees": "Transfer",

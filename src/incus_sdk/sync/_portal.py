@@ -111,7 +111,8 @@ class Portal:
                 yield wrap(item)
         except GeneratorExit:
             line.tell(steps.want, False)
-            line.wait_unless_inside()
+            with contextlib.suppress(IncusClosedError):
+                line.wait_unless_inside()
             raise
         except BaseException:
             line.leave()
@@ -149,7 +150,7 @@ class Portal:
             self._detach.detach()
         with LoopThread.lock:
             self._loop = loop = LoopThread.shared()
-            loop.users.add(id(self))
+            loop.users[id(self)] = self._connections
         self._detach = weakref.finalize(self, loop.forget, id(self), self._owner, self._connections)
         self._detach.atexit = False
         return loop
@@ -167,9 +168,12 @@ class LoopThread:
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
-        self.users: set[int] = set()
+        self.users: dict[int, _Closable | None] = {}
         self.ended = False
         self._thread = threading.Thread(target=self._run, name="incus-sdk", daemon=True)
+
+    def start(self) -> None:
+        """Begin the thread."""
         atexit.register(self.end)
         self._thread.start()
 
@@ -178,6 +182,7 @@ class LoopThread:
         """The thread of this process; called with the lock."""
         if cls._shared is None:
             cls._shared = cls()
+            cls._shared.start()  # under gevent, others come by meanwhile
         return cls._shared
 
     @classmethod
@@ -199,7 +204,7 @@ class LoopThread:
         with LoopThread.lock:
             if self.ended:
                 return
-            self.users.discard(user)
+            self.users.pop(user, None)
             if connections is not None and connections.is_open:
                 warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
                 asyncio.run_coroutine_threadsafe(connections.close(), self.loop)
@@ -232,9 +237,13 @@ class LoopThread:
         await asyncio.sleep(0)
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
-            task.cancel()
+            if not task.cancelling():  # else it cleans up already
+                task.cancel()
         if tasks:
             await asyncio.wait(tasks, timeout=_LAST_PATIENCE)
+        for connections in self.users.values():  # at the end of the program
+            if connections is not None:
+                await connections.close()
         await self.loop.shutdown_asyncgens()
 
     def _run(self) -> None:

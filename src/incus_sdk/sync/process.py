@@ -126,7 +126,7 @@ class Process(_LiveOperation):
             process.stdin.write_eof()
             printprocess.stdout.read(), process.wait()
 
-    ``stdin`` is a `ProcessInput`; ``stdout`` and ``stderr`` are each a stream, read as one of `asyncio.StreamReader`. On a terminal (``pty``)
+    ``stdin`` is a `ProcessInput`; ``stdout`` and ``stderr`` are each a stream to read from. On a terminal (``pty``)
     all output comes on ``stdout``, and ``stderr`` is None. Leaving the block kills a command that still runs.
 
 
