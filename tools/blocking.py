@@ -711,6 +711,10 @@ class Writer:
             return [f"result: {returns} = _twin.run_here(self._async, lambda held: {code})", "return result"]
         if method.name == "__aiter__":
             return ["return self"]
+        if method.name == "__aenter__":
+            return [f"return self._enter({call})"]
+        if method.name == "__aexit__" and where not in CLOSING:
+            return [f"self._leave({call})"]
         if method.name == "__anext__":
             return [
                 "try:",

@@ -7,6 +7,7 @@ import contextlib
 import gc
 import importlib
 import inspect
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ import incus_sdk.sync
 from incus_sdk import IncusClosedError, IncusConnectionError, IncusError, IncusInputError, IncusNotLoadedError, models
 from incus_sdk.sync import Client, Profile, timeout
 from incus_sdk.sync._portal import Line, Portal
+from incus_sdk.sync._twin import StreamReader, StreamWriter
 
 
 def same(value: Any) -> Any:
@@ -216,7 +218,7 @@ def test_the_block_sees_the_error_that_ends_it(portal: Portal, raised: BaseExcep
 def test_a_block_can_swallow_an_error_and_raise_another(portal: Portal) -> None:
     log: list[Any] = []
     with portal.enter(block(log), same):
-        raise KeyError
+        _ = {}[0]
     assert "swallowed" in log
 
     @contextlib.asynccontextmanager
@@ -478,6 +480,31 @@ def test_records_are_the_records_of_the_async_sdk() -> None:
     path = client.instances["c1"].path("/srv")
     assert str(path / "a" / "b") == "/srv/a/b"
     assert (path / "a").parent == path
+
+
+def test_streams_of_asyncio_have_their_methods_without_await(portal: Portal) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = twins(portal.run(asyncio.open_connection(sock=ours)), portal)
+    with theirs:
+        writer.write(b"one\n")
+        writer.writelines([b"two", b"three"])
+        assert theirs.recv(100) == b"one\ntwothree"
+        theirs.sendall(b"line\nrest12|3\nlast")
+        theirs.shutdown(socket.SHUT_WR)
+        assert reader.readline() == b"line\n"
+        assert reader.readexactly(4) == b"rest"
+        assert reader.readuntil(b"|") == b"12|"
+        assert list(reader) == [b"3\n", b"last"]
+        assert (reader.read(), reader.at_eof()) == (b"", True)
+    assert writer.can_write_eof()
+    writer.write_eof()
+    writer.close()
+    assert writer.is_closing()
+    writer.wait_closed()
+
+
+def twins(streams: Any, portal: Portal) -> tuple[StreamReader, StreamWriter]:
+    return StreamReader._of(streams[0], portal), StreamWriter._of(streams[1], portal)
 
 
 def test_objects_come_from_methods() -> None:

@@ -72,6 +72,18 @@ class Portal:
             line.leave()
             raise
 
+    def leave(self, work: Coroutine[Any, Any, Any], loop: LoopThread | None) -> None:
+        """`run` what ends something of that loop; of one that has ended, there is nothing left to end."""
+        if loop is not None and not loop.ended:
+            self.run(work)
+        else:
+            work.close()
+
+    @property
+    def loop(self) -> LoopThread | None:
+        """The thread that it uses now."""
+        return self._loop
+
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in the event loop, whose objects are not made for threads."""
 
@@ -515,14 +527,22 @@ class timeout:
         """Return whether it has expired, and ended a call."""
         return self._expired
 
+    def reschedule(self, delay: float | None) -> None:
+        """Set another deadline.
+
+        Args:
+            delay: Seconds from now; None for no limit.
+        """
+        self._delay = delay
+        self._when = float("inf") if delay is None else time.monotonic() + delay
+
     def expire(self) -> BaseException:
         """Note that it expired; returns what ends the call."""
         self._expired = True
         return _Expired(self)
 
     def __enter__(self) -> timeout:
-        if self._delay is not None:
-            self._when = time.monotonic() + self._delay
+        self.reschedule(self._delay)
         self._token = _limits.set((*_limits.get(), self))
         return self
 

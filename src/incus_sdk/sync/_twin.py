@@ -84,6 +84,16 @@ class Twin:
         kind = next(kind for kind in cls.__mro__ if kind.__module__.startswith(_BLOCKING))
         return getattr(import_module(_ASYNC + kind.__module__.removeprefix(_BLOCKING)), kind.__name__)
 
+    def _enter(self, work: Any) -> Self:
+        """Begin a block."""
+        self._portal.run(work)
+        self.__dict__["_loop"] = self._portal.loop
+        return self
+
+    def _leave(self, work: Any) -> None:
+        """End a block."""
+        self._portal.leave(work, self.__dict__.get("_loop"))
+
     def _wrap(self, value: Any) -> Any:
         """A value in its blocking form, whatever the async SDK returned."""
         if value is None or value is self.__dict__["_async"]:

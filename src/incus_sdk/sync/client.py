@@ -181,8 +181,7 @@ class Client(_twin.Twin):
             self._portal.close()
 
     def __enter__(self) -> Self:
-        result: Self = self._wrap(self._portal.run(self._async.__aenter__()))
-        return result
+        return self._enter(self._async.__aenter__())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

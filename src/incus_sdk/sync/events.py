@@ -47,13 +47,12 @@ class EventStream(_twin.Twin):
         def _async(self) -> _source.EventStream: ...
 
     def __enter__(self) -> Self:
-        result: Self = self._wrap(self._portal.run(self._async.__aenter__()))
-        return result
+        return self._enter(self._async.__aenter__())
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._portal.run(self._async.__aexit__(kind, error, trace))
+        self._leave(self._async.__aexit__(kind, error, trace))
 
     def __iter__(self) -> Self:
         return self

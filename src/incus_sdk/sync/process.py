@@ -102,8 +102,7 @@ class _LiveOperation(_twin.Twin):
         return value
 
     def __enter__(self) -> Self:
-        result: Self = self._wrap(self._portal.run(self._async.__aenter__()))
-        return result
+        return self._enter(self._async.__aenter__())
 
     def resize(self, width: int, height: int) -> None:
         """Set the size of the terminal.
@@ -155,7 +154,7 @@ class Process(_LiveOperation):
         return value
 
     def __exit__(self, *_: object) -> None:
-        self._portal.run(self._async.__aexit__(*_))
+        self._leave(self._async.__aexit__(*_))
 
     @property
     def returncode(self) -> int | None:
@@ -239,7 +238,7 @@ class Console(_LiveOperation):
         def _async(self) -> _source.Console: ...
 
     def __exit__(self, *_: object) -> None:
-        self._portal.run(self._async.__aexit__(*_))
+        self._leave(self._async.__aexit__(*_))
 
     def detach(self) -> None:
         """Leave the console; whatever runs on it goes on."""

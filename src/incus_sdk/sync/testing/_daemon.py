@@ -99,8 +99,7 @@ class Daemon(_twin.Twin):
         return result
 
     def __enter__(self) -> Self:
-        result: Self = self._wrap(self._portal.run(self._async.__aenter__()))
-        return result
+        return self._enter(self._async.__aenter__())
 
     def __exit__(self, *_: object) -> None:
         try:
