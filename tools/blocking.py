@@ -321,6 +321,24 @@ TWINS = reached(find_twins())
 NAMES = {name for _, name in TWINS}
 
 
+RECORDS = {f"models.{base[1]}" for key in TWINS for base in bases(key) if base[0] == "models"}
+"""The records that blocking objects are as well."""
+
+
+def spread(module: str, annotation: ast.expr | None) -> set[str]:
+    """What an annotation names, ``models.Instance`` by that name, with what the names of types in it stand for."""
+    found = names_in(annotation)
+    for each in ast.walk(annotation) if annotation is not None else ():
+        if isinstance(each, ast.Attribute):
+            found.add(ast.unparse(each))
+    for name in list(found):
+        key = resolve(module, name)
+        value = MODULES[key[0]].values.get(key[1]) if key and key[0] in MODULES else None
+        if key and isinstance(value, ast.Assign) and not is_typed_variable(value):
+            found |= spread(key[0], value.value)
+    return found
+
+
 def is_dataclass(node: ast.ClassDef) -> bool:
     return any(ast.unparse(each).startswith("dataclass") for each in node.decorator_list)
 
@@ -626,9 +644,12 @@ class Writer:
                 how = how.format(each.arg)
                 bound = method.name != "__init__" and "classmethod" not in decorators(method)
                 return how if bound else how.replace(", self._wrap", "")
+        wide = spread(self.module.name, each.annotation)
+        if "BinaryFile" in wide:
+            return GIVEN["Content"].format(each.arg)
         if each.arg == "other" or names & (NAMES | BOUND | {"Scoped", "Self"}):
             return f"_twin.unwrap({each.arg})"
-        return each.arg
+        return f"_twin.plain({each.arg})" if wide & RECORDS else each.arg
 
     def write_init(self, node: ast.ClassDef, method: Function) -> None:
         if node.name == "Group":

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +180,7 @@ def test_an_error_in_an_iterator_comes_out_of_it(portal: Portal) -> None:
 
 
 @contextlib.asynccontextmanager
-async def block(log: list[Any], swallow: type[Exception] = LookupError) -> AsyncIterator[int]:
+async def block(log: list[Any], swallow: type[Exception] = LookupError) -> AsyncGenerator[int]:
     log.append(asyncio.current_task())
     try:
         yield 5
@@ -218,11 +218,11 @@ def test_the_block_sees_the_error_that_ends_it(portal: Portal, raised: BaseExcep
 def test_a_block_can_swallow_an_error_and_raise_another(portal: Portal) -> None:
     log: list[Any] = []
     with portal.enter(block(log), same):
-        _ = {}[0]
+        _ = dict[int, int]()[0]
     assert "swallowed" in log
 
     @contextlib.asynccontextmanager
-    async def translating() -> AsyncIterator[None]:
+    async def translating() -> AsyncGenerator[None]:
         try:
             yield
         except ValueError as error:

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from .._connection.config import Remote as Remote
     from .._connection.tls import client_token as client_token
     from ..api._ensure import Change as Change
+    from ..api._forwarding import LocalAddress as LocalAddress
+    from ..api._forwarding import local_listener as local_listener
+    from ..api._readiness import Address as Address
     from ..api.tokens import Token as Token
     from ..client import RawAnswer as RawAnswer
     from ..events import Gap as Gap
@@ -54,6 +57,7 @@ if TYPE_CHECKING:
     from ..process import ProcessResult as ProcessResult
     from ._portal import timeout as timeout
     from .api._ensure import Ensured as Ensured
+    from .api._image_aliases import ImageAlias as ImageAlias
     from .api.backups import BucketBackup as BucketBackup
     from .api.backups import InstanceBackup as InstanceBackup
     from .api.backups import VolumeBackup as VolumeBackup
@@ -64,7 +68,6 @@ if TYPE_CHECKING:
     from .api.cluster import ClusterGroup as ClusterGroup
     from .api.cluster import ClusterMember as ClusterMember
     from .api.images import Image as Image
-    from .api.images import ImageAlias as ImageAlias
     from .api.instances import Instance as Instance
     from .api.instances import Snapshot as Snapshot
     from .api.networks import Network as Network
@@ -97,11 +100,14 @@ else:
             "._connection.tls": "client_token",
             ".api._ensure": "Change",
             "api._ensure": "Ensured",
+            ".api._forwarding": "LocalAddress local_listener",
+            ".api._readiness": "Address",
             "api.backups": "BucketBackup InstanceBackup VolumeBackup",
             "api.buckets": "Bucket BucketKey",
             "api.certificates": "Certificate",
             "api.cluster": "Cluster ClusterGroup ClusterMember",
-            "api.images": "Image ImageAlias",
+            "api.images": "Image",
+            "api._image_aliases": "ImageAlias",
             "api.instances": "Instance Snapshot",
             "api.networks": """
                 Network NetworkACL NetworkAddressSet NetworkForward NetworkIntegration NetworkLoadBalancer

@@ -106,6 +106,8 @@ class Twin:
             return twin._adopt(value) if hasattr(value, "use_project") else twin._of(value, self._portal)
         if kind is list:
             return [self._wrap(each) for each in value]
+        if kind is dict and any(_twin_of(type(each)) for each in value.values()):
+            return {key: self._wrap(each) for key, each in value.items()}
         if kind is tuple:
             return tuple(self._wrap(each) for each in value)
         if isinstance(value, asyncio.StreamReader):
@@ -344,6 +346,12 @@ async def written(stream: Any, verb: str, data: Any) -> None:
 def unwrap(value: Any) -> Any:
     """What the async SDK knows of a value."""
     return value._async if isinstance(value, Twin) else value
+
+
+def plain(value: T) -> T:
+    """`unwrap` for type checkers: of a record, which stays one."""
+    found: T = unwrap(value)
+    return found
 
 
 def posted(function: Any) -> Any:

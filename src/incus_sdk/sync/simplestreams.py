@@ -129,4 +129,6 @@ class SimpleStreams(_twin.Twin):
             IncusInputError: A file cannot be written, or the image is split and ``rootfs_path`` is missing.
             IncusConnectionError: The image arrived damaged or was cut off.
         """
-        return self._portal.run(self._async.download(image, target_path, rootfs_path, progress=_twin.posted(progress)))
+        return self._portal.run(
+            self._async.download(_twin.plain(image), target_path, rootfs_path, progress=_twin.posted(progress))
+        )

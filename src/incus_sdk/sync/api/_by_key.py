@@ -64,21 +64,24 @@ class Updates(_twin.Twin, Generic[Body]):
         @property
         def _async(self) -> Any: ...
 
-    def update(self: Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any]) -> None:
+    def update(
+        self: Keyed[Updatable[Body]], name: str, change: Body | Mapping[str, Any], *, etag: str | None = None
+    ) -> None:
         """Change some fields of one and keep all others: see `Updatable.update`.
 
         Args:
             name: Its name, or what else is its key here.
             change: A JSON merge patch: keys not named are kept, a None removes its key.
+            etag: The `etag` of the object as it was read; None merges the change into whatever it is now.
 
         Raises:
             IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path
         """
-        self._portal.run(self._async.update(name, change))
+        self._portal.run(self._async.update(name, change, etag=etag))
 
 
 class Patches(_twin.Twin, Generic[Body]):

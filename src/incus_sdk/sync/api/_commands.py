@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Literal
 
     from ..._outputs import Output
+    from ...api._forwarding import LocalAddress
     from ...process import ProcessResult
     from ..operations import Operation
     from ..process import Console, Process
@@ -115,6 +116,7 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[bytes]: ...
     @overload
     def run(
@@ -135,6 +137,7 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[str]: ...
     def run(
         self,
@@ -154,11 +157,12 @@ class CommandVerbs(Resource):
         grace: float = 5.0,
         check: bool = False,
         max_output: int | None = None,
+        kill_tree: bool = False,
     ) -> ProcessResult[bytes] | ProcessResult[str]:
         """Run a command to its end, and return its exit code and all it wrote.
 
-        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started. Every
-        error has the output collected until then, as ``stdout`` and ``stderr``.
+        If the caller is cancelled, the command is killed. Signals reach the command itself, not what it started, but
+        for ``kill_tree``. Every error has the output collected until then, as ``stdout`` and ``stderr``.
 
         Args:
             command: Program and arguments; no shell reads them.
@@ -181,6 +185,9 @@ class CommandVerbs(Resource):
             check: Raise `ProcessError` for an exit code other than 0.
             max_output: Bytes that stdout and stderr may have each, wherever they go; a command that writes more is
                 killed. None for no limit.
+            kill_tree: If the command is killed, at a limit or because the caller is cancelled, also kill what it has
+                started, and what that has. They are known by ``INCUS_SDK_COMMAND`` in their environment; ``sh`` and
+                ``grep`` in the instance find them.
 
         Raises:
             IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
@@ -215,6 +222,7 @@ class CommandVerbs(Resource):
                 grace=grace,
                 check=check,
                 max_output=max_output,
+                kill_tree=kill_tree,
             )
         )
         return result
@@ -274,10 +282,13 @@ class CommandVerbs(Resource):
         group: int | str | None = None,
         login: bool = False,
     ) -> int:
-        """Connect the local terminal to a command until it ends.
+        """Connect the local terminal, or whatever stdin, stdout and stderr are, to a command until it ends.
 
-        The terminal is in raw mode meanwhile. The command sees the size of the window, also when that changes. The
-        terminal is restored whatever happens.
+        A terminal is in raw mode meanwhile, and is restored whatever happens. The command runs on one, too, and sees
+        the size of the window, also when that changes.
+
+        Where stdin or stdout of this process is a file or a pipe, the command gets stdin and writes to stdout and
+        stderr, byte by byte as they are, and runs without a terminal.
 
         Args:
             command: Program and arguments; no shell reads them.
@@ -291,8 +302,7 @@ class CommandVerbs(Resource):
             The exit code.
 
         Raises:
-            IncusInputError: ``command`` is invalid, the instance does not know ``user`` or ``group``, or stdin or
-                stdout is not a terminal.
+            IncusInputError: ``command`` is invalid, or the instance does not know ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.
@@ -327,6 +337,28 @@ class CommandVerbs(Resource):
         result: Console = self._wrap(self._async.console(force=force, width=width, height=height, type=type))
         return result
 
+    def attach_console(self, *, force: bool = False) -> None:
+        """Connect the local terminal to the instance's console, until ctrl+a q is pressed or the instance stops.
+
+        The terminal is in raw mode meanwhile, and is restored whatever happens. Whatever runs on the console goes on.
+        To type a ctrl+a, press it twice.
+
+        Args:
+            force: Take the console over from whoever is attached to it.
+
+        Raises:
+            IncusInputError: Stdin or stdout is not a terminal.
+            IncusNotFoundError: There is no such instance.
+            IncusNotRunningError: It is not running.
+            IncusFrozenError: It is frozen.
+            IncusAPIError: Without ``force``, somebody else is attached.
+            IncusConnectionError: The connection broke.
+
+        API:
+            ``POST /1.0/instances/{name}/console``
+        """
+        self._portal.run(self._async.attach_console(force=force))
+
     def get_console_log(self) -> bytes:
         """Read what was written to the console.
 
@@ -358,6 +390,8 @@ class CommandVerbs(Resource):
     ) -> AbstractContextManager[tuple[_twin.StreamReader, _twin.StreamWriter]]:
         """A TCP connection to a port inside, for the time of ``with``; it needs no network to the instance.
 
+        `forward` lets other programs of this machine connect.
+
         Args:
             port: The TCP port.
             address: The IP address, as seen from inside.
@@ -374,6 +408,36 @@ class CommandVerbs(Resource):
             ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``. Extension ``instance_port_forward``.
         """
         return self._portal.enter(self._async.port_forward(port, address), self._wrap)
+
+    def forward(
+        self, port: int, *, local_port: int = 0, address: str = "127.0.0.1"
+    ) -> AbstractContextManager[LocalAddress]:
+        """Forward a port of this machine to one inside, for the time of ``with``.
+
+            with client.instances["web"].forward(80) as address:
+                print(f"http://{address}")  # http://127.0.0.1:40123
+
+        It needs no network to the instance. Only programs of this machine can connect, any number at a time. A
+        connection that the instance does not take is reset.
+
+        Args:
+            port: The TCP port inside.
+            local_port: The port of 127.0.0.1; 0 for a free one.
+            address: The IP address, as seen from inside.
+
+        Yields:
+            The local host and port. All connections end with the block.
+
+        Raises:
+            IncusInputError: ``local_port`` is not a port, or is taken.
+            IncusUnsupportedError: The server lacks the API extension.
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``, for each connection. Extension
+            ``instance_port_forward``.
+        """
+        return self._portal.enter(self._async.forward(port, local_port=local_port, address=address), self._wrap)
 
 
 class Executes(_twin.Twin):

@@ -140,7 +140,7 @@ class Launches(_twin.Twin):
         Args:
             source: An image: an alias or a fingerprint of this server, or ``images:debian/13``, see
                 `ImagesAPI.resolve`. Or an instance or a snapshot to copy, without the snapshots of it.
-            name: Its name; None for a random name.
+            name: Its name; None for one that the server picks, for a copy a random one.
             vm: Create a virtual machine, not a container; what is copied stays what it is.
             config: Its configuration, on top of that of its profiles and of what is copied.
             devices: Its devices by name, on top of those of its profiles and of what is copied. One without a type
@@ -164,7 +164,7 @@ class Launches(_twin.Twin):
         result: Box = self._wrap(
             self._portal.run(
                 self._async.launch(
-                    source,
+                    _twin.plain(source),
                     name,
                     vm,
                     config=config,
@@ -225,7 +225,7 @@ class Launches(_twin.Twin):
         """
         return self._portal.enter(
             self._async.temporary(
-                source,
+                _twin.plain(source),
                 name,
                 vm,
                 config=config,

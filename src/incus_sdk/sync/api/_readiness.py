@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, Self
 
+    from ...api._readiness import Address
+
 
 class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
     """Verbs that wait until an instance is ready."""
@@ -25,15 +27,35 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         @property
         def _async(self) -> _source.ReadinessVerbs: ...
 
+    def addresses(self) -> dict[str, list[Address]]:
+        """Read the addresses of its network devices, those first with which it is reached from outside.
+
+            print(client.instances["web"].addresses()["eth0"][0])  # 198.51.100.20
+
+        Interfaces of none of its network devices, such as ``lo`` and the bridges of programs inside, are left out.
+
+        Returns:
+            The addresses of each network device, by its name: global ones first, IPv4 before IPv6. None while it does
+                not run, and for a virtual machine none without an agent.
+
+        Raises:
+            IncusNotFoundError: There is no such instance.
+
+        API:
+            ``GET /1.0/instances/{name}`` and ``GET /1.0/instances/{name}/state``
+        """
+        return self._portal.run(self._async.addresses())
+
     def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
         """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
         Args:
             condition: The status ``"running"``, ``"ready"``, ``"stopped"``, ``"frozen"`` or ``"error"``, where one that
-                is ready runs too; ``"agent"``, that of a virtual machine, which a running container does not need;
-                ``"ipv4"`` or ``"ipv6"``, see `wait_for_address`; ``"systemd"``, a booted system, even a degraded one;
-                ``"cloud-init"``, its end; an int, a TCP port on which something listens inside; or a function of the
-                instance that returns true when the instance is ready.
+                is ready runs too, or the same as ``"status=Stopped"``; ``"agent"``, that of a virtual machine, which a
+                running container does not need; ``"ipv4"``, ``"ipv6"``, or ``"ip"`` for either, see
+                `wait_for_address`; ``"systemd"``, a booted system, even a degraded one; ``"cloud-init"``, its end; an
+                int, a TCP port on which something listens inside; or a function of the instance that
+                returns true when the instance is ready. The case of a word does not count.
             timeout: Seconds to wait at most; None for no limit.
 
         Raises:
@@ -51,12 +73,16 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         return result
 
     def wait_for_address(
-        self, family: Literal["ipv4", "ipv6"] = "ipv4", *, interface: str | None = None, timeout: float | None = None
+        self,
+        family: Literal["ip", "ipv4", "ipv6"] = "ipv4",
+        *,
+        interface: str | None = None,
+        timeout: float | None = None,
     ) -> str:
         """Wait until the instance has a global IP address, and return it.
 
         Args:
-            family: The kind of address.
+            family: The kind of address; ``"ip"`` for either, and for IPv4 if it has both.
             interface: The network interface inside that has it, such as ``"eth0"``; None for any that belongs to one of
                 the instance's network devices, but for the bridges of programs inside, such as ``docker0``. Of an
                 instance without network devices, any interface counts.

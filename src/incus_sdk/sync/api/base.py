@@ -140,21 +140,22 @@ class Updatable(Writable[Body], Generic[Body]):
         @property
         def _async(self) -> _source.Updatable[Any]: ...
 
-    def update(self, change: Body | Mapping[str, Any]) -> None:
+    def update(self, change: Body | Mapping[str, Any], *, etag: str | None = None) -> None:
         """Change some fields and keep all others, whoever else is writing.
 
         Args:
             change: A JSON merge patch: keys not named are kept, at every depth, and a None removes its key. A key with
                 a dot is a key of ``config``: ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges.
+            etag: The `etag` of the object as it was read; None merges the change into whatever it is now.
 
         Raises:
             IncusInputError: The object has no such field, or it cannot be written; nothing was changed.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
 
         API:
             ``GET`` and ``PUT`` of its path, with ``If-Match``, repeated if somebody else was faster
         """
-        self._portal.run(self._async.update(change))
+        self._portal.run(self._async.update(change, etag=etag))
 
 
 class Patchable(Resource, Generic[Body]):

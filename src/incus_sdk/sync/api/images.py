@@ -12,10 +12,11 @@ from ...api import images as _source
 from ...api.images import ImagePushOptions as ImagePushOptions
 from ...api.images import ImageUploadOptions as ImageUploadOptions
 from .. import _twin
-from ._by_key import Deletes, Edits, Renames
-from ._ensure import Ensures
+from ._by_key import Edits
+from ._image_aliases import ImageAlias as ImageAlias
+from ._image_aliases import ImageAliasesAPI as ImageAliasesAPI
 from ._image_names import NamedImage
-from .base import Collection, Deletable, Editable, Renamable
+from .base import Collection, Editable
 
 if TYPE_CHECKING:
     import builtins
@@ -28,43 +29,6 @@ if TYPE_CHECKING:
     from ..._migration import Mode
     from ...operations import OnProgress
     from ..operations import Operation
-
-
-class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut], Renamable, Deletable):
-    """A name for an image."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def _async(self) -> _source.ImageAlias: ...
-
-
-class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Ensures, Renames, Deletes):
-    """``client.images.aliases``; a name can contain slashes."""
-
-    if TYPE_CHECKING:
-
-        @property
-        def _async(self) -> _source.ImageAliasesAPI: ...
-
-    def create(self, name: str, **body: Unpack[models.ImageAliasesEntryPut]) -> ImageAlias:
-        """Give an image an alias.
-
-        Args:
-            name: The alias, as ``debian/13``.
-            **body: ``target``, the full fingerprint of the image, and ``description``.
-
-        Returns:
-            The alias, read.
-
-        Raises:
-            IncusConflictError: The alias exists.
-
-        API:
-            ``POST /1.0/images/aliases``
-        """
-        result: ImageAlias = self._wrap(self._portal.run(self._async.create(name, **body)))
-        return result
 
 
 class Image(NamedImage, models.Image, Editable[models.ImagePut]):
@@ -143,6 +107,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         *,
         aliases: Sequence[str] = (),
         copy_aliases: bool = False,
+        reuse: bool = False,
+        profiles: Sequence[str] | None = None,
         mode: Mode = "pull",
         addresses: Sequence[str] | None = None,
         public: bool = False,
@@ -160,6 +126,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
             to: A client of the other server, or a view of the other project.
             aliases: Its aliases there.
             copy_aliases: Give it the aliases that it has here as well.
+            reuse: Take over aliases that exist there; an image that loses its last one so is deleted.
+            profiles: Profiles there, for instances made from it without naming profiles; None for the server's default.
             mode: ``pull``: the other server connects to this one. ``push``: this one connects to the other. ``relay``:
                 neither can, and the content goes through this program, which is also how projects of one server copy.
             addresses: Where the server that is connected to is reached, as ``https://host:8443``, tried in turn; None
@@ -188,6 +156,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
                     _twin.unwrap(to),
                     aliases=aliases,
                     copy_aliases=copy_aliases,
+                    reuse=reuse,
+                    profiles=profiles,
                     mode=mode,
                     addresses=addresses,
                     public=public,
@@ -345,16 +315,17 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.
             properties: Properties on top of those that the image brings.
             wait: Wait until the image is there.
-            **more: ``rootfs``, ``type``, ``aliases``, ``profiles``, ``fingerprint`` and ``progress``: see
+            **more: ``rootfs``, ``type``, ``aliases``, ``reuse``, ``profiles``, ``fingerprint`` and ``progress``: see
                 `ImageUploadOptions`.
 
         Returns:
             With ``wait`` the image, read; else the operation.
 
         Raises:
-            IncusInputError: An argument is invalid, a file cannot be read, or ``auto_update`` is without ``wait``.
+            IncusInputError: An argument is invalid, a file cannot be read, or ``auto_update`` or ``reuse`` is without
+                ``wait``.
             IncusConflictError: One of the aliases exists; nothing was sent.
-            IncusUnsupportedError: The server lacks ``image_import_alias`` for ``aliases``.
+            IncusUnsupportedError: Without ``wait``: the server lacks ``image_import_alias`` for ``aliases``.
             IncusOperationError: With ``wait``: the server has the image already, cannot read it, or finds another
                 fingerprint.
 
@@ -383,6 +354,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         /,
         *,
         type: Literal["container", "virtual-machine"] = "container",
+        reuse: bool = False,
         progress: OnProgress | None = None,
         **body: Unpack[models.ImagesPost],
     ) -> Image:
@@ -400,6 +372,7 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         Args:
             name: An image on another server, as ``images:debian/13``; see `resolve`. None with a ``source``.
             type: Which image is meant where ``name`` stands for both.
+            reuse: Take over aliases that exist; an image that loses its last one so is deleted.
             progress: Called with the progress of the server, packing or downloading.
             **body: ``source`` in the place of ``name``, and ``aliases``, ``public``, ``properties`` and the like: see
                 `ImagesPost`.
@@ -418,7 +391,9 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             ``POST /1.0/images``. Extension ``instance_publish_split`` for ``format``.
         """
         result: Image = self._wrap(
-            self._portal.run(self._async.create_from(name, type=type, progress=_twin.posted(progress), **body))
+            self._portal.run(
+                self._async.create_from(name, type=type, reuse=reuse, progress=_twin.posted(progress), **body)
+            )
         )
         return result
 

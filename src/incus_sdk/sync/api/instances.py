@@ -12,6 +12,7 @@ from ...api import instances as _source
 from ...api._copies import InstanceCopy as InstanceCopy
 from ...api._copies import MigrationOptions as MigrationOptions
 from ...api._lifecycle import Action as Action
+from ...api._publish import PublishOptions as PublishOptions
 from .. import _twin
 from ._by_key import Deletes, Edits, Patches, Renames, Replaces
 from ._commands import Executes
@@ -21,6 +22,7 @@ from ._file_verbs import FileVerbs
 from ._launching import Launches
 from ._lifecycle import StartsAndStops
 from ._many import StartsAndStopsMany
+from ._publish import ImageVerbs, Publishes, SnapshotImageVerbs
 from ._readiness import ReadinessVerbs
 from ._virtual_machine import VirtualMachineVerbs
 from .base import Collection, Deletable, Editable, Patchable, Renamable
@@ -37,7 +39,7 @@ if TYPE_CHECKING:
     from .metadata import InstanceMetadata, TemplatesAPI
 
 
-class Snapshot(models.InstanceSnapshot, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
+class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
     """An instance as it was at one moment."""
 
     if TYPE_CHECKING:
@@ -122,6 +124,7 @@ class Instance(
     VirtualMachineVerbs,
     Exportable,
     DeviceVerbs[models.InstancePut],
+    ImageVerbs[models.InstancePut],
     Patchable[models.InstancePut],
     Renamable,
 ):
@@ -189,7 +192,9 @@ class Instance(
         """
         return self._async.state
 
-    def update(self, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
+    def update(
+        self, config: models.InstancePut | Mapping[str, Any], wait: bool = False, *, etag: str | None = None
+    ) -> Operation:
         """Change some fields and keep all others, whoever else is writing.
 
         The server's ETag of an instance leaves out its description: of two writers at the same moment, one of whom
@@ -200,6 +205,7 @@ class Instance(
                 kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
                 ``{"limits.cpu": 2}``. A list is replaced as a whole: `editing` merges entries.
             wait: Wait until the change is made, and read what it made of the instance.
+            etag: The `etag` of the instance as it was read; None merges the change into whatever it is now.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -207,13 +213,13 @@ class Instance(
         Raises:
             IncusInputError: An instance has no such field, or it cannot be written; nothing was changed.
             IncusNotFoundError: There is no such instance.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
             IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
 
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
-        result: Operation = self._wrap(self._portal.run(self._async.update(config, wait)))
+        result: Operation = self._wrap(self._portal.run(self._async.update(config, wait, etag=etag)))
         return result
 
     def get_logs(self) -> dict[str, str]:
@@ -352,26 +358,6 @@ class Instance(
             )
         )
 
-    def rebuild(
-        self, source: models.InstanceSource | Mapping[str, Any] | str, *, progress: OnProgress | None = None
-    ) -> None:
-        """Replace the root disk of a stopped instance; its configuration is kept.
-
-        Args:
-            source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
-                ``{"type": "image", "alias": "busybox"}``, or ``{"type": "none"}`` for an empty disk.
-            progress: Called with how far the server's download and unpacking are.
-
-        Raises:
-            IncusNotFoundError: There is no such instance, or no image of that name.
-            IncusAPIError: It is running.
-            IncusOperationError: It could not be rebuilt.
-
-        API:
-            ``POST /1.0/instances/{name}/rebuild``
-        """
-        self._portal.run(self._async.rebuild(source, progress=_twin.posted(progress)))
-
     def get_access(self) -> list[models.AccessEntry]:
         """List who has access to the instance.
 
@@ -388,6 +374,7 @@ class InstancesAPI(
     StartsAndStopsMany,
     Executes,
     ChangesDevices,
+    Publishes,
     Replaces[models.InstancePut],
     Patches[models.InstancePut],
     Renames,
@@ -409,7 +396,7 @@ class InstancesAPI(
     @overload
     def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -426,7 +413,7 @@ class InstancesAPI(
     @overload
     def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -443,7 +430,7 @@ class InstancesAPI(
     @overload
     def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -459,7 +446,7 @@ class InstancesAPI(
     ) -> Instance | Operation: ...
     def create(
         self,
-        name: str,
+        name: str | None,
         source: models.InstanceSource | Mapping[str, Any] | str,
         config: models.Config | None = None,
         devices: models.Devices | None = None,
@@ -478,7 +465,7 @@ class InstancesAPI(
         If it is cancelled while it waits, nothing remains of the instance.
 
         Args:
-            name: Its name.
+            name: Its name; None for one that the server picks, and tells in the result.
             source: The name of an image (see `ImagesAPI.resolve`); or a source of the API:
                 ``{"type": "image", "alias": "busybox"}``, or one of type ``none``, ``copy`` or ``migration``.
             config: Its configuration, on top of that of its profiles.
@@ -528,7 +515,9 @@ class InstancesAPI(
         )
         return result
 
-    def update(self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False) -> Operation:
+    def update(
+        self, name: str, config: models.InstancePut | Mapping[str, Any], wait: bool = False, *, etag: str | None = None
+    ) -> Operation:
         """Change some fields of an instance and keep all others, whoever else is writing.
 
         The server's ETag of an instance leaves out its description: of two writers at the same moment, one of whom
@@ -540,6 +529,7 @@ class InstancesAPI(
                 kept, at every depth, and a None removes its key. A key with a dot is a key of ``config``:
                 ``{"limits.cpu": 2}``. A list is replaced as a whole: `Instance.editing` merges entries.
             wait: Wait until the change is made.
+            etag: The `etag` of the instance as it was read; None merges the change into whatever it is now.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -547,13 +537,13 @@ class InstancesAPI(
         Raises:
             IncusInputError: An instance has no such field, or it cannot be written; nothing was changed.
             IncusNotFoundError: There is no such instance.
-            IncusPreconditionError: Other writers were faster too many times.
+            IncusPreconditionError: It has changed since that ``etag``, or other writers were faster too many times.
             IncusOperationError: With ``wait``: it could not be changed; a value is invalid, for example.
 
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``, with ``If-Match``, repeated if somebody else was faster
         """
-        result: Operation = self._wrap(self._portal.run(self._async.update(name, config, wait)))
+        result: Operation = self._wrap(self._portal.run(self._async.update(name, config, wait, etag=etag)))
         return result
 
     def change_state(
