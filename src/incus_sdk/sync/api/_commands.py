@@ -306,6 +306,8 @@ class CommandVerbs(Resource):
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.
+            IncusConnectionError: A connection broke, so that the exit code is not known.
+            IncusInstanceStoppedError: The instance stopped, or was deleted, and the command with it.
 
         API:
             ``POST /1.0/instances/{name}/exec``

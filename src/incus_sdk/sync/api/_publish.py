@@ -5,13 +5,12 @@ Made by ``tools/blocking.py`` from the module of the same name.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Generic
+from typing import TYPE_CHECKING, Any
 
 from ...api import _publish as _source
-from ...api.base import Body
 from .. import _twin
 from ._lifecycle import LifecycleVerbs
-from .base import Resource, Writable
+from .base import Resource
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -24,13 +23,13 @@ if TYPE_CHECKING:
     from .images import Image
 
 
-class ImageVerbs(LifecycleVerbs, Writable[Body], Generic[Body]):
+class ImageVerbs(LifecycleVerbs):
     """Verbs between an instance and images."""
 
     if TYPE_CHECKING:
 
         @property
-        def _async(self) -> _source.ImageVerbs[Any]: ...
+        def _async(self) -> _source.ImageVerbs: ...
 
     def publish(self, *, force: bool = False, **options: Unpack[PublishOptions]) -> Image:
         """Make an image of the instance, and return it, read.
@@ -124,9 +123,7 @@ class Publishes(_twin.Twin):
         @property
         def _async(self) -> Any: ...
 
-    def publish(
-        self: Keyed[ImageVerbs[Any]], name: str, *, force: bool = False, **options: Unpack[PublishOptions]
-    ) -> Image:
+    def publish(self: Keyed[ImageVerbs], name: str, *, force: bool = False, **options: Unpack[PublishOptions]) -> Image:
         """Make an image of an instance, and return it, read: see `Instance.publish`.
 
         Args:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Literal, Self
 
-    from ...api._readiness import Address
+    from ...api._readiness import Address, Condition
 
 
 class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
@@ -35,7 +35,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         Interfaces of none of its network devices, such as ``lo`` and the bridges of programs inside, are left out.
 
         Returns:
-            The addresses of each network device, by its name: global ones first, IPv4 before IPv6. None while it does
+            The addresses of each network device, by its name; global ones first, IPv4 before IPv6. None while it does
                 not run, and for a virtual machine none without an agent.
 
         Raises:
@@ -46,7 +46,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         """
         return self._portal.run(self._async.addresses())
 
-    def wait_for(self, condition: str | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
+    def wait_for(self, condition: Condition | int | Callable[[Self], object], *, timeout: float | None = None) -> Self:
         """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
         Args:

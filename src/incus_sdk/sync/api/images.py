@@ -309,7 +309,8 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
 
         Args:
             image_data: The image, or the metadata of a split one: the path of a file, its bytes, a binary file that is
-                open, or an iterable of bytes. It is streamed.
+                open, or an iterable of bytes. It is streamed. Or the path of a folder with
+                ``metadata.yaml``, ``rootfs`` and perhaps ``templates``, which ``tar`` packs; only root can do that.
             filename: The name of the file that the server records.
             public: Let anybody who reaches the server download it.
             auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.

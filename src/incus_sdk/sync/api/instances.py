@@ -13,6 +13,7 @@ from ...api._copies import InstanceCopy as InstanceCopy
 from ...api._copies import MigrationOptions as MigrationOptions
 from ...api._lifecycle import Action as Action
 from ...api._publish import PublishOptions as PublishOptions
+from ...api._readiness import Condition as Condition
 from .. import _twin
 from ._by_key import Deletes, Edits, Patches, Renames, Replaces
 from ._commands import Executes
@@ -124,7 +125,7 @@ class Instance(
     VirtualMachineVerbs,
     Exportable,
     DeviceVerbs[models.InstancePut],
-    ImageVerbs[models.InstancePut],
+    ImageVerbs,
     Patchable[models.InstancePut],
     Renamable,
 ):

@@ -555,8 +555,8 @@ class RemotePath(_twin.Twin):
         result. Links always become root's, hard links become separate files, long runs of zeros become holes, and
         extended attributes are lost.
 
-        Nothing is open to anybody whom its mode keeps out, with servers from 6.0.4 on not even for a moment. After an
-        error, the files that are complete stay.
+        Nothing is open to anybody whom its mode keeps out, not even for a moment. After an error, the files that are
+        complete stay.
 
         Many small files go faster if the instance runs and has ``tar``, ``xargs`` and ``sh``: root runs them there.
 
