@@ -88,6 +88,7 @@ def test_a_module_of_the_same_name_has_the_same_classes_and_verbs(name: str) -> 
             continue
         twin = getattr(theirs, kind.__name__)
         verbs = {each for each in dir(kind) if not each.startswith("_") and not each.isupper()}
+        verbs -= kind.fields().keys() if issubclass(kind, models.Record) else set()  # made with the first record
         assert verbs - set(dir(twin)) <= set(NOT_THERE.split()), kind.__name__
         assert not [each for each in verbs if inspect.iscoroutinefunction(getattr(twin, each, None))]
 
