@@ -14,15 +14,16 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
     """Make a package's ``__getattr__``, ``__dir__`` and ``__all__`` (PEP 562).
 
-    ``modules`` has the names that each module gives, separated by spaces. The package imports the same names under
-    ``TYPE_CHECKING``, for type checkers and editors; a test holds the two equal. Its modules are found as well.
+    ``modules`` has the names that each module gives, separated by spaces; a dot before a module is one package up. The
+    package imports the same names under ``TYPE_CHECKING``, for type checkers and editors; a test holds the two equal.
+    Its modules are found as well.
     """
     module_of = {name: module for module, names in modules.items() for name in names.split()}
     found = vars(sys.modules[package])
 
     def get(name: str) -> Any:
         if name in module_of:
-            found[name] = getattr(import_module(f"{package}.{module_of[name]}"), name)
+            found[name] = getattr(import_module(f".{module_of[name]}", package), name)
         elif not name.startswith("__") and find_spec(f"{package}.{name}"):
             import_module(f"{package}.{name}")  # which sets it
         else:

@@ -542,7 +542,7 @@ class Process(_LiveOperation):
         height: int = 24,
     ) -> None:
         super().__init__(scope, path)
-        self.args = wire.command(command)
+        self.args: tuple[str, ...] = wire.command(command)
         self._user, self._group, self._login = user, group, login
         self._pty = pty
         self._env = {"TERM": "xterm-256color"} if pty else {}

@@ -79,7 +79,7 @@ class SimpleStreams:
         max_age: float = _MAX_AGE,
     ) -> None:
         _to_endpoint(url)
-        self.url = url.rstrip("/") + "/"
+        self.url: str = url.rstrip("/") + "/"
         self._server_cert = server_cert
         self._timeout = timeout
         self._max_age = max_age

@@ -6,6 +6,7 @@ How a block is read:
 * ``print(...)  # text`` prints a line ``text``; ``...`` in the text stands for anything.
 * ``title="name"`` makes it a file of that name in the working directory. A ``test_*.py`` is then run by pytest, any
   other ``.py`` as a script.
+* Each page runs a second time in its blocking form: without ``async`` and ``await``, and with ``incus_sdk.sync``.
 * The server of ``https://incus.example.org:8443`` is the daemon; ``client.crt``, ``client.key`` and ``server.crt`` are
   there.
 """
@@ -23,8 +24,8 @@ import shlex
 import shutil
 import subprocess
 import sys
-from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,28 @@ async def run_here(block: Block, code: str, names: dict[str, Any]) -> str:
     return output.getvalue()
 
 
+BLOCKING = (
+    (r"^import asyncio$", "from incus_sdk.sync import timeout"),
+    (r"\basyncio\.run\((.*)\)$", r"\1"),
+    (r"\basyncio\.timeout\b", "timeout"),
+    (r"(^|\(|\s)async (?=def |with |for )", r"\1"),
+    (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
+    (r"\bawait ", ""),
+    (r"\bincus_sdk(?= import |\.(?:api|files|operations|process|events|simplestreams|testing)\b)", "incus_sdk.sync"),
+    (r"\bAsyncIterator\b", "Iterator"),
+    (r"\baiter\(", "iter("),
+    (r"\banext\(", "next("),
+)
+
+
+def blocking(block: Block) -> Block:
+    """The blocking form of a block."""
+    code = block.code
+    for pattern, new in BLOCKING if block.language == "python" else ():
+        code = re.sub(pattern, new, code, flags=re.MULTILINE)
+    return replace(block, code=code)
+
+
 async def run_file(name: str) -> str:
     if not name.endswith(".py") or name == "conftest.py":
         return ""
@@ -131,14 +154,19 @@ async def run_command(*command: str) -> str:
 PYTHON = [page for page in PAGES if any(block.language == "python" for block in blocks(page))]
 
 
+def as_it_stands(block: Block) -> Block:
+    return block
+
+
+@pytest.mark.parametrize("turn", [as_it_stands, blocking])
 @pytest.mark.parametrize("page", PYTHON, ids=names)
-async def test_the_blocks_of_a_page_run(page: Path, daemon: Daemon) -> None:
+async def test_the_blocks_of_a_page_run(page: Path, turn: Callable[[Block], Block], daemon: Daemon) -> None:
     tasks = asyncio.all_tasks()
     scope: dict[str, Any] = {"__name__": "__main__"}
     if SESSION in page.read_text():
-        await run(session(), scope, daemon)
+        await run(turn(session()), scope, daemon)
     try:
-        for block in blocks(page):
+        for block in map(turn, blocks(page)):
             if block.language == "python" or block.title:
                 await run(block, scope, daemon)
             elif block.language == "sh":
@@ -147,7 +175,9 @@ async def test_the_blocks_of_a_page_run(page: Path, daemon: Daemon) -> None:
                         await run_command(*shlex.split(line))
     finally:
         if "client" in scope:
-            await scope["client"].disconnect()
+            closed = await asyncio.to_thread(scope["client"].disconnect)
+            if inspect.isawaitable(closed):
+                await closed
     assert not asyncio.all_tasks() - tasks
 
 

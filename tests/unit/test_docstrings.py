@@ -15,9 +15,12 @@ from incus_sdk import exceptions
 ROOT = Path(incus_sdk.__file__).parent
 ERRORS = {name for name in vars(exceptions) if name.endswith("Error")}
 SECTIONS = ("Args", "Returns", "Yields", "Raises", "API")
-PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"}
+PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"} | {
+    "sync/_portal.py",
+    "sync/_twin.py",
+}
 """Private modules of which some names are public, from the top of the package."""
-FROM_TOP = {"ClientConfig", "FileStat", "Remote", "Transfer", "client_token"}
+FROM_TOP = {"ClientConfig", "FileStat", "Remote", "StreamReader", "StreamWriter", "Transfer", "client_token", "timeout"}
 CONSTRUCTED = {"Client", "ClientConfig", "SimpleStreams", "Daemon", "F"}
 """Classes that users make objects of; all others come from methods."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -1,4 +1,7 @@
-"""mypy and pyright know the SDK's types: they accept tests/typing/right.py, and find all that is wrong in wrong.py."""
+"""mypy and pyright know the SDK's types: they accept tests/typing/right.py, and find all that is wrong in wrong.py.
+
+And those of the blocking twin.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-FILES = ["tests/typing/right.py", "tests/typing/wrong.py"]
+FILES = [f"tests/typing/{kind}{which}.py" for which in ("", "_blocking") for kind in ("right", "wrong")]
 
 
 Errors = dict[tuple[str, int], str]

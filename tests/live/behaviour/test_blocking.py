@@ -1,0 +1,409 @@
+"""The blocking twin on a real daemon: the core of the API, and what blocking programs do to it."""
+
+from __future__ import annotations
+
+import io
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from incus_sdk import models
+from incus_sdk.exceptions import (
+    IncusClosedError,
+    IncusInputError,
+    IncusNotFoundError,
+    IncusTimeoutError,
+    ProcessError,
+)
+from incus_sdk.sync import (
+    Client,
+    Event,
+    Gap,
+    Instance,
+    LifecycleEvent,
+    Operation,
+    Profile,
+    Progress,
+    VolumeSnapshot,
+    timeout,
+)
+from incus_sdk.testing import Daemon
+
+pytestmark = pytest.mark.usefixtures("clean")
+
+
+@pytest.fixture(params=["unix", "https"])
+def blocking(daemon: Daemon, request: pytest.FixtureRequest) -> Iterator[Client]:
+    """A connected blocking client, once over each transport."""
+    if request.param == "unix":
+        client = Client(str(daemon.socket))
+    else:
+        client = Client(daemon.url, cert=daemon.client_cert, server_cert=daemon.certificate)
+    with client:
+        yield client
+    assert not [thread for thread in threading.enumerate() if thread.name == "incus-sdk"]
+
+
+@pytest.fixture
+def crate(blocking: Client, name: str) -> Iterator[Instance]:
+    """A running busybox container."""
+    with blocking.instances.temporary("busybox", name) as crate:
+        yield crate
+
+
+def test_the_documented_verbs_of_a_collection(blocking: Client, name: str) -> None:
+    profile = blocking.profiles.create(name, config={"limits.cpu": 2}, description="x")
+    assert isinstance(profile, Profile)
+    assert isinstance(profile, models.Profile)
+    assert profile.config == {"limits.cpu": "2"}
+    assert profile in blocking.profiles.list()
+    assert blocking.profiles.get(name) == profile
+    with profile.editing() as draft:
+        assert isinstance(draft, Profile)
+        draft.description = "y"
+        draft.config["user.a"] = "1"
+    assert profile.refresh() is profile
+    assert (profile.description, profile.config["user.a"]) == ("y", "1")
+    with pytest.raises(IncusInputError), profile.editing() as draft:
+        draft["used_by"] = ["me"]
+    blocking.profiles.update(name, {"config": {"user.a": None}})
+    profile.replace({"description": "z"}, profile.refresh().etag)
+    assert profile.description == "z"
+    ensured = blocking.profiles.ensure(name, description="w")
+    assert (ensured.created, list(ensured.changed)) == (False, ["description"])
+    assert isinstance(ensured.item, Profile)
+    renamed = blocking.profiles.rename(name, f"{name}-x")
+    assert (type(renamed), renamed.name) == (Profile, f"{name}-x")
+    renamed.delete()
+    assert not renamed.exists()
+    with pytest.raises(IncusNotFoundError):
+        renamed.refresh()
+
+
+def test_views_groups_below_objects_and_queries(blocking: Client, name: str) -> None:
+    project = blocking.projects.create(name, config={"features.images": False, "features.profiles": False})
+    view = blocking.use_project(name)
+    assert (view.project, view.instances.list()) == (name, [])
+    assert blocking.storage_pools["default"].volumes.list(type="custom") == []
+    volume = blocking.storage_pools["default"].volumes.create(f"custom/{name}")
+    volume.snapshots.create("s0")
+    assert [(type(each), each.name) for each in volume.snapshots.list()] == [(VolumeSnapshot, "s0")]
+    volume.delete()
+    assert blocking.query("GET", "/1.0/projects")[-1].endswith(name)
+    answer = blocking.query("GET", f"/1.0/projects/{name}", raw=True)
+    assert (answer.status, answer.body["metadata"]["name"]) == (200, name)
+    project.delete()
+
+
+def test_run_takes_input_and_gives_output_in_every_form(crate: Instance, tmp_path: Path) -> None:
+    here = threading.current_thread()
+    threads = set[threading.Thread]()
+
+    def pieces() -> Iterator[bytes]:
+        for piece in (b"a\n", b"b\n"):
+            threads.add(threading.current_thread())
+            yield piece
+
+    assert crate.run(["cat"], input=pieces()).stdout == b"a\nb\n"
+    assert crate.run(["cat"], input=[b"1", b"2"], text=True).stdout == "12"
+    assert crate.run(["cat"], input=io.BytesIO(b"x" * 2**21)).stdout == b"x" * 2**21
+    (tmp_path / "in").write_bytes(b"file")
+    with open(tmp_path / "in", "rb") as source, open(tmp_path / "out", "wb") as target:
+        crate.run(["cat"], input=source, stdout=target)
+    assert (tmp_path / "out").read_bytes() == b"file"
+    out, seen = io.BytesIO(), list[bytes]()
+
+    def take(piece: bytes) -> None:
+        threads.add(threading.current_thread())
+        seen.append(piece)
+        assert crate.get_state().status == "Running"  # a call inside a call
+
+    crate.run(["sh", "-c", "echo out; echo err >&2"], stdout=out, stderr=take)
+    assert (out.getvalue(), b"".join(seen)) == (b"out\n", b"err\n")
+    assert threads == {here}
+    with pytest.raises(ZeroDivisionError):
+        crate.run(["echo"], stdout=lambda piece: 1 // 0)
+
+    async def coroutine(piece: bytes) -> None: ...
+
+    with pytest.raises(IncusInputError, match="plain function"):
+        crate.run(["echo"], stdout=coroutine)
+    with pytest.raises(ProcessError, match="exit code 3"):
+        crate.run(["sh", "-c", "exit 3"], check=True)
+    with pytest.raises(IncusTimeoutError):
+        crate.run(["tail", "-f", "/dev/null"], timeout=0.2)
+    assert "tail" not in crate.run(["ps"], text=True).stdout
+
+
+def test_a_live_command_has_the_shape_of_subprocess(crate: Instance) -> None:
+    with crate.open_process(["cat"]) as process:
+        assert process.args == ("cat",)
+        process.stdin.write(b"one\n")
+        assert process.stdout.readline() == b"one\n"
+        process.stdin.writelines([b"two\n", b"three\n"])
+        process.stdin.write_eof()
+        assert list(process.stdout) == [b"two\n", b"three\n"]
+        assert (process.wait(), process.returncode) == (0, 0)
+    with crate.open_process(["sh", "-c", "cat; echo bad >&2; exit 4"]) as process:
+        assert process.communicate(b"x" * 300_000) == (b"x" * 300_000, b"bad\n")
+        assert process.returncode == 4
+    with crate.open_process(["tail", "-f", "/dev/null"]) as process:
+        pass
+    assert "tail" not in crate.run(["ps"], text=True).stdout
+
+
+def test_files_streams_and_trees(crate: Instance, tmp_path: Path) -> None:
+    root = crate.path("/root")
+    assert (root / "f").write_text("héllo\n") == 7
+    assert (root / "f").read_text() == "héllo\n"
+    with (root / "g").open("wb") as writer:
+        writer.write(b"a" * 100_000)
+    with (root / "g").open() as reader:
+        assert reader.read(5) == b"aaaaa"
+        assert sum(map(len, reader)) == 99_995
+    assert sorted(path.name for path in root.iterdir()) == ["f", "g"]
+    listed = root.iterdir()
+    next(listed)
+    listed.close()
+    assert [(str(at), sorted(files)) for at, _, files in root.walk()] == [("/root", ["f", "g"])]
+    with crate.sftp() as top:
+        assert (top / "root" / "f").exists()
+    (tmp_path / "tree").mkdir()
+    (tmp_path / "tree" / "x").write_bytes(b"x")
+    seen = list[Progress]()
+    assert (root / "tree").push(tmp_path / "tree", progress=seen.append).files == 1
+    assert seen[-1].files == 1
+    (root / "tree").pull(tmp_path / "again")
+    assert (tmp_path / "again" / "x").read_bytes() == b"x"
+    (root / "tree").rmtree()
+    assert not (root / "tree").exists()
+
+
+def test_waiting_for_a_condition_calls_it_in_the_callers_thread(crate: Instance) -> None:
+    seen = list[object]()
+
+    def ready(instance: Instance) -> bool:
+        seen.append((instance, threading.current_thread()))
+        return instance.run(["true"]).returncode == 0
+
+    assert crate.wait_for(ready, timeout=30) == crate
+    assert seen == [(crate, threading.current_thread())]
+    with pytest.raises(ZeroDivisionError):
+        crate.wait_for(lambda instance: 1 // 0)
+
+
+def test_operations_progress_and_backups(blocking: Client, crate: Instance, tmp_path: Path) -> None:
+    operation = crate.stop(force=True)
+    assert isinstance(operation, Operation)
+    assert operation.wait() is operation
+    assert list(operation.progress()) == []
+    threads = set[threading.Thread]()
+    backup, target = crate.backups.create("b0"), tmp_path / "backup.tar"
+    with backup.stream() as pieces:
+        assert sum(map(len, pieces)) > 1000
+    backup.export(target, progress=lambda _: threads.add(threading.current_thread()))
+    assert threads == {threading.current_thread()}
+    with open(target, "rb") as file:
+        copy = blocking.instances.create_from_backup(file, f"{crate.name}-copy")
+    assert isinstance(copy, Instance)
+    copy.delete(wait=True)
+    second = crate.copy(f"{crate.name}-second")
+    assert isinstance(second, Instance)
+    second.delete(wait=True)
+    crate.start(wait=True)
+
+
+def test_events_are_held_open_between_functions(blocking: Client, name: str) -> None:
+    def until(events: Iterator[Event | Gap], action: str) -> LifecycleEvent:
+        return next(e for e in events if isinstance(e, LifecycleEvent) and e.metadata.action == action)
+
+    manager = blocking.events.listen(["lifecycle"])
+    events = manager.__enter__()
+    blocking.profiles.create(name)
+    assert name in until(events, "profile-created").metadata.source
+    blocking.profiles.delete(name)
+    assert name in until(events, "profile-deleted").metadata.source
+    with pytest.raises(TimeoutError), timeout(0.1):
+        next(events)
+    manager.__exit__(None, None, None)
+    assert list(events) == []
+
+
+def test_a_timeout_cancels_on_the_server(crate: Instance) -> None:
+    with pytest.raises(TimeoutError), timeout(0.5):
+        crate.run(["tail", "-f", "/dev/null"])
+    assert "tail" not in crate.run(["ps"], text=True).stdout
+
+
+def test_what_was_made_for_a_block_is_gone_after_a_timeout(blocking: Client, name: str) -> None:
+    def work() -> None:
+        with timeout(60) as limit, blocking.instances.temporary("busybox", name) as box:
+            limit.reschedule(0.1)
+            box.run(["tail", "-f", "/dev/null"])
+
+    with pytest.raises(TimeoutError):
+        work()
+    assert not blocking.instances.exists(name)
+
+
+def test_one_client_in_many_threads(blocking: Client) -> None:
+    found = list[str]()
+
+    def work() -> None:
+        found.extend(blocking.profiles.get("default").name for _ in range(3))
+
+    threads = [threading.Thread(target=work) for _ in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert found == ["default"] * 48
+
+
+async def test_it_works_while_a_loop_runs(blocking: Client) -> None:
+    assert blocking.profiles.exists("default")
+
+
+def test_after_disconnecting_it_connects_again(blocking: Client) -> None:
+    blocking.disconnect()
+    assert not [thread for thread in threading.enumerate() if thread.name == "incus-sdk"]
+    assert blocking.profiles.exists("default")
+
+
+def test_disconnecting_ends_what_other_threads_wait_for(blocking: Client) -> None:
+    errors = list[Exception]()
+
+    def work() -> None:
+        try:
+            next(events)
+        except Exception as error:
+            errors.append(error)
+
+    with blocking.events.listen(["lifecycle"]) as events:
+        thread = threading.Thread(target=work)
+        thread.start()
+        thread.join(0.2)
+        blocking.disconnect()
+        thread.join(10)
+    assert [type(error) for error in errors] == [IncusClosedError]
+
+
+PROGRAM = """
+import os, signal, sys
+from incus_sdk.sync import Client, IncusError
+client = Client(sys.argv[1])
+"""
+
+
+def start(daemon: Daemon, code: str, *arguments: str) -> subprocess.Popen[str]:
+    command = [sys.executable, "-c", PROGRAM + code, str(daemon.socket), *arguments]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+
+
+def ended(process: subprocess.Popen[str]) -> str:
+    with process:
+        out, _ = process.communicate(timeout=60)
+        assert process.returncode == 0, out
+        return out
+
+
+@pytest.mark.parametrize("used", [True, False], ids=["parent connected", "parent not connected"])
+def test_a_forked_child_makes_its_own_client(daemon: Daemon, used: bool) -> None:
+    code = """
+if sys.argv[2]:
+    client.connect()
+    held = client.events.listen().__enter__()
+child = os.fork()
+if not child:
+    try:
+        client.profiles.list()
+    except IncusError as error:
+        print("make a client in the child" in str(error), flush=True)
+    with Client(sys.argv[1]) as mine:
+        print(mine.profiles.exists("default"), flush=True)
+    sys.exit(0)
+print(os.waitpid(child, 0)[1], client.profiles.exists("default"))
+"""
+    assert ended(start(daemon, code, "yes" if used else "")).split() == ["True", "True", "0", "True"]
+
+
+INTERRUPTED = {
+    "run": 'client.instances[box].run(["tail", "-f", "/dev/null"], stdout=begun)',
+    "process": """
+with client.instances[box].open_process(["sh", "-c", "echo; exec tail -f /dev/null"]) as process:
+    for line in process.stdout:
+        begun(line)
+""",
+    "events": """
+with client.events.listen() as events:
+    begun()
+    for event in events:
+        pass
+""",
+    "condition": "client.instances[box].wait_for(begun)",
+    "temporary": """
+with client.instances.temporary("busybox", box + "-x"):
+    begun()
+    client.instances[box].run(["tail", "-f", "/dev/null"])
+""",
+}
+
+
+@pytest.mark.parametrize("how", INTERRUPTED)
+def test_ctrl_c_leaves_nothing_on_the_server_and_the_client_usable(
+    daemon: Daemon, blocking: Client, crate: Instance, how: str
+) -> None:
+    call = "\n    ".join(INTERRUPTED[how].strip().splitlines())
+    code = f"""
+box = sys.argv[2]
+def begun(*_):
+    print("begun", flush=True)
+try:
+    {call}
+except KeyboardInterrupt:
+    print("interrupted", client.instances.exists(box))
+"""
+    if how == "run":
+        code = code.replace('["tail", "-f", "/dev/null"]', '["sh", "-c", "echo; exec tail -f /dev/null"]')
+    process = start(daemon, code, crate.name)
+    assert process.stdout is not None
+    assert process.stdout.readline() == "begun\n"
+    process.send_signal(signal.SIGINT)
+    assert "interrupted True" in ended(process)
+    assert "tail" not in crate.run(["ps"], text=True).stdout
+    assert not blocking.instances.exists(f"{crate.name}-x")
+
+
+def test_a_program_ends_silently_with_open_clients(daemon: Daemon) -> None:
+    code = """
+client.connect()
+events = client.events.listen().__enter__()
+another = Client(sys.argv[1])
+print(another.profiles.exists("default"))
+"""
+    assert ended(start(daemon, code)) == "True\n"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_greenlets_call_it_side_by_side(daemon: Daemon, crate: Instance, when: str) -> None:
+    pytest.importorskip("gevent")
+    code = """
+import gevent
+box = client.instances[sys.argv[2]]
+other = Client(sys.argv[1]).instances[sys.argv[2]]
+code = "i=0; until [ -e /root/go ] || [ $i = 600 ]; do i=$((i+1)); usleep 50000; done; exit 5"
+jobs = [gevent.spawn(lambda box: box.run(["sh", "-c", code]).returncode, each) for each in (box, box, other)]
+jobs.append(gevent.spawn(lambda: (box.path("/root/go").write_text(""), 0)[1]))
+gevent.joinall(jobs)
+print([job.value for job in jobs])
+"""
+    patch = "from gevent import monkey; monkey.patch_all()"
+    program = [patch, PROGRAM, code] if when == "before" else [PROGRAM, patch, code]
+    command = [sys.executable, "-c", "\n".join(program), str(daemon.socket), crate.name]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("[5, 5, 5, 0]\n", "")

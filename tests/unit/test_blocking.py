@@ -1,0 +1,569 @@
+"""The blocking twin without a server: its thread, its waiting, and that it has all that the async SDK has."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import importlib
+import inspect
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import incus_sdk
+import incus_sdk.sync
+from incus_sdk import IncusClosedError, IncusConnectionError, IncusError, IncusInputError, IncusNotLoadedError, models
+from incus_sdk.sync import Client, Profile, timeout
+from incus_sdk.sync._portal import Line, Portal
+from incus_sdk.sync._twin import StreamReader, StreamWriter
+
+
+def same(value: Any) -> Any:
+    return value
+
+
+@pytest.fixture
+def portal() -> Iterator[Portal]:
+    portal = Portal("the client")
+    yield portal
+    portal.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "incus-sdk"]
+
+
+async def echo(value: Any) -> Any:
+    await asyncio.sleep(0)
+    return value
+
+
+async def fail() -> None:
+    raise ValueError("no")
+
+
+async def count(seen: list[Any], last: int = 5) -> AsyncIterator[int]:
+    try:
+        for number in range(last):
+            yield number
+    finally:
+        await asyncio.sleep(0)
+        seen.append(asyncio.current_task())
+
+
+def run_python(code: str, *arguments: str) -> str:
+    """What a program prints; it must end well, and say nothing but that."""
+    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def test_every_name_of_the_async_sdk_is_there() -> None:
+    names = set(vars(incus_sdk)["__all__"])
+    assert names - {"__version__"} <= set(vars(incus_sdk.sync)["__all__"])
+    for name in names:
+        ours, theirs = getattr(incus_sdk, name), getattr(incus_sdk.sync, name)
+        waits = inspect.isclass(ours) and any(map(inspect.iscoroutinefunction, vars(ours).values()))
+        assert not waits or ours is not theirs, name
+    for error in (name for name in names if name.endswith("Error")):
+        assert getattr(incus_sdk, error) is getattr(incus_sdk.sync, error)
+
+
+MODULES = "client operations events process simplestreams api.instances api.images api.storage api.networks api.cluster"
+NOT_THERE = (
+    "resource segment options located lists_any_project named_with_parent urls_quoted get_extension list_extension"
+)
+"""What only the collections of the async SDK need."""
+
+
+@pytest.mark.parametrize("name", MODULES.split())
+def test_a_module_of_the_same_name_has_the_same_classes_and_verbs(name: str) -> None:
+    ours, theirs = importlib.import_module(f"incus_sdk.{name}"), importlib.import_module(f"incus_sdk.sync.{name}")
+    for kind in vars(ours).values():
+        if not inspect.isclass(kind) or kind.__module__ != ours.__name__ or kind.__name__.startswith("_"):
+            continue
+        twin = getattr(theirs, kind.__name__)
+        verbs = {each for each in dir(kind) if not each.startswith("_") and not each.isupper()}
+        verbs -= kind.fields().keys() if issubclass(kind, models.Record) else set()  # made with the first record
+        assert verbs - set(dir(twin)) <= set(NOT_THERE.split()), kind.__name__
+        assert not [each for each in verbs if inspect.iscoroutinefunction(getattr(twin, each, None))]
+
+
+def test_a_call_waits_for_its_result_or_raises_its_error(portal: Portal) -> None:
+    assert portal.run(echo(3)) == 3
+    with pytest.raises(ValueError, match="no"):
+        portal.run(fail())
+
+
+def test_all_clients_share_one_thread_which_ends_with_the_last_of_them() -> None:
+    def running() -> int:
+        return sum(thread.name == "incus-sdk" for thread in threading.enumerate())
+
+    first, second = Portal("a"), Portal("b")
+    assert running() == 0
+    first.run(echo(1))
+    second.run(echo(1))
+    assert running() == 1
+    first.close()
+    assert second.run(echo(2)) == 2
+    second.close()
+    assert running() == 0
+    assert first.run(echo(3)) == 3, "and it begins again"
+    first.close()
+    assert running() == 0
+
+
+def test_a_client_that_is_forgotten_lets_the_thread_end() -> None:
+    portal = Portal("a")
+    portal.run(echo(1))
+    thread = next(thread for thread in threading.enumerate() if thread.name == "incus-sdk")
+    del portal
+    gc.collect()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def test_many_threads_use_one_client(portal: Portal) -> None:
+    found: list[int] = []
+
+    def work(number: int) -> None:
+        found.extend(portal.run(echo(number)) for _ in range(20))
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(16)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(found) == sorted(list(range(16)) * 20)
+
+
+async def test_a_call_works_while_a_loop_runs_in_the_same_thread(portal: Portal) -> None:
+    assert portal.run(echo(1)) == 1
+
+
+def test_ten_thousand_calls_leave_nothing(portal: Portal) -> None:
+    for _ in range(100):
+        portal.run(echo(1))
+    gc.collect()
+    before = len(gc.get_objects())
+    for _ in range(10_000):
+        portal.run(echo(1))
+    gc.collect()
+    assert len(gc.get_objects()) - before < 1000
+
+
+def test_an_iterator_is_driven_by_one_task_and_closed_by_a_break(portal: Portal) -> None:
+    seen: list[Any] = []
+    assert list(portal.iterate(count(seen), same)) == [0, 1, 2, 3, 4]
+    for number in portal.iterate(count(seen), str):
+        if number == "2":
+            break
+    held = portal.iterate(count(seen), same)
+    assert next(held) == 0
+    held.close()
+    assert len(seen) == 3
+    assert all(task.done() for task in seen)
+
+
+def test_an_error_in_an_iterator_comes_out_of_it(portal: Portal) -> None:
+    async def broken() -> AsyncIterator[int]:
+        yield 1
+        raise ValueError("no")
+
+    items = portal.iterate(broken(), same)
+    assert next(items) == 1
+    with pytest.raises(ValueError, match="no"):
+        next(items)
+
+
+@contextlib.asynccontextmanager
+async def block(log: list[Any], swallow: type[Exception] = LookupError) -> AsyncGenerator[int]:
+    log.append(asyncio.current_task())
+    try:
+        yield 5
+    except swallow:
+        log.append("swallowed")
+    except BaseException as error:
+        log.append(type(error))
+        raise
+    finally:
+        log.append(asyncio.current_task())
+
+
+def test_a_context_manager_is_entered_and_left_in_one_task(portal: Portal) -> None:
+    log: list[Any] = []
+    with portal.enter(block(log), same) as value:
+        assert value == 5
+        assert portal.run(echo(1)) == 1
+    assert len(log) == 2
+    assert log[0] is log[1]
+
+
+@pytest.mark.parametrize(
+    ("raised", "seen"),
+    [(ValueError("x"), ValueError), (KeyboardInterrupt(), asyncio.CancelledError), (StopIteration(), StopIteration)],
+    ids=["error", "interrupt", "stop"],
+)
+def test_the_block_sees_the_error_that_ends_it(portal: Portal, raised: BaseException, seen: type) -> None:
+    log: list[Any] = []
+    with pytest.raises(type(raised)) as found, portal.enter(block(log), same):
+        raise raised
+    assert found.value is raised
+    assert log[1] is seen
+
+
+def test_a_block_can_swallow_an_error_and_raise_another(portal: Portal) -> None:
+    log: list[Any] = []
+    with portal.enter(block(log), same):
+        _ = dict[int, int]()[0]
+    assert "swallowed" in log
+
+    @contextlib.asynccontextmanager
+    async def translating() -> AsyncGenerator[None]:
+        try:
+            yield
+        except ValueError as error:
+            raise IncusConnectionError("another") from error
+
+    with pytest.raises(IncusConnectionError), portal.enter(translating(), same):
+        raise ValueError
+
+
+def test_a_context_manager_is_used_once(portal: Portal) -> None:
+    manager = portal.enter(block([]), same)
+    with manager:
+        pass
+    with pytest.raises(IncusError, match="used once"), manager:
+        pass
+
+
+def test_what_the_caller_gave_runs_in_its_thread_and_may_call_the_client(portal: Portal) -> None:
+    def ask(number: int) -> tuple[Any, threading.Thread]:
+        return portal.run(echo(number)), threading.current_thread()
+
+    async def work() -> Any:
+        line = Line.current()
+        assert line is not None
+        line.post(posted.append, "posted")
+        with pytest.raises(ZeroDivisionError):
+            await line.ask(lambda: 1 // 0)
+        return await line.ask(ask, 7)
+
+    posted: list[str] = []
+    assert portal.run(work()) == (7, threading.current_thread())
+    assert posted == ["posted"]
+
+
+def test_an_error_of_a_callback_ends_the_call(portal: Portal) -> None:
+    ended: list[str] = []
+
+    def fail() -> None:
+        raise ZeroDivisionError
+
+    async def work() -> None:
+        line = Line.current()
+        assert line is not None
+        line.post(fail)
+        try:
+            await asyncio.sleep(60)
+        finally:
+            ended.append("cancelled")
+
+    with pytest.raises(ZeroDivisionError):
+        portal.run(work())
+    assert ended == ["cancelled"]
+
+
+def test_a_timeout_cancels_the_call_and_raises_at_the_end_of_its_block(portal: Portal) -> None:
+    ended: list[str] = []
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await asyncio.sleep(0.01)
+            ended.append("cancelled")
+
+    with pytest.raises(TimeoutError), timeout(0.05) as limit:
+        portal.run(work())
+    assert limit.expired()
+    assert ended == ["cancelled"]
+    assert portal.run(echo(1)) == 1
+
+
+def test_of_nested_timeouts_the_one_that_expired_raises(portal: Portal) -> None:
+    reached = []
+
+    def work() -> None:
+        try:
+            with timeout(60), timeout(None):
+                portal.run(asyncio.sleep(60))
+        except TimeoutError:
+            reached.append("inner")
+        finally:
+            assert portal.run(echo(1)) == 1, "what cleans up has its time"
+
+    with pytest.raises(TimeoutError), timeout(0.05):
+        work()
+    assert not reached
+    with timeout(60):
+        with pytest.raises(TimeoutError), timeout(0.05):
+            portal.run(asyncio.sleep(60))
+        assert portal.run(echo(1)) == 1
+
+
+def test_a_timeout_is_of_its_own_thread(portal: Portal) -> None:
+    results: list[int] = []
+    with timeout(0):
+        thread = threading.Thread(target=lambda: results.append(portal.run(echo(1))))
+        thread.start()
+        thread.join()
+    assert results == [1]
+
+
+def test_a_call_in_the_thread_of_the_loop_is_refused(portal: Portal) -> None:
+    async def work() -> None:
+        portal.run(echo(1))
+
+    with pytest.raises(IncusError, match="another thread"):
+        portal.run(work())
+
+
+def test_closing_ends_a_call_of_another_thread(portal: Portal) -> None:
+    errors: list[BaseException] = []
+    begun = threading.Event()
+
+    async def work() -> None:
+        begun.set()
+        await asyncio.sleep(60)
+
+    def call() -> None:
+        try:
+            portal.run(work())
+        except IncusClosedError as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    begun.wait(10)
+    portal.close()
+    thread.join(10)
+    assert len(errors) == 1
+
+
+PROGRAM = """
+import asyncio, os, signal, sys, threading, time
+from incus_sdk.sync import Client, IncusError
+from incus_sdk.sync._portal import Portal, Line
+async def echo(value):
+    await asyncio.sleep(0)
+    return value
+portal = Portal("the client")
+"""
+
+
+@pytest.mark.parametrize("before", ["", "portal.run(echo(1))\n"], ids=["thread not begun", "thread running"])
+def test_a_child_makes_its_own_client(before: str) -> None:
+    code = """
+child = os.fork()
+if not child:
+    try:
+        portal.run(echo(1))
+    except IncusError as error:
+        print(error, flush=True)
+    mine = Portal("mine")
+    print(mine.run(echo(2)), flush=True)
+    sys.exit(0)
+print(os.waitpid(child, 0)[1], portal.run(echo(3)))
+"""
+    child, new, parent = run_python(PROGRAM + before + code).splitlines()
+    assert "the client belongs to the process that made it" in child
+    assert "make a client in the child" in child
+    assert (new, parent) == ("2", "0 3")
+
+
+INTERRUPTED = {
+    "call": "portal.run(work())",
+    "callback": "portal.run(asking())",
+    "iterator": "list(portal.iterate(items(), str))",
+    "block": "portal.enter(entering(), str).__enter__()",
+}
+
+
+@pytest.mark.parametrize("how", INTERRUPTED)
+def test_an_interrupt_cancels_the_call_and_leaves_the_client_usable(how: str) -> None:
+    code = """
+import contextlib
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(0.01)
+        print("cleaned up", flush=True)
+async def asking():
+    try:
+        await Line.current().ask(lambda: os.kill(os.getpid(), signal.SIGINT))
+        await asyncio.sleep(60)
+    finally:
+        print("cleaned up", flush=True)
+async def items():
+    yield await work()
+@contextlib.asynccontextmanager
+async def entering():
+    yield await work()
+try:
+    CALL
+except KeyboardInterrupt:
+    print("interrupted", portal.run(echo(1)))
+"""
+    out = run_python(PROGRAM + code.replace("CALL", INTERRUPTED[how]))
+    assert out.splitlines() == ["cleaned up", "interrupted 1"]
+
+
+def test_a_clean_up_that_hangs_is_not_waited_for() -> None:
+    code = """
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(3)
+        print("and still cleaned up")
+begun = time.monotonic()
+try:
+    portal.run(work())
+except KeyboardInterrupt:
+    print(time.monotonic() - begun < 2.5, flush=True)
+"""
+    assert run_python(PROGRAM + code).splitlines() == ["True", "and still cleaned up"]
+
+
+def test_a_program_ends_silently_with_everything_open() -> None:
+    code = """
+async def items():
+    while True:
+        yield 1
+held = portal.iterate(items(), str)
+next(held)
+import contextlib
+@contextlib.asynccontextmanager
+async def block():
+    try:
+        yield
+    finally:
+        print("left")
+portal.enter(block(), str).__enter__()
+"""
+    assert run_python(PROGRAM + code) == "left\n"
+
+
+def test_records_are_the_records_of_the_async_sdk() -> None:
+    client = Client("/nowhere/unix.socket").use_project("p")
+    profile = client.profiles["x"]
+    assert isinstance(profile, models.Profile)
+    assert isinstance(profile, Profile)
+    assert (profile.name, profile.project, profile["name"], profile.etag) == ("x", "p", "x", None)
+    assert profile == client.profiles["x"]
+    assert profile != client.profiles["y"]
+    assert len({profile, client.profiles["x"]}) == 1
+    assert repr(profile) == "<Profile name='x'>"
+    assert repr(client) == "<Client unix:///nowhere/unix.socket project='p'>"
+    assert client.profiles is client.profiles
+    with pytest.raises(IncusNotLoadedError, match=r"`handle\.refresh\(\)` first"):
+        _ = profile.config
+    profile.config = {"limits.cpu": "2"}
+    assert profile.config["limits.cpu"] == "2"
+    path = client.instances["c1"].path("/srv")
+    assert str(path / "a" / "b") == "/srv/a/b"
+    assert (path / "a").parent == path
+
+
+def test_streams_of_asyncio_have_their_methods_without_await(portal: Portal) -> None:
+    ours, theirs = socket.socketpair()
+    reader, writer = twins(portal.run(asyncio.open_connection(sock=ours)), portal)
+    with theirs:
+        writer.write(b"one\n")
+        writer.writelines([b"two", b"three"])
+        assert theirs.recv(100) == b"one\ntwothree"
+        theirs.sendall(b"line\nrest12|3\nlast")
+        theirs.shutdown(socket.SHUT_WR)
+        assert reader.readline() == b"line\n"
+        assert reader.readexactly(4) == b"rest"
+        assert reader.readuntil(b"|") == b"12|"
+        assert list(reader) == [b"3\n", b"last"]
+        assert (reader.read(), reader.at_eof()) == (b"", True)
+    assert writer.can_write_eof()
+    writer.write_eof()
+    writer.close()
+    assert writer.is_closing()
+    writer.wait_closed()
+
+
+def twins(streams: Any, portal: Portal) -> tuple[StreamReader, StreamWriter]:
+    return StreamReader._of(streams[0], portal), StreamWriter._of(streams[1], portal)
+
+
+def test_objects_come_from_methods() -> None:
+    with pytest.raises(IncusInputError, match="come from the methods of a client"):
+        Profile()
+
+
+class Mine(Client):
+    """A client of the caller's own."""
+
+
+def test_a_subclass_stays_one() -> None:
+    assert type(Mine("/nowhere").use_project("p")) is Mine
+
+
+def test_errors_of_the_async_sdk_come_through(tmp_path: Path) -> None:
+    client = Client(str(tmp_path / "unix.socket"))
+    with pytest.raises(IncusConnectionError):
+        client.connect()
+    with pytest.raises(IncusInputError):
+        client.profiles.create("x", colour="red")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.disconnect()
+
+
+def test_an_open_client_that_is_forgotten_is_named() -> None:
+    class Connections:
+        is_open = True
+
+        async def close(self) -> None:
+            self.is_open = False
+
+    connections = Connections()
+    portal = [Portal("<Client x>", connections)]
+    portal[0].run(echo(1))
+    with pytest.warns(ResourceWarning, match="unclosed <Client x>"):
+        portal.clear()
+    for thread in threading.enumerate():
+        if thread.name == "incus-sdk":
+            thread.join(10)
+    assert not connections.is_open
+
+
+def gevent_patched(code: str, when: str) -> str:
+    patch = "from gevent import monkey; monkey.patch_all()\n"
+    return patch + PROGRAM + code if when == "before" else PROGRAM + patch + code
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_it_works_under_gevent(when: str) -> None:
+    pytest.importorskip("gevent")
+    code = """
+import gevent
+async def slow(value):
+    await asyncio.sleep(0.05)
+    return value
+jobs = [gevent.spawn(lambda client, number: client.run(slow(number)), client, number)
+        for client in (portal, Portal("other")) for number in range(3)]
+gevent.joinall(jobs)
+print([job.value for job in jobs])
+"""
+    assert run_python(gevent_patched(code, when)) == "[0, 1, 2, 0, 1, 2]\n"
