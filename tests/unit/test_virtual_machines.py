@@ -23,6 +23,7 @@ from incus_sdk import (
     IncusPreconditionError,
     IncusUnsupportedError,
     Instance,
+    Progress,
 )
 from incus_sdk.api._file_verbs import FileVerbs
 
@@ -271,7 +272,9 @@ async def test_a_dump_of_memory_is_a_file_once_it_is_whole(server: Server, machi
     target = tmp_path / "core"
     # As the daemon sends it: the type comes too late for the headers.
     server.answer = raw(b"\x7fELF" * 1000)
-    assert await machine.dump_memory(target) == 4000
+    seen: list[Progress] = []
+    assert await machine.dump_memory(target, progress=seen.append) == 4000
+    assert (seen[-1].stage, seen[-1].processed) == ("download", 4000)
     assert target.read_bytes() == b"\x7fELF" * 1000
     assert server.asked == ["GET /1.0/instances/v%201/debug/memory?format=elf"]
     target.unlink()

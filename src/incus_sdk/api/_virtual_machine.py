@@ -10,8 +10,10 @@ from typing import Literal
 
 from .._atomic import atomic_file
 from .._connection import wire
+from .._content import with_progress
 from ..exceptions import IncusInputError
 from ..models.base import Json
+from ..operations import OnProgress
 from .base import Resource
 from .nvram import NVRAMAPI
 
@@ -43,12 +45,15 @@ class VirtualMachineVerbs(Resource):
                 raise IncusInputError(f"{self._path[-1]} has no screen: only a running virtual machine does")
             return await stream.read()
 
-    async def dump_memory(self, target_path: str | os.PathLike[str], format: str = "elf") -> int:
+    async def dump_memory(
+        self, target_path: str | os.PathLike[str], format: str = "elf", *, progress: OnProgress | None = None
+    ) -> int:
         """Write the memory of a running virtual machine to a file, which appears once it is complete.
 
         Args:
             target_path: The file, replaced if it exists.
             format: ``elf``, ``kdump-zlib``, ``kdump-lzo``, ``kdump-snappy`` or ``win-dmp``.
+            progress: Called with how much was received, as stage ``download``.
 
         Returns:
             The size of the file in bytes.
@@ -67,7 +72,7 @@ class VirtualMachineVerbs(Resource):
         async with self._download("GET", "debug", "memory", query={"format": format}) as stream:
             size, end = 0, b""
             with atomic_file(target_path) as file:
-                async for chunk in stream.chunks():
+                async for chunk in with_progress(stream.chunks(), "download", None, progress):
                     size += file.write(chunk)
                     end = (end + chunk)[-_ERROR_SIZE:]
                 # The status was that of a success before the dump failed: the error follows what was dumped.

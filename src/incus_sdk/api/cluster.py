@@ -15,7 +15,7 @@ from .._connection.endpoint import Endpoint
 from .._connection.tls import fingerprint
 from .._connection.transport import Transport
 from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
-from ..operations import Operation
+from ..operations import OnProgress, Operation
 from ._bodies import to_body
 from ._by_key import Deletes, Edits, Renames
 from ._deletion import delete_or_miss
@@ -52,13 +52,16 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         """
         return models.ClusterMemberState((await self._request("GET", "state")).object)
 
-    async def evacuate(self, mode: Evacuation | None = None, wait: bool = True) -> Operation:
+    async def evacuate(
+        self, mode: Evacuation | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Stop or move the member's instances, and place none on it until `restore`.
 
         Args:
             mode: For all instances ``stop``, ``force-stop``, ``stateful-stop``, ``migrate`` or ``live-migrate``; None
                 does what each instance is configured to do.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -70,14 +73,17 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         API:
             ``POST /1.0/cluster/members/{name}/state``
         """
-        return await self._change_state("evacuate", mode, wait)
+        return await self._change_state("evacuate", mode, wait, progress)
 
-    async def restore(self, mode: str | None = None, wait: bool = True) -> Operation:
+    async def restore(
+        self, mode: str | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Bring the instances of an evacuated member back, and place instances on it again.
 
         Args:
             mode: ``skip`` leaves the instances where they are; None brings them back.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -93,11 +99,11 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         if mode is not None:
             # Older servers would ignore the mode. It has no extension of its own, but came just after this one.
             await self._scope.require("cluster_evacuating_restoring", "mode of ClusterMember.restore()")
-        return await self._change_state("restore", mode, wait)
+        return await self._change_state("restore", mode, wait, progress)
 
-    async def _change_state(self, action: str, mode: str | None, wait: bool) -> Operation:
+    async def _change_state(self, action: str, mode: str | None, wait: bool, progress: OnProgress | None) -> Operation:
         body = {"action": action} | ({} if mode is None else {"mode": mode})
-        return await self._operate("POST", "state", body=body, wait=wait)
+        return await self._operate("POST", "state", body=body, wait=wait, progress=progress)
 
     async def delete(self, force: bool = False, *, missing_ok: bool = False) -> None:
         """Remove the member from the cluster; the server is empty afterwards.
@@ -163,7 +169,9 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         """
         return await self[name].get_state()
 
-    async def evacuate(self, name: str, mode: Evacuation | None = None, wait: bool = True) -> Operation:
+    async def evacuate(
+        self, name: str, mode: Evacuation | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Stop or move a member's instances, and place none on it until `restore`.
 
         Args:
@@ -171,6 +179,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
             mode: For all instances ``stop``, ``force-stop``, ``stateful-stop``, ``migrate`` or ``live-migrate``; None
                 does what each instance is configured to do.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -182,15 +191,18 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         API:
             ``POST /1.0/cluster/members/{name}/state``
         """
-        return await self[name].evacuate(mode, wait)
+        return await self[name].evacuate(mode, wait, progress=progress)
 
-    async def restore(self, name: str, mode: str | None = None, wait: bool = True) -> Operation:
+    async def restore(
+        self, name: str, mode: str | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Bring the instances of an evacuated member back, and place instances on it again.
 
         Args:
             name: The member.
             mode: ``skip`` leaves the instances where they are; None brings them back.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -203,7 +215,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         API:
             ``POST /1.0/cluster/members/{name}/state``. Extension ``cluster_evacuating_restoring`` for ``mode``.
         """
-        return await self[name].restore(mode, wait)
+        return await self[name].restore(mode, wait, progress=progress)
 
     async def delete(self, name: str, force: bool = False, *, missing_ok: bool = False) -> None:
         """Remove a member from the cluster; the server is empty afterwards.

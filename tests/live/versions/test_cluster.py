@@ -26,6 +26,7 @@ from incus_sdk import (
     IncusPermissionError,
     IncusPreconditionError,
     IncusUnsupportedError,
+    Progress,
 )
 from incus_sdk.testing import Daemon
 from tests.live.roots import ROOTS
@@ -230,7 +231,9 @@ async def test_an_evacuated_member_gives_up_its_instances_until_it_is_restored(c
     await member.restore()
     assert await now() == ("Online", "two", "Running")
 
-    done = await members.evacuate("two", mode="migrate")
+    seen: list[Progress] = []
+    done = await members.evacuate("two", mode="migrate", progress=seen.append)
+    assert any(name in update.text for update in seen), seen
     status, location, running = await now()
     assert (done.status, status, location != "two", running) == ("Success", "Evacuated", True, "Running")
     if await cluster.one.has_extension("cluster_evacuating_restoring"):

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import os
     from typing import Literal
 
+    from ...operations import OnProgress
     from .nvram import NVRAMAPI
 
 
@@ -46,12 +47,15 @@ class VirtualMachineVerbs(Resource):
         """
         return self._portal.run(self._async.get_screenshot())
 
-    def dump_memory(self, target_path: str | os.PathLike[str], format: str = "elf") -> int:
+    def dump_memory(
+        self, target_path: str | os.PathLike[str], format: str = "elf", *, progress: OnProgress | None = None
+    ) -> int:
         """Write the memory of a running virtual machine to a file, which appears once it is complete.
 
         Args:
             target_path: The file, replaced if it exists.
             format: ``elf``, ``kdump-zlib``, ``kdump-lzo``, ``kdump-snappy`` or ``win-dmp``.
+            progress: Called with how much was received, as stage ``download``.
 
         Returns:
             The size of the file in bytes.
@@ -66,7 +70,7 @@ class VirtualMachineVerbs(Resource):
         API:
             ``GET /1.0/instances/{name}/debug/memory``. Extension ``instance_debug_memory``.
         """
-        return self._portal.run(self._async.dump_memory(target_path, format))
+        return self._portal.run(self._async.dump_memory(target_path, format, progress=_twin.posted(progress)))
 
     def repair(self, action: Literal["rebuild-config-volume", "rebuild-nvram"] | str) -> None:
         """Repair a stopped virtual machine where other calls cannot.

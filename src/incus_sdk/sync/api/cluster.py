@@ -11,6 +11,7 @@ from ... import models
 from ...api import cluster as _source
 from ...api.cluster import Evacuation as Evacuation
 from ...api.cluster import MemberConfig as MemberConfig
+from .. import _twin
 from ._by_key import Deletes, Edits, Renames
 from ._ensure import Ensures
 from .base import Collection, Deletable, Editable, Renamable, Resource
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any, Unpack
 
+    from ...operations import OnProgress
     from ..operations import Operation
 
 
@@ -46,13 +48,16 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         """
         return self._portal.run(self._async.get_state())
 
-    def evacuate(self, mode: Evacuation | None = None, wait: bool = True) -> Operation:
+    def evacuate(
+        self, mode: Evacuation | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Stop or move the member's instances, and place none on it until `restore`.
 
         Args:
             mode: For all instances ``stop``, ``force-stop``, ``stateful-stop``, ``migrate`` or ``live-migrate``; None
                 does what each instance is configured to do.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -64,15 +69,18 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         API:
             ``POST /1.0/cluster/members/{name}/state``
         """
-        result: Operation = self._wrap(self._portal.run(self._async.evacuate(mode, wait)))
+        result: Operation = self._wrap(
+            self._portal.run(self._async.evacuate(mode, wait, progress=_twin.posted(progress)))
+        )
         return result
 
-    def restore(self, mode: str | None = None, wait: bool = True) -> Operation:
+    def restore(self, mode: str | None = None, wait: bool = True, *, progress: OnProgress | None = None) -> Operation:
         """Bring the instances of an evacuated member back, and place instances on it again.
 
         Args:
             mode: ``skip`` leaves the instances where they are; None brings them back.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -85,7 +93,9 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         API:
             ``POST /1.0/cluster/members/{name}/state``. Extension ``cluster_evacuating_restoring`` for ``mode``.
         """
-        result: Operation = self._wrap(self._portal.run(self._async.restore(mode, wait)))
+        result: Operation = self._wrap(
+            self._portal.run(self._async.restore(mode, wait, progress=_twin.posted(progress)))
+        )
         return result
 
     def delete(self, force: bool = False, *, missing_ok: bool = False) -> None:
@@ -149,7 +159,9 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         """
         return self._portal.run(self._async.get_state(name))
 
-    def evacuate(self, name: str, mode: Evacuation | None = None, wait: bool = True) -> Operation:
+    def evacuate(
+        self, name: str, mode: Evacuation | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Stop or move a member's instances, and place none on it until `restore`.
 
         Args:
@@ -157,6 +169,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
             mode: For all instances ``stop``, ``force-stop``, ``stateful-stop``, ``migrate`` or ``live-migrate``; None
                 does what each instance is configured to do.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -168,16 +181,21 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         API:
             ``POST /1.0/cluster/members/{name}/state``
         """
-        result: Operation = self._wrap(self._portal.run(self._async.evacuate(name, mode, wait)))
+        result: Operation = self._wrap(
+            self._portal.run(self._async.evacuate(name, mode, wait, progress=_twin.posted(progress)))
+        )
         return result
 
-    def restore(self, name: str, mode: str | None = None, wait: bool = True) -> Operation:
+    def restore(
+        self, name: str, mode: str | None = None, wait: bool = True, *, progress: OnProgress | None = None
+    ) -> Operation:
         """Bring the instances of an evacuated member back, and place instances on it again.
 
         Args:
             name: The member.
             mode: ``skip`` leaves the instances where they are; None brings them back.
             wait: Wait until it is done.
+            progress: With ``wait``: called with how far the server is.
 
         Returns:
             The operation; with ``wait`` as it ended.
@@ -190,7 +208,9 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         API:
             ``POST /1.0/cluster/members/{name}/state``. Extension ``cluster_evacuating_restoring`` for ``mode``.
         """
-        result: Operation = self._wrap(self._portal.run(self._async.restore(name, mode, wait)))
+        result: Operation = self._wrap(
+            self._portal.run(self._async.restore(name, mode, wait, progress=_twin.posted(progress)))
+        )
         return result
 
     def delete(self, name: str, force: bool = False, *, missing_ok: bool = False) -> None:
