@@ -474,7 +474,8 @@ def _may_block(file: Any) -> bool:
 
 def run_here(held: Any, call: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     """Run what needs the signals of the main thread: in a loop of this thread, on connections of its own."""
-    apart, scope = copy.copy(held), copy.copy(held._scope)
+    apart, scope = object.__new__(type(held)), copy.copy(held._scope)
+    vars(apart).update(vars(held))  # a copy of a record would be a plain record, without verbs
     apart._scope, scope.transport = scope, copy.copy(scope.transport)
     scope.transport._pool = None
 
