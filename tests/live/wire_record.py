@@ -74,7 +74,8 @@ def watching(seen: Seen) -> Generator[None]:
 
     def note(scope: Scope, method: str, path: str) -> None:
         version = (scope._server.get("environment") or {}).get("server_version")
-        if version and not _by_hand.get():
+        is_of_api = not path.startswith("/internal/")  # which is for the server's own tools
+        if version and is_of_api and not _by_hand.get():
             seen[operation(method, path) or f"{method} {path}"].add(version)
 
     def noted(original: Callable[..., Any], method: str | None) -> Callable[..., Any]:
