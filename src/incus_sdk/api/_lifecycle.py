@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine
+from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Literal, Self, get_args, overload
 
 from .. import models
@@ -266,6 +266,35 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         created, begun = self.created_at, operation.created_at
         if created and begun and created >= begun and _NAME_TAKEN not in operation.err:
             await self._remove()
+
+    @contextlib.asynccontextmanager
+    async def _while_stopped(self, *, force: bool) -> AsyncGenerator[None]:
+        """Stop the instance for the time of the block, if it runs; it is started again however the block ends."""
+        await self.refresh()
+        if self.status in NOT_RUNNING:
+            yield
+            return
+        ephemeral = self.ephemeral
+        try:
+            if ephemeral:  # else it would be deleted when it stops
+                await self._update({"ephemeral": False})
+            await self.stop(force=force, wait=True)
+            yield
+        except BaseException:
+            with contextlib.suppress(IncusError):  # which would hide why
+                await shielded(self._start_again(ephemeral))
+            raise
+        await shielded(self._start_again(ephemeral))
+
+    async def _start_again(self, ephemeral: bool) -> None:
+        await self._wait_until_idle()
+        try:
+            if (await self.refresh()).status in NOT_RUNNING:
+                await self.start(wait=True)
+        finally:
+            if ephemeral:
+                await self._update({"ephemeral": True})
+            await self.refresh()
 
     async def _wait_until_idle(self) -> None:
         """Wait for the operations on it, such as a start: before they end, it can be neither stopped nor deleted.

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext, suppress
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, TypedDict, Unpack
 
 from .. import models
-from .._concurrency import shielded
 from .._connection import wire
-from ..exceptions import IncusError, IncusInputError
+from ..exceptions import IncusInputError
 from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import to_body
@@ -77,7 +76,7 @@ class ImageVerbs(LifecycleVerbs):
         if not force and (await self.refresh()).status not in NOT_RUNNING:
             raise IncusInputError(f"{self.name} is {self.status}: stop it first, or publish it with force=True")
         source: models.ImagesPostSource = {"type": "instance", "name": self._path[-1]}
-        return await _publish(self, source, options, _stopped(self) if force else None)
+        return await _publish(self, source, options, self._while_stopped(force=True) if force else None)
 
     async def rebuild(
         self,
@@ -106,7 +105,7 @@ class ImageVerbs(LifecycleVerbs):
         from .images import ImagesAPI
 
         image: Json = dict(await ImagesAPI(self._scope).resolve(source)) if isinstance(source, str) else to_body(source)
-        async with _stopped(self) if force else nullcontext():
+        async with self._while_stopped(force=True) if force else nullcontext():
             await self._perform("POST", "rebuild", body={"source": image}, progress=progress)
 
 
@@ -179,34 +178,3 @@ async def _publish(
     body["aliases"] = [{"name": name} for name in wire.texts(options.get("aliases", ()), "aliases")]
     images, reuse, progress = ImagesAPI(resource._scope), options.get("reuse", False), options.get("progress")
     return await images._create_from(body, reuse, progress, during)
-
-
-@asynccontextmanager
-async def _stopped(instance: ImageVerbs) -> AsyncGenerator[None]:
-    """Stop an instance for the time of the block, if it runs; it is started again however the block ends."""
-    await instance.refresh()
-    if instance.status in NOT_RUNNING:
-        yield
-        return
-    ephemeral = instance.ephemeral
-    try:
-        if ephemeral:  # else it would be deleted when it stops
-            await instance._update({"ephemeral": False})
-        await instance.stop(force=True, wait=True)
-        yield
-    except BaseException:
-        with suppress(IncusError):  # which would hide why
-            await shielded(_start_again(instance, ephemeral))
-        raise
-    await shielded(_start_again(instance, ephemeral))
-
-
-async def _start_again(instance: ImageVerbs, ephemeral: bool) -> None:
-    await instance._wait_until_idle()
-    try:
-        if (await instance.refresh()).status in NOT_RUNNING:
-            await instance.start(wait=True)
-    finally:
-        if ephemeral:
-            await instance._update({"ephemeral": True})
-        await instance.refresh()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Unpack, overload
 
 from .. import models
@@ -333,14 +333,14 @@ class Instance(
             instance_only: Leave its snapshots behind; they are lost.
             live: Keep it running on the way.
             stateless: Stop it cleanly if it runs, and start it again where it is then, also if it could not be moved.
+                An ephemeral instance is not deleted by that.
             refresh: To another member: copy it in rounds while it runs, and stop it for the last one only.
             allow_inconsistent: Go on if files change while they are copied.
             **options: How to reach another server: see `MigrationOptions`.
 
         Raises:
             IncusInputError: No destination is given, ``to`` is not a client, the instance must be stopped first to go
-                to another server, ``stateless`` is together with ``live`` or ``refresh``, or an ephemeral instance
-                would be deleted by stopping it.
+                to another server, or ``stateless`` is together with ``live`` or ``refresh``.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: It cannot be moved there; it is running or the new name is taken, for example.
             IncusOperationError: Moving it failed; with ``stateless`` also, stopping or starting it did.
@@ -353,11 +353,11 @@ class Instance(
         if stateless:
             if live or refresh:
                 raise IncusInputError("stateless stops the instance: it does not go together with live or refresh")
-            if (await self.refresh()).status != "Stopped":
-                how: Json = {"pool": pool, "project": project, "target": target, "config": config, "devices": devices}
-                how |= {"profiles": profiles, "instance_only": instance_only, "allow_inconsistent": allow_inconsistent}
-                await self._move_stopped(self.move(name, to=to, **how, **options))
-                return
+            how: Json = {"pool": pool, "project": project, "target": target, "config": config, "devices": devices}
+            how |= {"profiles": profiles, "instance_only": instance_only, "allow_inconsistent": allow_inconsistent}
+            async with self._while_stopped(force=False):
+                await self.move(name, to=to, **how, **options)
+            return
         if to is not None:
             destination = scope_of(to)
             if not await same_server(self._scope, destination):
@@ -419,23 +419,6 @@ class Instance(
             if any(change[name] or device is None for name, device in wanted.items()):
                 await self._update({"devices": change})
         await self._reread()
-
-    async def _move_stopped(self, moving: Coroutine[Any, Any, None]) -> None:
-        """Stop it for a move, and start it again, also if one of the two fails."""
-        with contextlib.closing(moving):
-            if self.ephemeral:
-                raise IncusInputError(f"{self.name} is ephemeral: stopping it for the move would delete it")
-            async with undoing(self._resume):
-                await self.stop(wait=True)
-                await moving
-                await self.start(wait=True)
-        await self._reread()
-
-    async def _resume(self) -> None:
-        """Start it if it is stopped, or about to be."""
-        await self._wait_until_idle()
-        if (await self.refresh()).status == "Stopped":
-            await self.start(wait=True)
 
     async def get_access(self) -> list[models.AccessEntry]:
         """List who has access to the instance.

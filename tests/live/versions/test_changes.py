@@ -509,8 +509,11 @@ async def test_a_running_instance_is_stopped_to_be_moved(client: Client, box: In
         with pytest.raises(IncusInputError, match="stateless"):
             await box.move(pool="default", stateless=True, **how)
     await box.update({"ephemeral": True}, wait=True)
-    with pytest.raises(IncusInputError, match="ephemeral"):
-        await box.move(pool="default", stateless=True)
+    await box.move(pool="default", stateless=True)
+    assert (box.status, box.ephemeral, box.expanded_devices["root"]["pool"]) == ("Running", True, "default")
+    await listening(box)
+    await box.move(pool=name, stateless=True)
+    await listening(box)
     await box.update({"ephemeral": False}, wait=True)
     async with client.events.listen(["lifecycle"]) as events:
         moving = asyncio.ensure_future(box.move(pool="default", stateless=True))

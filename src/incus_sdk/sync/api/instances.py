@@ -323,14 +323,14 @@ class Instance(
             instance_only: Leave its snapshots behind; they are lost.
             live: Keep it running on the way.
             stateless: Stop it cleanly if it runs, and start it again where it is then, also if it could not be moved.
+                An ephemeral instance is not deleted by that.
             refresh: To another member: copy it in rounds while it runs, and stop it for the last one only.
             allow_inconsistent: Go on if files change while they are copied.
             **options: How to reach another server: see `MigrationOptions`.
 
         Raises:
             IncusInputError: No destination is given, ``to`` is not a client, the instance must be stopped first to go
-                to another server, ``stateless`` is together with ``live`` or ``refresh``, or an ephemeral instance
-                would be deleted by stopping it.
+                to another server, or ``stateless`` is together with ``live`` or ``refresh``.
             IncusNotFoundError: There is no such instance.
             IncusAPIError: It cannot be moved there; it is running or the new name is taken, for example.
             IncusOperationError: Moving it failed; with ``stateless`` also, stopping or starting it did.
