@@ -39,7 +39,8 @@ def make_transport(
         ca = remote.ca if ca is None else ca
         by_oidc = remote.auth_type == "oidc" or login is not None
         cert = remote.cert if cert is None and not by_oidc else cert
-        if remote.name and cert is None and token is None and not by_oidc:
+        needs_cert = remote.name and not remote.public and not by_oidc  # a public one gives its images to anybody
+        if needs_cert and cert is None and token is None:
             raise IncusInputError(
                 f"the remote {remote.name} needs a client certificate, and there is none: Client.join makes one"
             )

@@ -165,6 +165,20 @@ async def test_what_the_sdk_joined_the_command_uses(daemon: Daemon, owner: Clien
     assert years == datetime.timedelta(days=3650)
 
 
+async def test_a_public_server_gives_its_images_to_who_is_not_trusted(
+    daemon: Daemon, owner: Client, directory: Path
+) -> None:
+    configure(directory, {"remotes": {"pub": {"addr": daemon.url, "public": True}}})
+    (directory / "servercerts").mkdir()
+    (directory / "servercerts" / "pub.crt").write_text(Path(daemon.certificate).read_text())
+    image = await owner.images.get("busybox")
+    await image.update({"public": True})
+    async with Client.from_remote("pub") as client:
+        assert (await client.get_server_info()).auth == "untrusted"
+        assert [each.fingerprint for each in await client.images.list()] == [image.fingerprint]
+    await image.update({"public": False})
+
+
 async def test_what_the_command_added_the_sdk_uses(
     daemon: Daemon, owner: Client, directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
