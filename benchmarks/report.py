@@ -19,7 +19,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from benchmarks.jobs import AIMS, COMPETITORS, GROUPS, JOBS, Group, Job, Metric
+from benchmarks.jobs import AIMS, COMPETITORS, GROUPS, JOBS, Aim, Group, Job, Metric
 from benchmarks.measuring import Figures, Outcome
 
 PAGE = Path(__file__).parents[1] / "docs" / "performance.md"
@@ -58,7 +58,7 @@ def figures(outcomes: Mapping[str, Outcome], name: str) -> Figures | None:
 
 def number(value: float) -> str:
     """Three digits, or as many as there are before the point."""
-    return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
+    return f"{value:.{5 if value < 0.01 else 2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
 def lines(job: Job, outcomes: Mapping[str, Outcome]) -> str:
@@ -83,16 +83,22 @@ def summary(results: Results) -> str:
     """For the terminal: where this SDK is, and where it was to be."""
     text = ["", f"{'aims':20} {'':5} {'against':10} {'is':>6} {'to be':>6}"]
     for aim in AIMS:
-        outcomes = results.get(aim.job, {})
-        found = figures(outcomes, aim.by)
-        if aim.against:
-            is_ = ratio(outcomes, aim.by, aim.against, aim.metric)
-        else:
-            is_ = getattr(found, aim.metric) if found else None
+        is_ = reached(aim, results.get(aim.job, {}))
         if is_ is not None:
-            words = f"{aim.job:20} {aim.metric:5} {aim.against:10} {number(is_):>6} {number(aim.most):>6}"
-            text.append(f"{words}{'  missed' if is_ > aim.most else ''}{'  with orjson' if aim.by == 'speed' else ''}")
+            beside = f"over {aim.over}" if aim.over else aim.against
+            words = f"{aim.job:20} {aim.metric:5} {beside:10} {number(is_):>6} {number(aim.most):>6}"
+            text.append(f"{words}{'  missed' if is_ > aim.most else ''}{'' if aim.by == 'sdk' else f'  {aim.by}'}")
     return "\n".join(text)
+
+
+def reached(aim: Aim, outcomes: Mapping[str, Outcome]) -> float | None:
+    """What an aim is compared with; None without figures."""
+    if aim.against:
+        return ratio(outcomes, aim.by, aim.against, aim.metric)
+    mine, less = figures(outcomes, aim.by), figures(outcomes, aim.over) if aim.over else None
+    if mine is None or (aim.over and less is None):
+        return None
+    return float(getattr(mine, aim.metric)) - (float(getattr(less, aim.metric)) if less else 0.0)
 
 
 def save(results: Results, about: Mapping[str, Any]) -> None:
@@ -213,7 +219,7 @@ def slower(results: Results) -> str:
             where = f"{job.title}{' over HTTPS' if job.https else ''}"
             for name in outcomes:
                 theirs = figures(outcomes, name)
-                if name in ("sdk", "speed", "floor") or not ours or not theirs:
+                if name in ("sdk", "speed", "blocking", "floor") or not ours or not theirs:
                     continue
                 times = {title: getattr(ours, each) / getattr(theirs, each) for each, title in METRICS.items()}
                 words = [f"{number(1 / each)} of our {title}" for title, each in times.items() if each > 1.05]
@@ -267,7 +273,7 @@ def picture(group: Group, jobs: Sequence[Job], results: Results) -> str:
 
 
 FONT = 'font-family="sans-serif" font-size="12"'
-KINDS = {"sdk": "sdk", "speed": "sdk", "floor": "floor"}
+KINDS = {"sdk": "sdk", "speed": "sdk", "blocking": "sdk", "floor": "floor"}
 STYLE = """<style>
 .paper { fill: #fff } text { fill: #222 } .head { font-size: 14px; font-weight: bold } .title { font-weight: bold }
 .name { text-anchor: end } .note { text-anchor: middle; font-size: 10px } .note, .value { fill: #555 }

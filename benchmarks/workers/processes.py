@@ -15,6 +15,7 @@ NO_ORJSON = "import sys; sys.modules['orjson'] = None; "  # as if it were not in
 IMPORTS = {
     "floor": "pass",
     "sdk": f"{NO_ORJSON}import incus_sdk",
+    "blocking": f"{NO_ORJSON}import incus_sdk.sync",
     "aiohttp": "import aiohttp",
     "published": "import incus_sdk",
     "pylxd": "import pylxd",
@@ -29,6 +30,12 @@ async def main():
         {{use}}
 
 asyncio.run(main())
+"""
+BLOCKING = f"""{NO_ORJSON}
+from incus_sdk.sync import Client
+
+with Client({{socket!r}}) as client:
+    {{use}}
 """
 AIOHTTP = """
 import asyncio, aiohttp
@@ -79,6 +86,7 @@ asyncio.run(main())
 ANSWERS = {
     "floor": FLOOR,
     "sdk": SDK.replace("{use}", 'await client.query("GET", "/1.0")'),
+    "blocking": BLOCKING.replace("{use}", 'client.query("GET", "/1.0")'),
     "aiohttp": AIOHTTP,
     "published": PUBLISHED.replace("{use}", "await client.get_server_info()"),
     "pylxd": PYLXD.replace("{use}", "client.api.get().json()"),
@@ -88,6 +96,7 @@ ANSWERS = {
 }
 COMMANDS = {
     "sdk": SDK.replace("{use}", 'assert (await client.instances[{instance!r}].run(["true"])).returncode == 0'),
+    "blocking": BLOCKING.replace("{use}", 'assert client.instances[{instance!r}].run(["true"]).returncode == 0'),
     "published": PUBLISHED.replace("{use}", "await client.instances.execute({instance!r}, ['true'], wait=True)"),
     "pylxd": PYLXD.replace("{use}", 'assert client.instances.get({instance!r}).execute(["true"]).exit_code == 0'),
 }

@@ -14,15 +14,29 @@ from ws4py.client import WebSocketBaseClient
 
 
 class Pylxd(harness.Worker):
-    def connect(self) -> None:
+    def new_client(self) -> Client:
         task = self.task
         if task.https:
-            self.client = Client(task.url, cert=(task.certificate, task.key), verify=task.server_certificate)
-        else:
-            self.client = Client(task.socket)
+            return Client(task.url, cert=(task.certificate, task.key), verify=task.server_certificate)
+        return Client(task.socket)
+
+    def connect(self) -> None:
+        self.client = self.new_client()
 
     def close(self) -> None:
         self.client.api.session.close()
+
+    def construct(self, count: int) -> None:
+        for _ in range(count):
+            self.new_client()
+
+    def forked(self, count: int) -> None:
+        for _ in range(count):
+            child = os.fork()
+            if not child:
+                self.new_client().api.get().json()
+                os._exit(0)
+            assert os.waitpid(child, 0)[1] == 0
 
     def at_once(self, job: str, work: Callable[[int], None]) -> None:
         times = harness.AT_ONCE[job]

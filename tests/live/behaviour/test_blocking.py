@@ -296,6 +296,7 @@ def test_disconnecting_ends_what_other_threads_wait_for(blocking: Client) -> Non
 PROGRAM = """
 import os, signal, sys
 from incus_sdk.sync import Client, IncusError
+signal.signal(signal.SIGINT, signal.default_int_handler)  # which is not so where the tests run in the background
 client = Client(sys.argv[1])
 """
 
@@ -307,7 +308,11 @@ def start(daemon: Daemon, code: str, *arguments: str) -> subprocess.Popen[str]:
 
 def ended(process: subprocess.Popen[str]) -> str:
     with process:
-        out, _ = process.communicate(timeout=60)
+        try:
+            out, _ = process.communicate(timeout=60)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
         assert process.returncode == 0, out
         return out
 
