@@ -65,6 +65,9 @@ GIVEN = {
 }
 """What callers give that is used in their own thread, by its type."""
 
+OWN_THREAD = {"token", "hook"}
+"""Functions that callers give which are called in the thread of the event loop nevertheless."""
+
 ATTRIBUTES = {
     "args": "The command: program and arguments.",
     "stderr": "The stream of its errors; None on a terminal.",
@@ -78,14 +81,15 @@ WORDS = {
     r"The async Python SDK for Incus\.": "The blocking form of the SDK: for scripts, threads, forks and notebooks.",
     r"from incus_sdk import": "from incus_sdk.sync import",
     r"A client belongs to the event loop that\s+first used it\.": (
-        "All threads of a process can use one\n    client; after a fork, the child makes its own."
+        "All threads of a process can use one\nclient; after a fork, the child makes its own."
     ),
     r"called with a URL and a code to show to the user, where a login is needed; can be a\s+coroutine function\.": (
         "called with a URL and a code to show to the user, where a login is needed."
     ),
     r"or a function that makes one for each request: see": (
-        "or a function that makes one for each request,\n            which runs in the SDK's own thread: see"
+        "or a function that makes one for each request,\n        which runs in the SDK's own thread: see"
     ),
+    r"It is called in the task of the request\.": "It is called in the SDK's own thread.",
     r"an async iterable of bytes, or anything else as JSON": "an iterator of bytes, or anything else as JSON",
     r"an async iterable of bytes": "an iterable of bytes",
     r"``asyncio\.subprocess``": "``subprocess``",
@@ -639,7 +643,7 @@ class Writer:
         if (method.name, each.arg) == ("query", "body"):
             return "_twin.given_body(body)"
         for kind, how in GIVEN.items():
-            if kind in names and not (kind == "Callable" and each.arg == "token"):
+            if kind in names and not (kind == "Callable" and each.arg in OWN_THREAD):
                 rule(f"given {kind}")
                 how = how.format(each.arg)
                 bound = method.name != "__init__" and "classmethod" not in decorators(method)

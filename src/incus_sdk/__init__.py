@@ -6,6 +6,7 @@ async with Client() as client:
     print([instance.name for instance in await client.instances.list()])
 """
 
+import logging
 from typing import TYPE_CHECKING
 
 from ._lazy import lazy_names
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from ._connection.config import ClientConfig as ClientConfig
     from ._connection.config import Remote as Remote
     from ._connection.tls import client_token as client_token
+    from ._connection.tracing import TracedRequest as TracedRequest
     from .api._ensure import Change as Change
     from .api._ensure import Ensured as Ensured
     from .api._forwarding import LocalAddress as LocalAddress
@@ -95,6 +97,7 @@ else:
         {
             "_connection.config": "ClientConfig Remote",
             "_connection.tls": "client_token",
+            "_connection.tracing": "TracedRequest",
             "api._ensure": "Change Ensured",
             "api._forwarding": "LocalAddress local_listener",
             "api._readiness": "Address",
@@ -129,5 +132,7 @@ else:
             "process": "Console Process ProcessResult",
         },
     )
+
+logging.getLogger(__name__).addHandler(logging.NullHandler())  # without it, warnings would go to stderr
 
 __version__ = "2.0.0"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Mapping
 from typing import Any
 
@@ -21,6 +22,7 @@ from .exceptions import (
 )
 from .operations import OnProgress, Operation, _checked
 
+_LOG = logging.getLogger("incus_sdk.operations")
 _CANCELLED = 401  # the status code of a cancelled operation
 _GRACE = 5.0  # seconds that a cancelled caller gives the server to take the cancellation
 
@@ -227,4 +229,6 @@ def _begun_operation(scope: Scope, answer: wire.Answer, body: Any) -> Operation 
         return None
     operation = Operation(scope, _checked(answer.object))
     operation._asked = body if isinstance(body, Mapping) else None
+    if _LOG.isEnabledFor(logging.INFO):
+        _LOG.info("%s: begun", operation._describe())
     return operation

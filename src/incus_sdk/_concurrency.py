@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
@@ -14,6 +15,7 @@ from typing import Any, ParamSpec, TypeVar
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_RETRIES = logging.getLogger("incus_sdk.retries")
 _PATIENCE = 2  # cancellations that a clean-up goes on in spite of
 
 
@@ -22,7 +24,7 @@ class Attempts:
 
     The pauses begin with ``pause`` seconds and double up to ``longest``. With ``jitter`` each is a random part of that,
     so that several writers who retry at once do not keep meeting each other. ``count`` None is without end. ``sleep``
-    takes the place of ``asyncio.sleep``.
+    takes the place of ``asyncio.sleep``. ``of`` says in the log what is tried again.
     """
 
     def __init__(
@@ -33,7 +35,9 @@ class Attempts:
         longest: float = 30.0,
         jitter: bool = False,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        of: str = "",
     ) -> None:
+        self._of = of
         self._left = math.inf if count is None else count
         self._first = True
         self._pause = pause
@@ -48,7 +52,10 @@ class Attempts:
         if self._left == 0:
             raise StopAsyncIteration
         if not self._first:
-            await self._sleep(self._next_pause())
+            pause = self._next_pause()
+            if self._of:
+                _RETRIES.info("%s: trying again in %.2f s", self._of, pause)
+            await self._sleep(pause)
             self._pause = min(2 * self._pause, self._longest)
         self._first = False
         self._left -= 1

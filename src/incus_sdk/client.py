@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from types import TracebackType
@@ -14,6 +15,7 @@ from ._connection import wire
 from ._connection.config import ClientConfig, Remote
 from ._connection.connecting import make_transport
 from ._connection.scope import Scope
+from ._connection.tracing import TracedRequest
 from ._connection.transport import Headers
 from .exceptions import IncusInputError
 
@@ -207,6 +209,15 @@ class Client:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.disconnect()
+
+    def trace_requests(self, hook: Callable[[TracedRequest], AbstractContextManager[object]] | None) -> None:
+        """Enter a context manager around each request of this client and of its views, as tracing libraries need it.
+
+        Args:
+            hook: Makes the context manager from a record of the request, which has the answer's status, sizes and time
+                when that is left. It is called in the task of the request. None ends it.
+        """
+        self._scope.transport.tracing.hook = hook
 
     def use_project(self, project: str) -> Self:
         """Get a view of this client for another project, on the same connections.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from types import TracebackType
@@ -19,6 +20,7 @@ from .models.base import Json, Record
 
 _TYPES = ("lifecycle", "logging", "network-acl", "operation")
 
+_RETRIES = logging.getLogger("incus_sdk.retries")
 _IDLE = 30.0  # seconds; the server pings every 10
 _QUEUE = 1000  # events after which a slow reader lets the server wait, until it drops the connection
 
@@ -165,7 +167,9 @@ class EventStream:
         try:
             while True:
                 reason = await self._receive_from(socket)
+                _RETRIES.warning("the stream of events broke, and some may be missed: %s", reason)
                 self._socket = socket = await self._reconnect()
+                _RETRIES.info("the stream of events is open again")
                 self._queue.put_nowait(Gap(reason))
         except Exception as error:
             self._queue.put_nowait(error)  # raised where the stream is read
@@ -191,7 +195,8 @@ class EventStream:
         return "the connection was lost"
 
     async def _reconnect(self) -> WebSocket:
-        async for _ in Attempts(None, 0.1, longest=5.0, sleep=self._scope.transport.pause):
+        of = "the stream of events cannot be opened"
+        async for _ in Attempts(None, 0.1, longest=5.0, sleep=self._scope.transport.pause, of=of):
             try:
                 return await self._connect()
             except IncusClosedError:

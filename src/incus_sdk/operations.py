@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import math
 import re
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -32,6 +33,7 @@ from .models.base import Json
 if TYPE_CHECKING:
     from .events import EventStream
 
+_LOG = logging.getLogger("incus_sdk.operations")
 _FINAL = 200  # status codes from here on are final: 200 success, 400 failure, 401 cancelled
 _NOT_RUN = (126, 127)  # exit codes of a command for which the server fails the operation
 _ATTEMPTS = 6  # to reach a server that was lost while waiting
@@ -286,6 +288,8 @@ class Operation(models.Operation):
                 await self._recheck(error)
                 if self.status_code < _FINAL:
                     await self._scope.transport.pause(_PAUSE)
+            if self.status_code >= _FINAL:
+                _LOG.info("%s: %s", self._describe(), self.status)
         if self.status_code != _FINAL:
             reason = str(self.err or self.status)
             kind = IncusOperationConflictError if wire.says_taken(reason) else IncusOperationError
@@ -307,7 +311,9 @@ class Operation(models.Operation):
         Servers up to 6.0.4 answer the wait for a failed operation with an error, and a proxy may have cut the wait
         short: the operation itself knows more.
         """
-        async for last in Attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE, sleep=self._scope.transport.pause):
+        of = f"{self._describe()} cannot be read"
+        pause = self._scope.transport.pause
+        async for last in Attempts(_ATTEMPTS, _PAUSE, longest=_LONGEST_PAUSE, sleep=pause, of=of):
             try:
                 await self.refresh()
             except IncusNotFoundError:

@@ -325,7 +325,8 @@ class _LiveOperation:
         names = ("control", "0") if terminal else ("control", "0", "1", "2")
         loop = asyncio.get_running_loop()
         async with self._scope.transport.attaching:
-            async for last in Attempts(_ATTACHES, 0.1, sleep=self._scope.transport.pause):
+            of = f"a command in {self._path[-1]} was not started in time"
+            async for last in Attempts(_ATTACHES, 0.1, sleep=self._scope.transport.pause, of=of):
                 path, begun = wire.path(*self._path, verb), loop.time()
                 # Of a caller who is cancelled, the server would wait for the websockets until it gives up.
                 async with cancelled_operation(self._scope, path, body, _LEAVE_SECONDS) as operation:

@@ -45,6 +45,8 @@ class Connection(Link):
         """Whether the whole answer has come; what comes after it, nobody asked for."""
         self.seconds: float | None = None
         """For which the answer may stall."""
+        self.uploaded = self.received = 0
+        """Bytes of the bodies of this exchange: of that which is sent piece by piece, and of the answer's."""
         self._keep = True  # the connection, after this answer
         self._new = True
         self._poll: select.poll | None = None
@@ -60,6 +62,7 @@ class Connection(Link):
             seconds: For which the answer may stall; None for any time.
         """
         self.status, self.complete = 0, False
+        self.uploaded = self.received = 0
         self.seconds = seconds
         self._fields: dict[bytes, bytes] = {}
         self._headless, self._interim, self._bodiless = True, False, method == "HEAD"
@@ -131,6 +134,11 @@ class Connection(Link):
                 tls.remember()
         self.seconds = None
         self._alarm.set(limits.IDLE_SECONDS)
+
+    @property
+    def reused(self) -> bool:
+        """Whether another request came before, on it."""
+        return not self._new
 
     @property
     def reusable(self) -> bool:
@@ -210,6 +218,7 @@ class Connection(Link):
     def on_body(self, body: bytes) -> None:
         """Called by the parser."""
         self._room, self._progress = limits.HEAD, True
+        self.received += len(body)
         if self.complete:
             self._keep = False
         elif self._whole is not None:

@@ -9,6 +9,7 @@ from .connection import Connection
 from .errors import Lost
 from .heads import encode_head
 from .pool import Pool
+from .tracing import RETRIES
 from .uploads import Upload
 
 Body = bytes | AsyncIterable[bytes] | None
@@ -42,6 +43,7 @@ class Exchange:
     ) -> None:
         self._pool = pool
         self._method = method
+        self._path = target.partition("?")[0]
         self._repeatable = wire.is_repeatable(method, target)
         self._seconds = seconds
         self._body: Body = None  # what does not go out with the head
@@ -67,6 +69,7 @@ class Exchange:
             except Lost:
                 if not connection.unheard or self._body is not None or not self._repeatable:
                     raise
+                RETRIES.info("%s %s: its connection had been closed; sent again", self._method, self._path)
         return await self._begin(await self._pool.connect())
 
     async def _begin(self, connection: Connection) -> Connection:

@@ -19,6 +19,7 @@ from .errors import Explaining, Foreign, Lost
 from .heads import encode_head
 from .pool import Pool
 from .streams import ByteStream
+from .tracing import Trace
 from .websocket import WebSocket
 
 _PROOF = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"  # RFC 6455, 1.3
@@ -31,11 +32,12 @@ async def open_websocket(
     seconds: float | None,
     explaining: Callable[[str], Explaining],
     pong: bool,
+    trace: Trace,
 ) -> WebSocket:
     """A websocket, open; raises `UpgradeRefused` for an ordinary answer."""
     key = base64.b64encode(os.urandom(16)).decode()
     asked = {"Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": key}
-    connection = await _switch(pool, "GET", target, "websocket", {**headers, **asked}, b"", seconds)
+    connection = await _switch(pool, "GET", target, "websocket", {**headers, **asked}, b"", seconds, trace)
     proof = base64.b64encode(hashlib.sha1((key + _PROOF).encode()).digest()).decode()
     if connection.headers.get("Sec-WebSocket-Accept") != proof:
         connection.end(Lost(None))
@@ -53,9 +55,10 @@ async def open_stream(
     headers: Mapping[str, str],
     body: bytes,
     seconds: float | None,
+    trace: Trace,
 ) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     """A raw byte stream in a protocol; raises `UpgradeRefused` for an ordinary answer."""
-    connection = await _switch(pool, method, target, protocol, headers, body, seconds)
+    connection = await _switch(pool, method, target, protocol, headers, body, seconds, trace)
     reader = asyncio.StreamReader(limits.READ_AHEAD // 2, pool.loop)
     stream = ByteStream(pool.buffer, reader, pool.forget)
     pool.hand_over(connection, stream)
@@ -70,6 +73,7 @@ async def _switch(
     headers: Mapping[str, str],
     body: bytes,
     seconds: float | None,
+    trace: Trace,
 ) -> Connection:
     """A new connection on which the server has switched to a protocol."""
     framing = {"Connection": "Upgrade", "Upgrade": protocol, "Content-Length": str(len(body))}
@@ -78,6 +82,7 @@ async def _switch(
     try:
         connection.begin(request, method, seconds)
         await connection.head()
+        trace.answered(connection)
         if connection.status != 101:
             raise UpgradeRefused(Response(connection.status, connection.headers, await connection.read(limits.REFUSAL)))
         if connection.headers.get("Upgrade", "").lower() != protocol:

@@ -24,6 +24,7 @@ from .answers import UpgradeRefused as UpgradeRefused
 from .endpoint import Endpoint as Endpoint
 from .errors import Closed, Explaining, combine
 from .limits import CHUNK as CHUNK
+from .tracing import RETRIES, Tracing
 from .websocket import WebSocket as WebSocket
 
 if TYPE_CHECKING:
@@ -67,6 +68,7 @@ class Transport:
         self._authorization = authorization
         self._renew = renew
         self.timeout = timeout
+        self.tracing = Tracing()
         self._tls: ssl.SSLContext | None = None
         self._pool: Pool | None = None
 
@@ -160,8 +162,10 @@ class Transport:
         ordinary = not wait and isinstance(body, bytes | None)
         seconds = None if wait is True or not isinstance(body, bytes | None) else self.timeout
         exchange = await self._exchange(pool, method, target, body, headers, seconds and seconds + wait)
-        with self._explaining(f"{method} {target}"):
+        trace = self.tracing.begin(method, target, self.endpoint, body)
+        with trace, self._explaining(f"{method} {target}"):
             async with pool.turns if ordinary else contextlib.nullcontext(), exchange as connection:
+                trace.answered(connection)
                 return Response(connection.status, connection.headers, await connection.read())
 
     @contextlib.asynccontextmanager
@@ -172,8 +176,10 @@ class Transport:
         exchange = await self._exchange(pool, method, target, body, headers, seconds)
         explaining = self._explaining(f"{method} {target}")
         async with contextlib.AsyncExitStack() as stack:
+            trace = stack.enter_context(self.tracing.begin(method, target, self.endpoint, body))
             with explaining:
                 connection = await stack.enter_async_context(exchange)
+            trace.answered(connection)
             connection.seconds = None  # from here on, it takes as long as the caller reads
             yield Stream(connection.status, connection.headers, connection, explaining)
 
@@ -193,8 +199,9 @@ class Transport:
         headers = self._with_authorization(None)
         if not pool.address_known:
             await self._choose_address(pool)
-        with self._explaining(f"websocket {target}"):
-            return await open_websocket(pool, target, headers, self.timeout, self._explaining, pong)
+        trace = self.tracing.begin("GET", target, self.endpoint, protocol="websocket")
+        with trace, self._explaining(f"websocket {target}"):
+            return await open_websocket(pool, target, headers, self.timeout, self._explaining, pong, trace)
 
     async def _upgrade(
         self, pool: Pool, method: str, target: str, protocol: str, body: bytes, headers: Headers | None
@@ -204,8 +211,9 @@ class Transport:
         sent = self._with_authorization(headers)
         if not pool.address_known:
             await self._choose_address(pool)
-        with self._explaining(f"{method} {target}"):
-            return await open_stream(pool, method, target, protocol, sent, body, self.timeout)
+        trace = self.tracing.begin(method, target, self.endpoint, body, protocol)
+        with trace, self._explaining(f"{method} {target}"):
+            return await open_stream(pool, method, target, protocol, sent, body, self.timeout, trace)
 
     async def _choose_address(self, pool: Pool) -> None:
         """Take the first of several addresses that answers, and the server's certificate where it is to be pinned."""
@@ -228,6 +236,7 @@ class Transport:
                 raise
             except (IncusConnectionError, IncusTimeoutError) as error:
                 failures.append(error)
+                RETRIES.info("%s does not answer (%s)", endpoint, type(error).__name__)
         raise combine(failures)
 
     async def _probe(self, pool: Pool, seconds: float | None) -> None:

@@ -54,5 +54,6 @@ class Upload:
                     raise IncusInputError(f"an upload must yield bytes, not {type(piece).__name__}")
                 if data := bytes(piece):  # an empty chunk would be the end
                     self._connection.transport.writelines((b"%x\r\n" % len(data), data, b"\r\n"))
+                    self._connection.uploaded += len(data)
                     await self._connection.drain()
         self._connection.transport.write(b"0\r\n\r\n")

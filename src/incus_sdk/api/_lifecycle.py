@@ -70,7 +70,8 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
 
     async def _stop_and_delete(self, wait: bool) -> Operation:
         await self._wait_until_idle()
-        async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause):
+        of = f"{self.name} cannot be deleted yet"
+        async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause, of=of):
             stopped = None
             if (await self.refresh()).status not in NOT_RUNNING:
                 stopped = await self.stop(force=True, wait=True)

@@ -467,7 +467,9 @@ class Writable(Resource, Generic[Body]):
         """
         async with self._scope.write_lock(self._path):
             attempts = _ATTEMPTS if expected is None else 1
-            async for last in Attempts(attempts, 0.01, longest=0.5, jitter=True, sleep=self._scope.transport.pause):
+            of = f"{' '.join([type(self).__name__, *self._path[-1:]])} was changed by somebody else meanwhile"
+            pause = self._scope.transport.pause
+            async for last in Attempts(attempts, 0.01, longest=0.5, jitter=True, sleep=pause, of=of):
                 current, etag = await self._read_with_etag()
                 if expected not in (None, etag):
                     raise IncusPreconditionError(

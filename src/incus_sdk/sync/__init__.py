@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .._connection.config import ClientConfig as ClientConfig
     from .._connection.config import Remote as Remote
     from .._connection.tls import client_token as client_token
+    from .._connection.tracing import TracedRequest as TracedRequest
     from ..api._ensure import Change as Change
     from ..api._forwarding import LocalAddress as LocalAddress
     from ..api._forwarding import local_listener as local_listener
@@ -98,6 +99,7 @@ else:
             ".": "models",
             "._connection.config": "ClientConfig Remote",
             "._connection.tls": "client_token",
+            "._connection.tracing": "TracedRequest",
             ".api._ensure": "Change",
             "api._ensure": "Ensured",
             ".api._forwarding": "LocalAddress local_listener",

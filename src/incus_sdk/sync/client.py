@@ -5,6 +5,7 @@ Made by ``tools/blocking.py`` from the module of the same name.
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, overload
 
@@ -15,12 +16,14 @@ from . import _twin
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Any, Literal, Self
 
     from .._connection import wire
     from .._connection.answers import Headers
     from .._connection.config import Remote
+    from .._connection.tracing import TracedRequest
     from . import api
     from .operations import Operation
 
@@ -33,7 +36,7 @@ class Client(_twin.Twin):
                 print(instance.name, instance.status)
 
     Nothing is sent before `connect`, ``with`` or the first request. All threads of a process can use one
-        client; after a fork, the child makes its own.
+    client; after a fork, the child makes its own.
 
     Args:
         endpoint: ``https://host:8443``, ``unix:///path/to/unix.socket`` or that path; or a `Remote`. None takes the
@@ -48,7 +51,7 @@ class Client(_twin.Twin):
         ca: The only authority whose servers are accepted (PEM, text or path); None takes those of the system.
         password: Opens an encrypted key.
         token: A bearer token in place of ``cert``, or a function that makes one for each request,
-                which runs in the SDK's own thread: see `client_token`.
+            which runs in the SDK's own thread: see `client_token`.
         login: For OpenID Connect: called with a URL and a code to show to the user, where a login is needed.
 
     Raises:
@@ -190,6 +193,15 @@ class Client(_twin.Twin):
             self._portal.run(self._async.__aexit__(kind, error, trace))
         finally:
             self._portal.close()
+
+    def trace_requests(self, hook: Callable[[TracedRequest], AbstractContextManager[object]] | None) -> None:
+        """Enter a context manager around each request of this client and of its views, as tracing libraries need it.
+
+        Args:
+            hook: Makes the context manager from a record of the request, which has the answer's status, sizes and time
+                when that is left. It is called in the SDK's own thread. None ends it.
+        """
+        self._async.trace_requests(hook)
 
     def use_project(self, project: str) -> Self:
         """Get a view of this client for another project, on the same connections.
