@@ -339,16 +339,33 @@ def test_a_time_is_parsed_when_read_and_stays_the_servers_string(sent: Any, read
     assert volume.raw == {"created_at": sent}
 
 
-NAMING = {"name", "id", "fingerprint", "type", "status"}
-
-
 @pytest.mark.parametrize("record", RECORDS)
 @pytest.mark.parametrize("secret", ["hush", {"user.password": "hush"}, ["hush"], {"a": {"password": "hush"}}], ids=repr)
 def test_repr_shows_no_values_but_those_that_name_the_object(record: type[Record], secret: Any) -> None:
-    view = record(dict.fromkeys(set(record.fields().values()) - NAMING, secret) | {"name": "c1"})
+    view = record(dict.fromkeys(set(record.fields().values()) - set(record._shown), secret) | {"name": "c1"})
     for shown in (view, RecordList(record, [view.raw]), RecordMap(record, {"c1": view.raw})):
         assert "hush" not in repr(shown)
-        assert f"<{record.__name__} name='c1'>" in repr(shown)
+        if "name" in record._shown:
+            assert f"<{record.__name__} name='c1'>" in repr(shown)
+
+
+@pytest.mark.parametrize(
+    ("record", "shown"),
+    [
+        (models.Profile({"name": "web", "description": "hush"}), "<Profile name='web'>"),
+        (models.Operation({"id": "5f", "description": "Creating instance", "status": "Running", "err": "hush"}),
+         "<Operation description='Creating instance' status='Running' id='5f'>"),
+        (models.InstanceStateMemory({"usage": 5, "total": 9}), "<InstanceStateMemory usage=5 total=9>"),
+        (models.Server({"environment": {"server_version": "7.0.2", "server_name": "a", "server_clustered": True}}),
+         "<Server 7.0.2 name='a' clustered>"),
+        (models.Server({"auth": "untrusted", "public": True}), "<Server public=True>"),
+        (models.Server({}), "<Server>"),
+        (models.InstanceStateNetworkAddress({"family": "inet", "scope": "global", "address": "192.0.2.1"}),
+         "<InstanceStateNetworkAddress family='inet' scope='global' address='192.0.2.1'>"),
+    ],
+)  # fmt: skip
+def test_repr_shows_what_an_object_is(record: Record, shown: str) -> None:
+    assert repr(record) == shown
 
 
 # Writing

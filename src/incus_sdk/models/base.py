@@ -60,6 +60,8 @@ class Record(Mapping[str, Any]):
 
     _json: Json
     _fields: ClassVar[dict[str, tuple[str, Callable[[Any], Any]]] | None] = None
+    _shown: ClassVar[tuple[str, ...]] = ("name", "id", "fingerprint", "type", "status")
+    """What its repr shows: nothing else but numbers, since texts can hold secrets."""
 
     def __init_subclass__(cls) -> None:
         super().__init_subclass__()
@@ -169,13 +171,13 @@ class Record(Mapping[str, Any]):
         return len(self._json)
 
     def __repr__(self) -> str:
-        # Nothing but what names the object: config and metadata can hold secrets.
-        naming = [
-            f"{key}={self._json[key]!r}"
-            for key in ("name", "id", "fingerprint", "type", "status")
-            if isinstance(self._json.get(key), str)
-        ]
-        return f"<{' '.join([type(self).__name__, *naming])}>"
+        return f"<{' '.join([type(self).__name__, *self._facts()])}>"
+
+    def _facts(self) -> list[str]:
+        """What its repr shows."""
+        names = [f"{key}={self._json[key]!r}" for key in self._shown if isinstance(self._json.get(key), str)]
+        numbers = [f"{key}={value!r}" for key, value in self._json.items() if isinstance(value, int | float)]
+        return names or numbers[:_NUMBERS]
 
 
 class RecordList(MutableSequence[R], Generic[R]):
@@ -320,6 +322,7 @@ def _plain_copy(value: Any) -> Any:
     return [to_json(child) for child in value]
 
 
+_NUMBERS = 6  # that a repr shows at most
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_PLAIN = (Mapping, tuple, datetime, RecordList)
 

@@ -91,6 +91,8 @@ class InstanceStateMemory(Record):
 class InstanceStateNetworkAddress(Record):
     """An IP address on an interface inside an instance."""
 
+    _shown = ("family", "scope", "address")
+
     address: str
     family: str
     """inet or inet6."""
@@ -116,6 +118,8 @@ class InstanceStateNetworkCounters(Record):
 class InstanceStateNetwork(Record):
     """One network interface, as seen from inside the instance."""
 
+    _shown = ("type", "state", "host_name")
+
     addresses: RecordList[InstanceStateNetworkAddress]
     counters: InstanceStateNetworkCounters
     host_name: str
@@ -132,6 +136,8 @@ class InstanceStateNetwork(Record):
 
 class InstanceStateOSInfo(Record):
     """The operating system inside an instance; empty while it is not running."""
+
+    _shown = ("os", "os_version", "hostname")
 
     fqdn: str
     """Host name with its domain."""

@@ -148,6 +148,8 @@ class NetworkStateVLAN(Record):
 class NetworkLease(Record):
     """An address that a network has leased, or uses itself."""
 
+    _shown = ("hostname", "address", "type")
+
     hostname: str
     address: str
     hwaddr: str
@@ -160,6 +162,8 @@ class NetworkLease(Record):
 
 class NetworkAllocations(Record):
     """An address in use, and what uses it."""
+
+    _shown = ("addresses", "network", "used_by")
 
     addresses: str
     """One address or subnet, with its prefix: ``192.0.2.1/24``."""

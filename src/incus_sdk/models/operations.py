@@ -14,6 +14,8 @@ StatusCode = int
 class Operation(Record):
     """A background job of the server; forgotten about five seconds after its end."""
 
+    _shown = ("description", "status", "id")
+
     class_: Annotated[str, Key("class")]
     """task, websocket (it offers websockets, such as exec) or token (it waits for its secret to be used)."""
     created_at: datetime | None

@@ -27,6 +27,8 @@ class ServerStorageDriverInfo(Record):
 class ServerEnvironment(Record):
     """What the server runs on and with; empty for a client that is not trusted."""
 
+    _shown = ("server", "server_version", "server_name")
+
     addresses: list[str]
     """Where it listens for HTTPS, each host:port; empty: on the unix socket only."""
     architectures: list[str]
@@ -113,6 +115,13 @@ class Server(ServerUntrusted):
     """This client: its certificate's fingerprint, the name in its OIDC token, or the unix user (or uid=1000)."""
     environment: ServerEnvironment
 
+    def _facts(self) -> list[str]:
+        match self._json.get("environment"):
+            case {"server_version": str(version), "server_name": str(name), **more}:
+                return [version, f"name={name!r}", *(["clustered"] if more.get("server_clustered") is True else [])]
+            case _:
+                return super()._facts()
+
 
 class ServerPut(TypedDict, total=False):
     """Changes the server's configuration."""
@@ -158,6 +167,8 @@ class MetadataConfiguration(Record):
 
 class Warning(Record):
     """Something the server wants its administrator to know."""
+
+    _shown = ("type", "severity", "status", "uuid")
 
     count: int
     """How often it occurred."""
