@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from incus_sdk import Operation, models
 from incus_sdk.models import Config, Devices, Record, RecordList, RecordMap
+from incus_sdk.models._tables import Table
 
 API = Path(__file__).parents[2] / "tools" / "incus-api"
 TYPES: dict[str, dict[str, Any]] = json.loads((API / "types.json").read_text())
@@ -197,7 +198,7 @@ def test_the_package_exports_every_public_class_of_its_modules() -> None:
     modules = [
         importlib.import_module(f"{models.__name__}.{module.name}")
         for module in pkgutil.iter_modules(models.__path__)
-        if module.name != "base"
+        if module.name != "base" and not module.name.startswith("_")
     ]
     public = {
         name
@@ -596,3 +597,36 @@ def test_a_field_that_a_class_annotates_again_is_its_own_whichever_was_read_firs
     Inner.__annotations__["part"] = Part  # a name in a function is not found
     assert Outer({"part": {"size": 1}}).part == {"size": 1}
     assert Inner({"part": {"size": 1}}).part.size == 1
+
+
+def test_a_list_is_shown_as_a_table_with_the_columns_of_the_command_that_have_something_in_them() -> None:
+    address = {"family": "inet", "scope": "global", "address": "192.0.2.7"}
+    boxes = Table(
+        models.Instance(each)
+        for each in (
+            {"name": "<web>", "status": "Running", "state": {"network": {"eth0": {"addresses": [address]}}}},
+            {"name": "db", "status": "Stopped", "location": "none", "config": {"user.password": "hush"}},
+        )
+    )
+    assert boxes._repr_html_() == (
+        "<table><thead><tr><th>name</th><th>status</th><th>ipv4</th></tr></thead><tbody>"
+        "<tr><td>&lt;web&gt;</td><td>Running</td><td>192.0.2.7 (eth0)</td></tr>"
+        "<tr><td>db</td><td>Stopped</td><td></td></tr></tbody></table>"
+    )
+    image = {"aliases": [{"name": "a"}], "fingerprint": "f" * 64, "size": 2**21, "properties": {"description": "x"}}
+    assert (
+        "<tr><td>a</td><td>ffffffffffff</td><td>x</td><td>2.00 MiB</td></tr>"
+        in Table([models.Image(image)])._repr_html_()
+    )
+    assert Table[models.Image]()._repr_html_() == "<p>none</p>"
+
+
+@pytest.mark.parametrize("record", RECORDS)
+@pytest.mark.parametrize("odd", [None, 5, "x", True, ["x"], [{}], {"a": 1}, [None]], ids=repr)
+def test_a_table_shows_whatever_a_server_sends(record: type[Record], odd: Any) -> None:
+    view = record(dict.fromkeys((*record.fields().values(), "state", "snapshots", "properties"), odd))
+    assert Table([view])._repr_html_().startswith("<")
+    table = Table([view])
+    assert isinstance(table, list)
+    assert table == [view]
+    assert json.dumps([each.raw for each in table])

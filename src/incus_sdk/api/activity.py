@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from .. import models
 from .._connection import wire
 from ..events import EventStream
+from ..models._tables import Table
 from ..operations import Operation, _checked
 from ._by_key import Deletes, Edits
 from .base import Collection, Deletable, Editable, Group
@@ -36,7 +37,7 @@ class OperationsAPI(Group):
         """
         query = {"recursion": wire.depth(recursion), "all-projects": all_projects or None}
         by_status = (await self._request("GET", query=query)).lists
-        return [self._from_list(item, status) for status, items in by_status.items() for item in items]
+        return Table(self._from_list(item, status) for status, items in by_status.items() for item in items)
 
     async def get(self, operation_id: str) -> Operation:
         """One operation, read.

@@ -39,6 +39,7 @@ from .._connection import wire
 from .._connection.scope import Scope, Scoped
 from .._connection.transport import Headers, Stream
 from ..exceptions import IncusInputError, IncusNotFoundError, IncusNotLoadedError, IncusPreconditionError
+from ..models._tables import Table
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body, with_dotted_keys, with_never
@@ -682,7 +683,7 @@ class Collection(Group, Generic[Item]):
         answer = await scope.request("GET", self._url(*segments), query={"recursion": depth, **query})
         if self.lists_any_project and not answer.entries and not all_projects:
             await scope.require_project()
-        return [self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries]
+        return Table(self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries)
 
     async def _require_extension(self) -> None:
         if self.resource.EXTENSION is not None:

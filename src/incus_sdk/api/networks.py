@@ -7,6 +7,7 @@ import ipaddress
 from typing import ClassVar, TypeVar, Unpack
 
 from .. import models
+from ..models._tables import Table
 from ._by_key import Deletes, Edits, Renames
 from ._ensure import Ensures
 from ._options import known_options
@@ -223,7 +224,7 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
         API:
             ``GET /1.0/networks/{name}/leases``
         """
-        return [models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).objects]
+        return Table(models.NetworkLease(lease) for lease in (await self._request("GET", "leases")).objects)
 
 
 class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Ensures, Renames, Deletes):
@@ -307,7 +308,7 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Ensures, Rename
         """
         allocations = AtPath(self._scope, ("network-allocations",))
         answer = await allocations._request("GET", query={"all-projects": all_projects or None})
-        return [models.NetworkAllocations(each) for each in answer.objects]
+        return Table(models.NetworkAllocations(each) for each in answer.objects)
 
     # Forwarders that exist only for 1.0.0.
 

@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeV
 from .._content import BinaryFile, Content, size_of
 from .._outputs import Output
 from ..exceptions import IncusInputError, IncusNotLoadedError
+from ..models._tables import Table
 from ..models.base import Json, Record
 from ._portal import Line, Portal
 
@@ -104,8 +105,8 @@ class Twin:
                 return type(self)._of(value, self._portal)
             # A client from a method, as of a daemon, is closed by itself.
             return twin._adopt(value) if hasattr(value, "use_project") else twin._of(value, self._portal)
-        if kind is list:
-            return [self._wrap(each) for each in value]
+        if kind is list or kind is Table:
+            return kind(self._wrap(each) for each in value)
         if kind is dict and any(_twin_of(type(each)) for each in value.values()):
             return {key: self._wrap(each) for key, each in value.items()}
         if kind is tuple:
