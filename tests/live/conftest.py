@@ -11,6 +11,7 @@ import pytest
 from incus_sdk import Client, Instance
 from incus_sdk.testing import Daemon
 from tests.live import wire_record
+from tests.live.boxes import KeptBox
 
 _numbers = itertools.count(1)
 
@@ -59,6 +60,21 @@ def name() -> str:
     return f"t{next(_numbers)}"
 
 
+@pytest.fixture(scope="module")
+async def _kept(daemon: Daemon) -> AsyncIterator[KeptBox]:
+    kept = KeptBox(daemon)
+    yield kept
+    async with daemon.client() as client:
+        await kept.delete(client)
+
+
+@pytest.fixture
+async def kept_box(client: Client, _kept: KeptBox) -> AsyncIterator[Instance]:
+    """A running busybox container that tests of a file share, as long as they leave it as it was."""
+    yield await _kept.take(client)
+    await _kept.give_back(client)
+
+
 @pytest.fixture
 async def box(client: Client, name: str) -> AsyncIterator[Instance]:
     """A running busybox container."""
@@ -76,5 +92,6 @@ async def _objects(client: Client) -> set[str]:
         everywhere = path in ("instances", "networks")
         found.update(await client.query("GET", f"/1.0/{path}", query={"all-projects": everywhere}))
     found.update(await client.query("GET", "/1.0/profiles"))
+    found -= {path for path in found if path.startswith(f"/1.0/instances/{KeptBox.NAMES}")}
     found.update(await client.query("GET", "/1.0/storage-pools/default/volumes/custom"))
     return found

@@ -41,6 +41,12 @@ from tests.live.latency import delayed
 MB = 1024 * 1024
 
 
+@pytest.fixture
+def box(kept_box: Instance) -> Instance:
+    """One box for the tests of this file."""
+    return kept_box
+
+
 def at(box: Instance, path: str) -> RemotePath:
     return box.path(path)
 

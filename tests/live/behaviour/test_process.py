@@ -31,6 +31,12 @@ from incus_sdk.testing import Daemon
 from tests.live.latency import delayed
 
 
+@pytest.fixture
+def box(kept_box: Instance) -> Instance:
+    """One box for the tests of this file."""
+    return kept_box
+
+
 def sh(script: str) -> list[str]:
     return ["sh", "-c", script]
 

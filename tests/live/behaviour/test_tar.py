@@ -27,6 +27,12 @@ async def client(_watch: Client, clean: None) -> Client:
 
 
 @pytest.fixture
+def box(kept_box: Instance) -> Instance:
+    """One box for the tests of this file."""
+    return kept_box
+
+
+@pytest.fixture
 def source(tmp_path: Path) -> Path:
     """A tree of small files, none of which is empty. Busybox packs no groups as large as theirs."""
     source = tmp_path / "source"
