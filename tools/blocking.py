@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "incus_sdk"
 TWIN = SOURCE / "sync"
 BY_HAND = {"_portal.py", "_twin.py"}
+FUNCTIONS = {"local_listener": "_twin", "timeout": "_portal"}
+"""What the package has by hand."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -779,7 +781,7 @@ def package(module: Module) -> str:
     static, table = list[str](), dict[str, list[str]]()
     for name in module.imports:
         found = resolve(module.name, name)
-        if found is None or name == "lazy_names":
+        if found is None or name in ("lazy_names", *FUNCTIONS):
             continue
         target, original = found
         if not original:
@@ -792,8 +794,8 @@ def package(module: Module) -> str:
         if original or not is_here:
             table.setdefault(target if is_here else f".{target}", []).append(name)
     if not module.name:
-        static.append("from ._portal import timeout as timeout")
-        table["_portal"] = ["timeout"]
+        static += [f"from .{where} import {name} as {name}" for name, where in FUNCTIONS.items()]
+        table.update((where, [name]) for name, where in FUNCTIONS.items())
     out = [f'"""{doc}\n"""' if "\n" in doc else f'"""{doc}"""', ""]
     if not lazy:
         return "\n".join([*out, *static, ""])

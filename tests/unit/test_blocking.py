@@ -508,6 +508,33 @@ def twins(streams: Any, portal: Portal) -> tuple[StreamReader, StreamWriter]:
     return StreamReader._of(streams[0], portal), StreamWriter._of(streams[1], portal)
 
 
+def test_a_local_listener_connects_to_streams_that_methods_open(portal: Portal) -> None:
+    there, here = socket.socketpair()
+
+    @contextlib.asynccontextmanager
+    async def nbd() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(sock=here)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    def connect() -> contextlib.AbstractContextManager[Any]:
+        return portal.enter(nbd(), same)
+
+    with (
+        there,
+        incus_sdk.sync.local_listener(connect) as address,
+        socket.create_connection(address, 20) as program,
+    ):
+        program.sendall(b"question")
+        assert there.recv(8) == b"question"
+        there.sendall(b"answer")
+        assert program.recv(6) == b"answer"
+    with pytest.raises(IncusInputError), incus_sdk.sync.local_listener(connect, -1):
+        pass
+
+
 def test_objects_come_from_methods() -> None:
     with pytest.raises(IncusInputError, match="come from the methods of a client"):
         Profile()
