@@ -6,7 +6,7 @@ How a block is read:
 * ``print(...)  # text`` prints a line ``text``; ``...`` in the text stands for anything.
 * ``title="name"`` makes it a file of that name in the working directory. A ``test_*.py`` is then run by pytest, any
   other ``.py`` as a script.
-* Each page runs a second time in its blocking form: without ``async`` and ``await``, and with ``incus_sdk.sync``.
+* Each page runs a second time in its blocking form, which ``tools/doc_tabs.py`` makes for the site, too.
 * The server of ``https://incus.example.org:8443`` is the daemon; ``client.crt``, ``client.key`` and ``server.crt`` are
   there.
 """
@@ -32,6 +32,7 @@ from typing import Any
 import pytest
 
 from incus_sdk.testing import Daemon
+from tools import doc_tabs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,7 +40,6 @@ TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 SESSION = "getting-started.md#a-session"
 """A page that links to this starts where that block ended."""
 
-_FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 _PRINTS = re.compile(r"^\s*print\(.*\)  +# (.+)$", re.MULTILINE)
 
 
@@ -58,7 +58,7 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     found = []
-    for match in _FENCE.finditer(text):
+    for match in doc_tabs.FENCE.finditer(text):
         indent, language, title, code = match.groups()
         lines = "".join(line.removeprefix(indent) for line in code.splitlines(keepends=True))
         found.append(Block(page, text[: match.start()].count("\n") + 1, language, title or "", lines))
@@ -115,26 +115,9 @@ async def run_here(block: Block, code: str, names: dict[str, Any]) -> str:
     return output.getvalue()
 
 
-BLOCKING = (
-    (r"^import asyncio$", "from incus_sdk.sync import timeout"),
-    (r"\basyncio\.run\((.*)\)$", r"\1"),
-    (r"\basyncio\.timeout\b", "timeout"),
-    (r"(^|\(|\s)async (?=def |with |for )", r"\1"),
-    (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
-    (r"\bawait ", ""),
-    (r"\bincus_sdk(?= import |\.(?:api|files|operations|process|events|simplestreams|testing)\b)", "incus_sdk.sync"),
-    (r"\bAsyncIterator\b", "Iterator"),
-    (r"\baiter\(", "iter("),
-    (r"\banext\(", "next("),
-)
-
-
 def blocking(block: Block) -> Block:
     """The blocking form of a block."""
-    code = block.code
-    for pattern, new in BLOCKING if block.language == "python" else ():
-        code = re.sub(pattern, new, code, flags=re.MULTILINE)
-    return replace(block, code=code)
+    return replace(block, code=doc_tabs.blocking(block.code)) if block.language == "python" else block
 
 
 async def run_file(name: str) -> str:
