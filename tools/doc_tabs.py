@@ -1,7 +1,7 @@
 """The documentation in two forms: a hook of mkdocs, which shows async code in two tabs.
 
-The pages have the async form alone. The blocking one is made here, for the site and for the tests, which run both. In a
-table, the column ``Python`` is turned.
+The pages have the async form alone. The blocking one is made here, for the site and for the tests, which run both. In
+tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``.
 """
 
 from __future__ import annotations
@@ -10,8 +10,8 @@ import re
 import textwrap
 
 FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
-_TABLE = re.compile(r"^\|.* Python \|\n\|[-:| ]+\|\n(?:\|.*\|\n)+", re.MULTILINE)
-_SPAN = re.compile(r"(`+)(.+?)\1")
+TABLE = re.compile(r"^\|.* (?:Python|`incus_sdk`) \|\n\|[-:| ]+\|\n((?:\|.*\|\n)+)", re.MULTILINE)
+SPAN = re.compile(r"(`+)(.+?)\1")
 
 _RULES = (
     (r"^( *)await [\w.]+\.drain\(\)\n", ""),  # `write` does
@@ -43,7 +43,7 @@ def blocking(code: str) -> str:
 
 def in_two_forms(markdown: str) -> str:
     """The text of a page, with tabs."""
-    return _TABLE.sub(_two_tables, FENCE.sub(_two_blocks, markdown))
+    return TABLE.sub(_two_tables, FENCE.sub(_two_blocks, markdown))
 
 
 def _two_blocks(fence: re.Match[str]) -> str:
@@ -64,7 +64,7 @@ def _two_tables(table: re.Match[str]) -> str:
 def _turned(row: str) -> str:
     """A row of a table, whose last cell is Python."""
     cells, bar, python = row.rpartition(" | ")
-    return cells + bar + _SPAN.sub(lambda span: span[1] + blocking(span[2]) + span[1], python)
+    return cells + bar + SPAN.sub(lambda span: span[1] + blocking(span[2]) + span[1], python)
 
 
 def _tabs(one: str, other: str) -> str:

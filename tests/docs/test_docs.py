@@ -6,6 +6,8 @@ How a block is read:
 * ``print(...)  # text`` prints a line ``text``; ``...`` in the text stands for anything.
 * ``title="name"`` makes it a file of that name in the working directory. A ``test_*.py`` is then run by pytest, any
   other ``.py`` as a script.
+* A row of a table is a block, too, if its last column is headed ``incus_sdk``: the code in its last cell, but where a
+  comment says ``not run``.
 * Each page runs a second time in its blocking form, which ``tools/doc_tabs.py`` makes for the site, too.
 * The server of ``https://incus.example.org:8443`` is the daemon; ``client.crt``, ``client.key`` and ``server.crt`` are
   there.
@@ -63,6 +65,18 @@ def blocks(page: Path) -> list[Block]:
         lines = "".join(line.removeprefix(indent) for line in code.splitlines(keepends=True))
         found.append(Block(page, text[: match.start()].count("\n") + 1, language, title or "", lines))
     assert text.count("```") == 2 * len(found), f"{page} has a fence that this test cannot read"
+    return sorted(found + rows(page, text), key=lambda block: block.line)
+
+
+def rows(page: Path, text: str) -> list[Block]:
+    """The code of what has its own column in a table."""
+    found = []
+    for table in doc_tabs.TABLE.finditer(text):
+        line = text[: table.start(1)].count("\n") + 1
+        for number, row in enumerate(table[1].splitlines(), line):
+            if "`incus_sdk` |\n" in table[0] and "<!-- not run: " not in row:
+                spans = doc_tabs.SPAN.findall(row.rpartition(" | ")[2])
+                found.append(Block(page, number, "python", "", "\n".join(code for _, code in spans)))
     return found
 
 
@@ -106,13 +120,14 @@ async def run_here(block: Block, code: str, names: dict[str, Any]) -> str:
     compiled = compile(
         "\n" * block.line + code, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
     )
-    output = io.StringIO()
+    output = io.TextIOWrapper(io.BytesIO(), write_through=True)  # with `sys.stdout.buffer`
     with contextlib.redirect_stdout(output):
         if compiled.co_flags & inspect.CO_COROUTINE:
             await eval(compiled, names)
         else:
             await asyncio.to_thread(exec, compiled, names)  # a thread, as it may call asyncio.run()
-    return output.getvalue()
+    output.seek(0)
+    return output.read()
 
 
 def blocking(block: Block) -> Block:
