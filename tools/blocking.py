@@ -44,7 +44,7 @@ WRITING = {"ProcessInput.write", "ProcessInput.writelines"}
 IN_LOOP = {"ProcessInput.write_eof", "ProcessInput.close"}
 """What does not wait, but changes what the event loop looks at."""
 
-OWN_LOOP = {"CommandVerbs.shell"}
+OWN_LOOP = {"CommandVerbs.attach_console", "CommandVerbs.shell"}
 """What needs the main thread: signal handlers."""
 
 TYPES = {
@@ -735,7 +735,8 @@ class Writer:
         if where in OWN_LOOP:
             rule(where)
             code = self.call(node, method, f"held.{method.name}")
-            return [f"result: {returns} = _twin.run_here(self._async, lambda held: {code})", "return result"]
+            run = f"_twin.run_here(self._async, lambda held: {code})"
+            return [run] if returns == "None" else [f"result: {returns} = {run}", "return result"]
         if method.name == "__aiter__":
             return ["return self"]
         if method.name == "__aenter__":

@@ -145,6 +145,13 @@ async def test_a_call_works_while_a_loop_runs_in_the_same_thread(portal: Portal)
     assert portal.run(echo(1)) == 1
 
 
+async def test_the_terminal_is_not_handed_over_where_a_loop_runs() -> None:
+    box = Client("/nowhere").instances["box"]
+    for call in (box.shell, box.attach_console):
+        with pytest.raises(IncusError, match="as in a notebook"):
+            call()
+
+
 def test_ten_thousand_calls_leave_nothing(portal: Portal) -> None:
     for _ in range(100):
         portal.run(echo(1))

@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
@@ -24,7 +24,7 @@ from .._content import BinaryFile, Content, size_of
 from .._outputs import Output
 from ..api import _forwarding
 from ..api._forwarding import LocalAddress
-from ..exceptions import IncusInputError, IncusNotLoadedError
+from ..exceptions import IncusError, IncusInputError, IncusNotLoadedError
 from ..models._tables import Table
 from ..models.base import Json, Record
 from ._portal import Line, Portal
@@ -512,7 +512,13 @@ def local_listener(
 
 
 def run_here(held: Any, call: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """Run what needs the signals of the main thread: in a loop of this thread, on connections of its own."""
+    """Run what needs the signals of the main thread: in a loop of this thread, on connections of its own.
+
+    Raises `IncusError` where a loop runs here already.
+    """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise IncusError("an event loop runs here, as in a notebook, so the terminal stays: use open_process()")
     apart, scope = object.__new__(type(held)), copy.copy(held._scope)
     vars(apart).update(vars(held))  # a copy of a record would be a plain record, without verbs
     apart._scope, scope.transport = scope, copy.copy(scope.transport)
