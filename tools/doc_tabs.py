@@ -69,8 +69,8 @@ def _turned(row: str) -> str:
 
 def _tabs(one: str, other: str) -> str:
     # What is found twice would be a nuisance in the search.
-    other = f"<div data-search-exclude>\n\n{other}\n\n</div>"
-    return f'=== "Async"\n\n{textwrap.indent(one, "    ")}\n\n=== "Blocking"\n\n{textwrap.indent(other, "    ")}\n'
+    other = f'<div class="blocking" data-search-exclude>\n\n{other}\n\n</div>'
+    return f'===! "Async"\n\n{textwrap.indent(one, "    ")}\n\n=== "Blocking"\n\n{textwrap.indent(other, "    ")}\n'
 
 
 def on_page_markdown(markdown: str, **_: object) -> str:

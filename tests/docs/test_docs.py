@@ -26,6 +26,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tokenize
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -177,6 +178,14 @@ async def test_the_blocks_of_a_page_run(page: Path, turn: Callable[[Block], Bloc
             if inspect.isawaitable(closed):
                 await closed
     assert not asyncio.all_tasks() - tasks
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=names)
+def test_nothing_async_is_left_in_the_blocking_form(page: Path) -> None:
+    for block in map(blocking, blocks(page)):
+        if block.language == "python":
+            words = {token.string for token in tokenize.generate_tokens(io.StringIO(block.code).readline)}
+            assert not words & {"async", "await", "asyncio"}, f"{block}:\n{block.code}"
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=names)
