@@ -24,6 +24,8 @@ ROOT = Path(__file__).parents[1]
 SOURCE = ROOT / "src" / "incus_sdk"
 TWIN = SOURCE / "sync"
 BY_HAND = {"_portal.py", "_twin.py"}
+FUNCTIONS = {"local_listener": "_twin", "timeout": "_portal"}
+"""What the package has by hand."""
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -42,7 +44,7 @@ WRITING = {"ProcessInput.write", "ProcessInput.writelines"}
 IN_LOOP = {"ProcessInput.write_eof", "ProcessInput.close"}
 """What does not wait, but changes what the event loop looks at."""
 
-OWN_LOOP = {"CommandVerbs.shell"}
+OWN_LOOP = {"CommandVerbs.attach_console", "CommandVerbs.shell"}
 """What needs the main thread: signal handlers."""
 
 TYPES = {
@@ -733,7 +735,8 @@ class Writer:
         if where in OWN_LOOP:
             rule(where)
             code = self.call(node, method, f"held.{method.name}")
-            return [f"result: {returns} = _twin.run_here(self._async, lambda held: {code})", "return result"]
+            run = f"_twin.run_here(self._async, lambda held: {code})"
+            return [run] if returns == "None" else [f"result: {returns} = {run}", "return result"]
         if method.name == "__aiter__":
             return ["return self"]
         if method.name == "__aenter__":
@@ -779,7 +782,7 @@ def package(module: Module) -> str:
     static, table = list[str](), dict[str, list[str]]()
     for name in module.imports:
         found = resolve(module.name, name)
-        if found is None or name == "lazy_names":
+        if found is None or name in ("lazy_names", *FUNCTIONS):
             continue
         target, original = found
         if not original:
@@ -792,8 +795,8 @@ def package(module: Module) -> str:
         if original or not is_here:
             table.setdefault(target if is_here else f".{target}", []).append(name)
     if not module.name:
-        static.append("from ._portal import timeout as timeout")
-        table["_portal"] = ["timeout"]
+        static += [f"from .{where} import {name} as {name}" for name, where in FUNCTIONS.items()]
+        table.update((where, [name]) for name, where in FUNCTIONS.items())
     out = [f'"""{doc}\n"""' if "\n" in doc else f'"""{doc}"""', ""]
     if not lazy:
         return "\n".join([*out, *static, ""])

@@ -6,7 +6,9 @@ How a block is read:
 * ``print(...)  # text`` prints a line ``text``; ``...`` in the text stands for anything.
 * ``title="name"`` makes it a file of that name in the working directory. A ``test_*.py`` is then run by pytest, any
   other ``.py`` as a script.
-* Each page runs a second time in its blocking form: without ``async`` and ``await``, and with ``incus_sdk.sync``.
+* A row of a table is a block, too, if its last column is headed ``incus_sdk``: the code in its last cell, but where a
+  comment says ``not run``.
+* Each page runs a second time in its blocking form, which ``tools/doc_tabs.py`` makes for the site, too.
 * The server of ``https://incus.example.org:8443`` is the daemon; ``client.crt``, ``client.key`` and ``server.crt`` are
   there.
 """
@@ -24,6 +26,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tokenize
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,6 +35,7 @@ from typing import Any
 import pytest
 
 from incus_sdk.testing import Daemon
+from tools import doc_tabs
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -39,7 +43,6 @@ TEXTS = [*PAGES, ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md"]
 SESSION = "getting-started.md#a-session"
 """A page that links to this starts where that block ended."""
 
-_FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 _PRINTS = re.compile(r"^\s*print\(.*\)  +# (.+)$", re.MULTILINE)
 
 
@@ -58,11 +61,23 @@ class Block:
 def blocks(page: Path) -> list[Block]:
     text = page.read_text()
     found = []
-    for match in _FENCE.finditer(text):
+    for match in doc_tabs.FENCE.finditer(text):
         indent, language, title, code = match.groups()
         lines = "".join(line.removeprefix(indent) for line in code.splitlines(keepends=True))
         found.append(Block(page, text[: match.start()].count("\n") + 1, language, title or "", lines))
     assert text.count("```") == 2 * len(found), f"{page} has a fence that this test cannot read"
+    return sorted(found + rows(page, text), key=lambda block: block.line)
+
+
+def rows(page: Path, text: str) -> list[Block]:
+    """The code of what has its own column in a table."""
+    found = []
+    for table in doc_tabs.TABLE.finditer(text):
+        line = text[: table.start(1)].count("\n") + 1
+        for number, row in enumerate(table[1].splitlines(), line):
+            if "`incus_sdk` |\n" in table[0] and "<!-- not run: " not in row:
+                spans = doc_tabs.SPAN.findall(row.rpartition(" | ")[2])
+                found.append(Block(page, number, "python", "", "\n".join(code for _, code in spans)))
     return found
 
 
@@ -106,35 +121,19 @@ async def run_here(block: Block, code: str, names: dict[str, Any]) -> str:
     compiled = compile(
         "\n" * block.line + code, str(block.page), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT, dont_inherit=True
     )
-    output = io.StringIO()
+    output = io.TextIOWrapper(io.BytesIO(), write_through=True)  # with `sys.stdout.buffer`
     with contextlib.redirect_stdout(output):
         if compiled.co_flags & inspect.CO_COROUTINE:
             await eval(compiled, names)
         else:
             await asyncio.to_thread(exec, compiled, names)  # a thread, as it may call asyncio.run()
-    return output.getvalue()
-
-
-BLOCKING = (
-    (r"^import asyncio$", "from incus_sdk.sync import timeout"),
-    (r"\basyncio\.run\((.*)\)$", r"\1"),
-    (r"\basyncio\.timeout\b", "timeout"),
-    (r"(^|\(|\s)async (?=def |with |for )", r"\1"),
-    (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
-    (r"\bawait ", ""),
-    (r"\bincus_sdk(?= import |\.(?:api|files|operations|process|events|simplestreams|testing)\b)", "incus_sdk.sync"),
-    (r"\bAsyncIterator\b", "Iterator"),
-    (r"\baiter\(", "iter("),
-    (r"\banext\(", "next("),
-)
+    output.seek(0)
+    return output.read()
 
 
 def blocking(block: Block) -> Block:
     """The blocking form of a block."""
-    code = block.code
-    for pattern, new in BLOCKING if block.language == "python" else ():
-        code = re.sub(pattern, new, code, flags=re.MULTILINE)
-    return replace(block, code=code)
+    return replace(block, code=doc_tabs.blocking(block.code)) if block.language == "python" else block
 
 
 async def run_file(name: str) -> str:
@@ -179,6 +178,14 @@ async def test_the_blocks_of_a_page_run(page: Path, turn: Callable[[Block], Bloc
             if inspect.isawaitable(closed):
                 await closed
     assert not asyncio.all_tasks() - tasks
+
+
+@pytest.mark.parametrize("page", PYTHON, ids=names)
+def test_nothing_async_is_left_in_the_blocking_form(page: Path) -> None:
+    for block in map(blocking, blocks(page)):
+        if block.language == "python":
+            words = {token.string for token in tokenize.generate_tokens(io.StringIO(block.code).readline)}
+            assert not words & {"async", "await", "asyncio"}, f"{block}:\n{block.code}"
 
 
 @pytest.mark.parametrize("page", TEXTS, ids=names)

@@ -31,6 +31,7 @@ from incus_sdk import (
 from incus_sdk.testing import Daemon
 from tests.docs import rows, twins
 from tests.live.roots import ROOTS
+from tools import doc_tabs
 
 ROOT = Path(__file__).parents[2]
 PAGE = ROOT / "docs" / "from-the-command.md"
@@ -94,21 +95,22 @@ def test_a_row_has_three_lines_at_most() -> None:
     assert not [str(row) for row in ROWS if row.command and row.python.count("\n") + row.python.count("; ") > 2]
 
 
-def test_each_row_has_the_right_types(tmp_path: Path) -> None:
-    code, numbers = ["async def page() -> None:"], {}
-    for row in ROWS:
-        if row.python and not row.both:
-            for line in row.python.splitlines():
-                code.append(f"    {line}")
-                numbers[len(code)] = row
-    file = tmp_path / "page.py"
-    file.write_text("\n".join(code))
+def test_each_row_has_the_right_types_in_both_forms(tmp_path: Path) -> None:
+    numbers = {}
+    for form, turn in (("async", str), ("blocking", doc_tabs.blocking)):
+        code = ["async def page() -> None:"]
+        for row in ROWS:
+            if row.python and not row.both:
+                for line in turn(row.python).splitlines():
+                    code.append(f"    {line}")
+                    numbers[form, len(code)] = row
+        (tmp_path / f"page_{form}.py").write_text("\n".join(code))
     ran = subprocess.run(
-        [sys.executable, "-m", "mypy", "--no-error-summary", "--allow-redefinition", str(file)],
+        [sys.executable, "-m", "mypy", "--no-error-summary", "--allow-redefinition", *tmp_path.glob("*.py")],
         cwd=ROOT, capture_output=True, text=True, timeout=250,
     )  # fmt: skip
-    errors = re.findall(r"page\.py:(\d+): error: (.*)", ran.stdout)
-    assert not ran.returncode, "\n".join(f"{numbers.get(int(line))}: {text}" for line, text in errors) + ran.stderr
+    errors = re.findall(r"page_(\w+)\.py:(\d+): error: (.*)", ran.stdout)
+    assert not ran.returncode, "\n".join(f"{numbers.get((form, int(n)))} ({form}): {text}" for form, n, text in errors)
 
 
 @contextlib.asynccontextmanager

@@ -145,6 +145,13 @@ async def test_a_call_works_while_a_loop_runs_in_the_same_thread(portal: Portal)
     assert portal.run(echo(1)) == 1
 
 
+async def test_the_terminal_is_not_handed_over_where_a_loop_runs() -> None:
+    box = Client("/nowhere").instances["box"]
+    for call in (box.shell, box.attach_console):
+        with pytest.raises(IncusError, match="as in a notebook"):
+            call()
+
+
 def test_ten_thousand_calls_leave_nothing(portal: Portal) -> None:
     for _ in range(100):
         portal.run(echo(1))
@@ -506,6 +513,33 @@ def test_streams_of_asyncio_have_their_methods_without_await(portal: Portal) -> 
 
 def twins(streams: Any, portal: Portal) -> tuple[StreamReader, StreamWriter]:
     return StreamReader._of(streams[0], portal), StreamWriter._of(streams[1], portal)
+
+
+def test_a_local_listener_connects_to_streams_that_methods_open(portal: Portal) -> None:
+    there, here = socket.socketpair()
+
+    @contextlib.asynccontextmanager
+    async def nbd() -> AsyncGenerator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        reader, writer = await asyncio.open_connection(sock=here)
+        try:
+            yield reader, writer
+        finally:
+            writer.close()
+
+    def connect() -> contextlib.AbstractContextManager[Any]:
+        return portal.enter(nbd(), same)
+
+    with (
+        there,
+        incus_sdk.sync.local_listener(connect) as address,
+        socket.create_connection(address, 20) as program,
+    ):
+        program.sendall(b"question")
+        assert there.recv(8) == b"question"
+        there.sendall(b"answer")
+        assert program.recv(6) == b"answer"
+    with pytest.raises(IncusInputError), incus_sdk.sync.local_listener(connect, -1):
+        pass
 
 
 def test_objects_come_from_methods() -> None:

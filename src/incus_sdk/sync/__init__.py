@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from .._connection.tracing import TracedRequest as TracedRequest
     from ..api._ensure import Change as Change
     from ..api._forwarding import LocalAddress as LocalAddress
-    from ..api._forwarding import local_listener as local_listener
     from ..api._readiness import Address as Address
     from ..api.tokens import Token as Token
     from ..client import RawAnswer as RawAnswer
@@ -57,6 +56,7 @@ if TYPE_CHECKING:
     from ..operations import Progress as Progress
     from ..process import ProcessResult as ProcessResult
     from ._portal import timeout as timeout
+    from ._twin import local_listener as local_listener
     from .api._ensure import Ensured as Ensured
     from .api._image_aliases import ImageAlias as ImageAlias
     from .api.backups import BucketBackup as BucketBackup
@@ -102,7 +102,7 @@ else:
             "._connection.tracing": "TracedRequest",
             ".api._ensure": "Change",
             "api._ensure": "Ensured",
-            ".api._forwarding": "LocalAddress local_listener",
+            ".api._forwarding": "LocalAddress",
             ".api._readiness": "Address",
             "api.backups": "BucketBackup InstanceBackup VolumeBackup",
             "api.buckets": "Bucket BucketKey",
@@ -140,6 +140,7 @@ else:
             ".operations": "Progress",
             "process": "Console Process",
             ".process": "ProcessResult",
+            "_twin": "local_listener",
             "_portal": "timeout",
         },
     )

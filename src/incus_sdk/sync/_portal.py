@@ -443,7 +443,7 @@ class _Entered(AbstractContextManager[Any]):
 
     def __init__(self, portal: Portal, manager: AbstractAsyncContextManager[Any], wrap: Wrap) -> None:
         self._portal = portal
-        self._manager = manager
+        self.manager = manager
         self._wrap = wrap
         self._line = Line()
         self._left = concurrent.futures.Future[BaseException | None]()
@@ -473,7 +473,7 @@ class _Entered(AbstractContextManager[Any]):
 
     async def _hold(self) -> None:
         try:
-            async with self._manager as value:
+            async with self.manager as value:
                 self._line.step(value)
                 error = await asyncio.wrap_future(self._left)
                 if isinstance(error, Exception):

@@ -14,15 +14,17 @@ import io
 import os
 import stat
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
 from .._content import BinaryFile, Content, size_of
 from .._outputs import Output
-from ..exceptions import IncusInputError, IncusNotLoadedError
+from ..api import _forwarding
+from ..api._forwarding import LocalAddress
+from ..exceptions import IncusError, IncusInputError, IncusNotLoadedError
 from ..models._tables import Table
 from ..models.base import Json, Record
 from ._portal import Line, Portal
@@ -473,8 +475,50 @@ def _may_block(file: Any) -> bool:
         return False
 
 
+@contextmanager
+def local_listener(
+    connect: Callable[[], AbstractContextManager[tuple[StreamReader, StreamWriter]]], local_port: int = 0
+) -> Generator[LocalAddress]:
+    """Listen on a port of 127.0.0.1 for the time of ``with``, and connect each connection to a stream.
+
+        disk = client.storage_pools["default"].volumes["custom/disk"]
+        with local_listener(disk.nbd) as address:
+            print(f"nbd://{address}")
+
+    One that cannot be connected is reset; the others go on.
+
+    Args:
+        connect: Opens a stream, for each connection: ``volume.nbd``, for example. It runs in the SDK's own thread.
+        local_port: The port; 0 for a free one.
+
+    Yields:
+        The host and the port. All connections end with the block.
+
+    Raises:
+        IncusInputError: It is not a port, or is taken.
+    """
+    portal = Portal()
+
+    def connect_async() -> AbstractAsyncContextManager[Any]:
+        entered: Any = connect()
+        found: AbstractAsyncContextManager[Any] = entered.manager
+        return found
+
+    try:
+        with portal.enter(_forwarding.local_listener(connect_async, local_port), unwrap) as address:
+            yield address
+    finally:
+        portal.close()
+
+
 def run_here(held: Any, call: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
-    """Run what needs the signals of the main thread: in a loop of this thread, on connections of its own."""
+    """Run what needs the signals of the main thread: in a loop of this thread, on connections of its own.
+
+    Raises `IncusError` where a loop runs here already.
+    """
+    with suppress(RuntimeError):
+        asyncio.get_running_loop()
+        raise IncusError("an event loop runs here, as in a notebook, so the terminal stays: use open_process()")
     apart, scope = object.__new__(type(held)), copy.copy(held._scope)
     vars(apart).update(vars(held))  # a copy of a record would be a plain record, without verbs
     apart._scope, scope.transport = scope, copy.copy(scope.transport)

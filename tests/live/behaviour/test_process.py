@@ -29,6 +29,7 @@ from incus_sdk import (
 from incus_sdk._outputs import Output
 from incus_sdk.testing import Daemon
 from tests.live.latency import delayed
+from tools import doc_tabs
 
 
 @pytest.fixture
@@ -819,13 +820,14 @@ async def test_the_console_takes_over_the_terminal_until_its_keys_are_pressed(da
         await answered(console, b"again")
 
 
-async def test_a_console_on_the_terminal_ends_with_the_instance(daemon: Daemon, box: Instance) -> None:
+@pytest.mark.parametrize("program", [CONSOLE, doc_tabs.blocking(CONSOLE)], ids=["async", "blocking"])
+async def test_a_console_on_the_terminal_ends_with_the_instance(daemon: Daemon, box: Instance, program: str) -> None:
     async with Terminal() as terminal:
-        program = await terminal.start(CONSOLE, str(daemon.socket), box.name)
+        process = await terminal.start(program, str(daemon.socket), box.name)
         await terminal.until(b"press: <ctrl>+a q\r\n")
         await box.stop(force=True, wait=True)
         await terminal.until(b"left")
-        assert await program.wait() == 0
+        assert await process.wait() == 0
         assert terminal.restored()
 
 

@@ -359,7 +359,7 @@ class CommandVerbs(Resource):
         API:
             ``POST /1.0/instances/{name}/console``
         """
-        self._portal.run(self._async.attach_console(force=force))
+        _twin.run_here(self._async, lambda held: held.attach_console(force=force))
 
     def get_console_log(self) -> bytes:
         """Read what was written to the console.
