@@ -520,7 +520,7 @@ async def test_a_verb_that_is_cancelled_leaves_nothing(
     counted = [await once(None), await once(None)]
     assert [(each.end, each.problems) for each in counted] == [("whole", ())] * 2, counted
     steps, ends, failed, slowest = max(each.steps for each in counted), {"cancelled": 0, "whole": 0}, list[str](), 0.0
-    for tried in points(name, steps, 5 if name in SERVER else 10):
+    for tried in points(name, steps, 4 if name in SERVER else 6):
         outcome = await once(tried)
         slowest = max(slowest, outcome.seconds)
         if outcome.problems:

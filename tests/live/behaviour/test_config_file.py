@@ -17,7 +17,7 @@ from incus_sdk import IncusInputError
 from incus_sdk._connection.config import ClientConfig, Remote
 from tests.live.roots import ROOTS
 
-FILES = 240
+FILES = 120
 ADDED = [
     Remote(name, ("https://added:8443",), project="0x1F")
     for name in ("added", "0x1F", "null", "~", "*a", "!x", "- y", "'\"", "#", "h\xf6 \U0001f600")

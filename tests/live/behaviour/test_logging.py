@@ -7,7 +7,7 @@ import contextlib
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Generator
 from unittest.mock import patch
 
 import pytest
@@ -25,7 +25,7 @@ def requests(client: Client) -> list[TracedRequest]:
     seen: list[TracedRequest] = []
 
     @contextlib.contextmanager
-    def hook(request: TracedRequest) -> Iterator[None]:
+    def hook(request: TracedRequest) -> Generator[None]:
         assert request.seconds is None
         assert request.status is None
         seen.append(request)
