@@ -1,4 +1,4 @@
-"""``python -m incus_sdk [remote or endpoint]``: which server a client would use and why, and whether that works."""
+"""``incus-sdk [remote or endpoint]``: which server a client would use and why, and whether that works."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ._connection.config import ClientConfig, Remote
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if the server answers and trusts this client, else 1."""
-    parser = argparse.ArgumentParser(prog="python -m incus_sdk", description="Check the connection to an Incus server.")
+    parser = argparse.ArgumentParser(prog="incus-sdk", description="Check the connection to an Incus server.")
     parser.add_argument(
         "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from html import escape
 from typing import Any, TypeVar
 
 from .base import Json, Record
@@ -48,6 +47,8 @@ class Table(list[R]):
 
 
 def _row(kind: str, texts: Iterable[str]) -> str:
+    from html import escape
+
     return f"<tr>{''.join(f'<{kind}>{escape(text)}</{kind}>' for text in texts)}</tr>"
 
 

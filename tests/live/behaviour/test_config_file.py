@@ -213,5 +213,5 @@ async def test_whatever_a_person_wrote_is_the_same_for_the_command_afterwards(tm
     results = await asyncio.gather(*(one(number, text) for number, text in enumerate(texts)))
     counts = {result: results.count(result) for result in sorted(set(results))}
     print(f"{len(texts)} files, {len(programs)} versions of the command: {counts}")
-    assert counts["kept"] + counts["changed"] > len(texts) * 0.8
+    assert counts["kept"] + counts["changed"] > len(texts) * 0.7
     assert counts["changed"] > 5 * counts["kept, and too odd to be changed"]
