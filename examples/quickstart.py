@@ -4,20 +4,15 @@ from __future__ import annotations
 
 import asyncio
 
-from incus_sdk import Client, Operation
+from incus_sdk import Client, Operation, progress
 from incus_sdk.testing import Daemon
 
 
 async def follow(step: str, operation: Operation) -> Operation:
     """Show the progress of an operation until it has ended; raise if it failed."""
-    print(f"{step} ...")
-    shown = -1
-    async for update in operation.progress():
-        quarter = (update.percent or 0) // 25
-        if quarter > shown:  # the server reports every percent, and not always in order
-            shown = quarter
-            print(f"    {update.text}")
-    return await operation.wait()
+    print(f"{step} ...", flush=True)
+    with progress.bars() as bars:
+        return await operation.wait(progress=bars)
 
 
 async def main_job(client: Client) -> None:

@@ -14,6 +14,7 @@ from .client import Client as Client
 
 if TYPE_CHECKING:
     from . import models as models
+    from . import progress as progress
     from ._connection.config import ClientConfig as ClientConfig
     from ._connection.config import Remote as Remote
     from ._connection.tls import client_token as client_token

@@ -210,12 +210,14 @@ async def test_the_quickstart_does_the_main_job_and_says_so() -> None:
         sys.executable, str(ROOT / "examples/quickstart.py"), stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     output, errors = await process.communicate()
-    assert (process.returncode, errors) == (0, b"")
+    assert process.returncode == 0, errors
+    lines = errors.decode().splitlines()  # of progress, since it is no terminal
+    assert lines
+    assert [line for line in lines if not re.match(r"create instance from image unpack \d+ %", line)] == []
     pattern = r"""Starting a private Incus daemon \.\.\.
 Incus \S+, API 1\.0, at \S+/unix\.socket
 Creating c1 \.\.\.
-(?:    Unpacking image: .*
-)+Starting c1 \.\.\.
+Starting c1 \.\.\.
 \$ echo 'Hello, World!'
 Hello, World!
 exit code: 0

@@ -28,6 +28,7 @@ FLOORS = (
     {"testing", "__main__"},
     {""},
     {"client"},
+    {"progress"},
     {"api"},
     {"files"},
     {"_terminal", "_run", "simplestreams"},

@@ -1,0 +1,86 @@
+"""Progress bars: on a terminal, in lines, and without rich."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from incus_sdk import Client, IncusError, Instance, Progress, progress
+from incus_sdk.testing import Daemon
+from tests.live.behaviour.test_process import Terminal
+
+MB = 10**6
+UPDATES = [
+    Progress(stage="upload", percent=percent, processed=percent * MB, total=100 * MB, speed=25 * MB)
+    for percent in (0, 5, 10, 55, 100)
+]
+PROGRAM = """
+import sys
+from pathlib import Path
+from incus_sdk import progress
+from incus_sdk.sync import Client
+
+folder = Path(sys.argv[3])
+with Client(sys.argv[1]) as client, progress.bars() as bars:
+    box = client.instances[sys.argv[2]]
+    box.path("/root/big").push(folder / "big", progress=bars)
+    for name in ("one", "two"):
+        box.path(f"/root/{name}").push(folder / "big", progress=bars.named(name))
+"""
+
+
+@pytest.fixture
+async def client(_watch: Client, clean: None) -> Client:
+    """Over the unix socket alone."""
+    return _watch
+
+
+@pytest.fixture
+def box(kept_box: Instance) -> Instance:
+    """One box for the tests of this file."""
+    return kept_box
+
+
+def test_lines_of_text_where_there_is_no_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bars() as bars:
+        for update in UPDATES:
+            bars(update)
+        bars(Progress(stage="create_backup", text="Packing"))
+        bars.named("web")(Progress(stage="download", percent=100, files=3, total_files=3, item="a/[b]"))
+    out, lines = capsys.readouterr()
+    assert out == ""
+    assert lines.splitlines() == [
+        "upload 0 %, 0 B of 100.0 MB, 25.0 MB/s",
+        "upload 10 %, 10.0 MB of 100.0 MB, 25.0 MB/s",
+        "upload 55 %, 55.0 MB of 100.0 MB, 25.0 MB/s",
+        "upload 100 %, 100.0 MB of 100.0 MB, 25.0 MB/s",
+        "create backup",
+        "web: download 100 %, 3 of 3 files, a/[b]",
+    ]
+
+
+async def test_bars_on_a_terminal(daemon: Daemon, box: Instance, tmp_path: Path) -> None:
+    (tmp_path / "big").write_bytes(os.urandom(5 * MB))
+    async with Terminal() as terminal:
+        program = await terminal.start(PROGRAM, str(daemon.socket), box.name, str(tmp_path))
+        await terminal.until(b"one: upload")
+        await terminal.until(b"two: upload")
+        await terminal.until(b"100%")
+        await terminal.until(b"5.0 MB of 5.0 MB")
+        assert await program.wait() == 0
+    assert (await box.path("/root/big").stat()).size == 5 * MB
+
+
+def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    with pytest.raises(IncusError, match=r"pip install 'incus-sdk\[progress\]'"), progress.bars():
+        pass
+
+
+def test_nobody_else_loads_rich() -> None:
+    code = "import sys, incus_sdk, incus_sdk.sync, incus_sdk.progress; print('rich' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True).stdout == "False\n"
