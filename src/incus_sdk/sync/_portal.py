@@ -17,7 +17,7 @@ import threading
 import time
 import warnings
 import weakref
-from collections.abc import AsyncIterable, Callable, Coroutine, Generator
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
 from types import TracebackType
@@ -349,13 +349,29 @@ class Line:
 
     async def ask(self, function: Callable[..., T], *arguments: Any) -> T:
         """Have the waiting thread call a function, and wait for its result."""
-        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        self._mail.put(_Ask(function, arguments, answer))
-        result, error = await answer
+        result, error = await self.begin_to_ask(function, *arguments)
         if error is not None:
             raise error
         found: T = result
         return found
+
+    async def ask_ahead(self, function: Callable[[], T], is_end: Callable[[T], bool]) -> AsyncGenerator[T]:
+        """Have the waiting thread call a function until the end: while one result is used, the next one is made."""
+        coming = self.begin_to_ask(function)
+        while True:
+            result, error = await coming
+            if error is not None:
+                raise error
+            if is_end(result):
+                return
+            coming = self.begin_to_ask(function)
+            yield result
+
+    def begin_to_ask(self, function: Callable[..., object], *arguments: Any) -> asyncio.Future[Any]:
+        """Have the waiting thread call a function; the future has its result and its error."""
+        answer: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._mail.put(_Ask(function, arguments, answer))
+        return answer
 
     def step(self, value: Any) -> None:
         """Hand a value to the waiting thread."""

@@ -15,7 +15,7 @@ import os
 import stat
 import sys
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
@@ -454,15 +454,16 @@ class _File(AsyncIterable[bytes]):
 
 
 async def _pieces(items: Iterable[Any]) -> AsyncIterator[Any]:
-    line = _line()
-    iterator = await line.ask(iter, items)
-    while (item := await line.ask(next, iterator, _END)) is not _END:
-        yield item
+    iterator = await _line().ask(iter, items)
+    async with aclosing(_line().ask_ahead(lambda: next(iterator, _END), lambda item: item is _END)) as pieces:
+        async for piece in pieces:
+            yield piece
 
 
 async def _reads(file: Any, encoding: str = "utf-8") -> AsyncIterator[bytes]:
-    while piece := await _line().ask(file.read, _READ):
-        yield piece.encode(encoding) if isinstance(piece, str) else piece
+    async with aclosing(_line().ask_ahead(lambda: file.read(_READ), lambda piece: not piece)) as pieces:
+        async for piece in pieces:
+            yield piece.encode(encoding) if isinstance(piece, str) else piece
 
 
 def _may_block(file: Any) -> bool:
