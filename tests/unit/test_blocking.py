@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ async def count(seen: list[Any], last: int = 5) -> AsyncIterator[int]:
         seen.append(asyncio.current_task())
 
 
-def run_python(code: str, *arguments: str) -> str:
+def run_python(code: str, *, options: Sequence[str] = ()) -> str:
     """What a program prints; it must end well, and say nothing but that."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
 
@@ -393,6 +393,43 @@ print(os.waitpid(child, 0)[1], portal.run(echo(3)))
     assert (new, parent) == ("2", "0 3")
 
 
+def test_a_child_ends_silently_and_ends_nothing_of_its_parent() -> None:
+    code = """
+import contextlib
+async def items():
+    try:
+        while True:
+            yield 1
+    finally:
+        await asyncio.sleep(0)
+        print("no more items", os.getpid() == parent, flush=True)
+@contextlib.asynccontextmanager
+async def block():
+    try:
+        yield
+    finally:
+        await asyncio.sleep(0)
+        print("left", os.getpid() == parent, flush=True)
+parent = os.getpid()
+held = portal.iterate(items(), str)
+next(held)
+with portal.enter(block(), str):
+    child = os.fork()
+    if not child:
+        try:
+            next(held)
+        except IncusError as error:
+            print("make a client in the child" in str(error), flush=True)
+        portal.end(echo(1))
+        print(Portal("mine").run(echo(2)), flush=True)
+        sys.exit(0)
+    print(os.waitpid(child, 0)[1], next(held), flush=True)
+del held
+"""
+    expected = ["True", "2", "0 1", "left True", "no more items True"]
+    assert run_python(PROGRAM + code, options=["-W", "always"]).splitlines() == expected
+
+
 INTERRUPTED = {
     "call": "portal.run(work())",
     "callback": "portal.run(asking())",
@@ -465,6 +502,12 @@ async def block():
     finally:
         print("left")
 portal.enter(block(), str).__enter__()
+begun = threading.Event()
+async def work():
+    begun.set()
+    await asyncio.sleep(60)
+threading.Thread(target=lambda: portal.run(work()), daemon=True).start()
+begun.wait()
 """
     assert run_python(PROGRAM + code) == "left\n"
 

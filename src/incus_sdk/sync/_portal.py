@@ -79,6 +79,16 @@ class Portal:
         else:
             work.close()
 
+    def end(self, work: Coroutine[Any, Any, Any]) -> None:
+        """`run` what ends the client, and `close`; in the child of a fork, nothing is left to end."""
+        try:
+            if self._process == os.getpid():
+                self.run(work)
+            else:
+                work.close()
+        finally:
+            self.close()
+
     @property
     def loop(self) -> LoopThread | None:
         """The thread that it uses now."""
@@ -154,10 +164,7 @@ class Portal:
     def attach(self) -> LoopThread:
         """Keep the thread alive."""
         if self._process != os.getpid():
-            raise IncusClosedError(
-                f"{self._owner or 'this client'} belongs to the process that made it, and does not work after a fork: "
-                "make a client in the child"
-            )
+            raise _after_fork(self._owner or "this client")
         if self._detach is not None:
             self._detach.detach()
         with LoopThread.lock:
@@ -175,8 +182,9 @@ class LoopThread:
     _shared: ClassVar[LoopThread | None] = None
     """That of the process. This is the one place of the SDK that clients share, since each more loop would be a thread
     more, and a deadlock under gevent."""
-    _inherited: ClassVar[list[LoopThread]] = []
-    """Those of parents, which nothing may close: they share their files with them."""
+    _inherited: ClassVar[dict[LoopThread, set[asyncio.Task[Any]]]] = {}
+    """Those of parents with their tasks, which nothing may close or end: they share their files with them."""
+    program_ends: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -186,7 +194,7 @@ class LoopThread:
 
     def start(self) -> None:
         """Begin the thread."""
-        atexit.register(self.end)
+        atexit.register(self._end_with_program)
         self._thread.start()
 
     @classmethod
@@ -203,8 +211,22 @@ class LoopThread:
         cls.lock = threading.RLock()
         if cls._shared is not None:
             cls._shared.ended = True
-            cls._inherited.append(cls._shared)
+            cls._inherited[cls._shared] = asyncio.all_tasks(cls._shared.loop)
             cls._shared = None
+            atexit.register(cls._keep_inherited)
+
+    @classmethod
+    def _keep_inherited(cls) -> None:
+        """Have what the parent has open outlive the interpreter, which would warn of it, and run its clean-up here."""
+        with contextlib.suppress(ImportError):
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(cls._inherited))
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it runs in the parent of this process, and not here."""
+        return self in LoopThread._inherited
 
     @property
     def is_current(self) -> bool:
@@ -223,22 +245,22 @@ class LoopThread:
             if not self.users:
                 self._end()
 
-    def end(self) -> None:
-        """End it, and wait for that."""
+    def _end_with_program(self) -> None:
+        LoopThread.program_ends = True
         with LoopThread.lock:
             self._end()
         self.join()
 
     def join(self) -> None:
         """Wait for the end, if it has begun."""
-        if self.ended and not self.is_current and self not in LoopThread._inherited:
+        if self.ended and not self.is_current and not self.is_inherited:
             self._thread.join(2 * _LAST_PATIENCE)
 
     def _end(self) -> None:
         if not self.ended:
             self.ended = True
             LoopThread._shared = None
-            atexit.unregister(self.end)
+            atexit.unregister(self._end_with_program)
             self.loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
@@ -264,6 +286,12 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
         finally:
             self.loop.close()
+
+
+def _after_fork(what: str) -> IncusClosedError:
+    return IncusClosedError(
+        f"{what} belongs to the process that made it, and does not work after a fork: make a client in the child"
+    )
 
 
 os.register_at_fork(after_in_child=LoopThread.after_fork)
@@ -326,6 +354,11 @@ class Line:
         return _line.get(None)
 
     @property
+    def is_inherited(self) -> bool:
+        """Whether the work is done in the parent of this process."""
+        return self._loop is not None and self._loop.is_inherited
+
+    @property
     def begun(self) -> bool:
         """Whether the event loop has the work."""
         return self._loop is not None
@@ -363,12 +396,14 @@ class Line:
 
     def tell(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function in the event loop."""
-        if self._loop is not None:
+        if self._loop is not None and not self.is_inherited:
             with contextlib.suppress(RuntimeError):  # it has ended, and so has the task
                 self._loop.loop.call_soon_threadsafe(function, *arguments)
 
     def wait(self) -> Any:
         """Serve the task until it hands over a value, or has ended; returns the value or the result."""
+        if self.is_inherited:
+            raise _after_fork("this")
         while not self.is_over:
             item = self._next()
             if isinstance(item, _Step):
@@ -380,12 +415,14 @@ class Line:
             try:
                 return item.result()
             except asyncio.CancelledError:
+                if LoopThread.program_ends and threading.current_thread().daemon:
+                    threading.Event().wait()  # it ends with the program, silently
                 raise IncusClosedError("the client was closed while a call was under way") from None
         raise IncusClosedError("the client was closed")
 
     def wait_unless_inside(self) -> None:
         """`wait`; but what is collected as garbage in the thread of the event loop does not wait there for itself."""
-        if self._loop is not None and not self._loop.is_current:
+        if self._loop is not None and not self._loop.is_current and not self.is_inherited:
             while not self.is_over:
                 self.wait()
 
@@ -394,7 +431,7 @@ class Line:
         if self.is_over or self._loop is None:
             return
         self.tell(self._cancel)
-        if self._loop.is_current:
+        if self._loop.is_current or self.is_inherited:
             return
         end = time.monotonic() + _PATIENCE
         with contextlib.suppress(queue.Empty):
@@ -461,6 +498,8 @@ class _Entered(AbstractContextManager[Any]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if self._line.is_inherited:
+            return None
         self._left.set_result(error)
         try:
             self._line.wait_unless_inside()

@@ -20,6 +20,7 @@ from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
+from .._connection import transport
 from .._content import BinaryFile, Content, size_of
 from .._outputs import Output
 from ..api import _forwarding
@@ -117,6 +118,8 @@ class Twin:
             return StreamReader._of(value, self._portal)
         if isinstance(value, asyncio.StreamWriter):
             return StreamWriter._of(value, self._portal)
+        if isinstance(value, transport.WebSocket):
+            return WebSocket._of(value, self._portal)
         if isinstance(value, AsyncIterator):
             return self._portal.iterate(value, self._wrap)
         if isinstance(value, AbstractAsyncContextManager):
@@ -338,6 +341,40 @@ class StreamWriter(Twin):
     def wait_closed(self) -> None:
         """Wait until it is closed."""
         self._portal.run(self._async.wait_closed())
+
+
+class WebSocket(Twin):
+    """The blocking form of an open websocket: whole messages, ``str`` for text and ``bytes`` for binary."""
+
+    def receive(self, idle: float | None = None) -> bytes | str | None:
+        """Wait for the next message.
+
+        Args:
+            idle: Seconds to wait while nothing comes, pings included; None for no limit.
+
+        Returns:
+            The message; None once it is closed, or after ``idle``.
+
+        Raises:
+            IncusConnectionError: It broke.
+        """
+        message: bytes | str | None = self._portal.run(self._async.receive(idle))
+        return message
+
+    def send(self, data: bytes | memoryview | str) -> None:
+        """Send one message, waiting while the other side does not read.
+
+        Args:
+            data: The message.
+
+        Raises:
+            IncusConnectionError: It is closed.
+        """
+        self._portal.run(self._async.send(data))
+
+    def close(self) -> None:
+        """Close it; harmless when it is closed already."""
+        self._portal.run(self._async.close())
 
 
 async def written(stream: Any, verb: str, data: Any) -> None:

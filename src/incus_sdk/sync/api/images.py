@@ -43,6 +43,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         @property
         def _async(self) -> _source.Image: ...
 
+    KEY = _source.Image.KEY
+
     @overload
     def delete(self, wait: bool = False, *, missing_ok: Literal[False] = False) -> Operation: ...
     @overload
