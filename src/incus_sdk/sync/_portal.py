@@ -239,11 +239,13 @@ class LoopThread:
             if self.ended:
                 return
             self.users.pop(user, None)
-            if connections is not None and connections.is_open:
-                warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
+            is_open = connections is not None and connections.is_open
+            if connections is not None and is_open:
                 asyncio.run_coroutine_threadsafe(connections.close(), self.loop)
             if not self.users:
                 self._end()
+        if is_open:  # which may become an error
+            warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
 
     def _end_with_program(self) -> None:
         LoopThread.program_ends = True
