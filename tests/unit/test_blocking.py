@@ -91,6 +91,9 @@ def test_a_module_of_the_same_name_has_the_same_classes_and_verbs(name: str) -> 
         verbs -= kind.fields().keys() if issubclass(kind, models.Record) else set()  # made with the first record
         assert verbs - set(dir(twin)) <= set(NOT_THERE.split()), kind.__name__
         assert not [each for each in verbs if inspect.iscoroutinefunction(getattr(twin, each, None))]
+        for one, other in ((getattr(kind, each, None), getattr(twin, each, None)) for each in ("__doc__", *verbs)):
+            words = [str(each if isinstance(each, str) else each.__doc__) for each in (one, other) if each is not None]
+            assert len({each.count("print(") for each in words}) < 2, words  # an example keeps its parentheses
 
 
 def test_a_call_waits_for_its_result_or_raises_its_error(portal: Portal) -> None:
