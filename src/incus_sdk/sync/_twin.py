@@ -14,6 +14,7 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, contextmanager, suppress
 from importlib import import_module
@@ -556,6 +557,10 @@ def run_here(held: Any, call: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         raise IncusError("an event loop runs here, as in a notebook, so the terminal stays: use open_process()")
+    from .._terminal import is_terminal
+
+    if is_terminal() and threading.current_thread() is not threading.main_thread():
+        raise IncusError("the terminal is handed over in the main thread alone: call this there, or use open_process()")
     apart, scope = object.__new__(type(held)), copy.copy(held._scope)
     vars(apart).update(vars(held))  # a copy of a record would be a plain record, without verbs
     apart._scope, scope.transport = scope, copy.copy(scope.transport)
