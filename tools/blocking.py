@@ -668,7 +668,7 @@ class Writer:
         if "BinaryFile" in wide:
             return GIVEN["Content"].format(each.arg)
         if each.arg == "other" or names & (NAMES | BOUND | {"Scoped", "Self"}):
-            return f"_twin.unwrap({each.arg})"
+            return f"_twin.{'unwrap' if each.arg == 'other' else 'used'}({each.arg})"
         return f"_twin.plain({each.arg})" if wide & RECORDS else each.arg
 
     def write_init(self, node: ast.ClassDef, method: Function) -> None:
@@ -783,7 +783,7 @@ class Writer:
         )
         if involved or (turned is not None and "Any" in ast.unparse(turned)):
             return [*lines, f"result: {returns} = self._wrap({call})", "return result"]
-        if loose or "_twin.unwrap" in call:
+        if loose or "_twin.u" in call:
             return [*lines, f"result: {returns} = {call}", "return result"]
         return [*lines, f"return {call}"]
 

@@ -490,6 +490,25 @@ except KeyboardInterrupt:
     assert run_python(PROGRAM + code).splitlines() == ["True", "and still cleaned up"]
 
 
+def test_a_client_is_closed_after_what_an_interrupt_has_to_clean_up() -> None:
+    code = """
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(1.5)
+        print("cleaned up", flush=True)
+try:
+    portal.run(work())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    portal.end(echo(1))
+    print("closed", flush=True)
+"""
+    assert run_python(PROGRAM + code).splitlines() == ["interrupted", "cleaned up", "closed"]
+
+
 def test_a_program_ends_silently_with_everything_open() -> None:
     code = """
 async def items():

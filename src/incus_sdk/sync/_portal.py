@@ -60,6 +60,7 @@ class Portal:
         self._process = os.getpid()
         self._loop: LoopThread | None = None
         self._detach: weakref.finalize[Any, Any] | None = None
+        self._cleaning: set[Line] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine."""
@@ -69,8 +70,14 @@ class Portal:
             result: T = line.wait()
             return result
         except BaseException:
-            line.leave()
+            self.abandon(line)
             raise
+
+    def abandon(self, line: Line) -> None:
+        """End a call without waiting long for its clean-up, which goes on in the background."""
+        line.leave(_PATIENCE)
+        with LoopThread.lock:
+            self._cleaning = {each for each in (*self._cleaning, line) if each.is_under_way}
 
     def leave(self, work: Coroutine[Any, Any, Any], loop: LoopThread | None) -> None:
         """`run` what ends something of that loop; of one that has ended, there is nothing left to end."""
@@ -80,9 +87,15 @@ class Portal:
             work.close()
 
     def end(self, work: Coroutine[Any, Any, Any]) -> None:
-        """`run` what ends the client, and `close`; in the child of a fork, nothing is left to end."""
+        """`run` what ends the client, and `close`; in the child of a fork, nothing is left to end.
+
+        What still cleans up needs the client, and gets as long as at the end of the program.
+        """
         try:
             if self._process == os.getpid():
+                end = time.monotonic() + _LAST_PATIENCE
+                for line in self._cleaning:
+                    line.leave(end - time.monotonic())
                 self.run(work)
             else:
                 work.close()
@@ -137,17 +150,14 @@ class Portal:
                 line.wait_unless_inside()
             raise
         except BaseException:
-            line.leave()
+            self.abandon(line)
             raise
 
     def begin(self, line: Line, work: Coroutine[Any, Any, Any]) -> None:
         """Begin a task on a line."""
         try:
             with LoopThread.lock:
-                loop = self._loop
-                if loop is None or loop.ended:
-                    loop = self.attach()
-                line.begin(loop, work)
+                line.begin(self.keep(), work)
         except BaseException:
             if not line.begun:
                 work.close()
@@ -161,8 +171,15 @@ class Portal:
         if loop is not None:
             loop.join()
 
+    def keep(self) -> LoopThread:
+        """Keep the thread alive, from the first use on."""
+        with LoopThread.lock:
+            if self._loop is None or self._loop.ended:
+                return self.attach()
+            return self._loop
+
     def attach(self) -> LoopThread:
-        """Keep the thread alive."""
+        """Keep the thread of this moment alive."""
         if self._process != os.getpid():
             raise _after_fork(self._owner or "this client")
         if self._detach is not None:
@@ -348,6 +365,7 @@ class Line:
         self._mail: queue.SimpleQueue[asyncio.Task[Any] | _Ask | _Step] = queue.SimpleQueue()
         self._loop: LoopThread | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._left = False
         self.is_over = False
 
     @staticmethod
@@ -359,6 +377,11 @@ class Line:
     def is_inherited(self) -> bool:
         """Whether the work is done in the parent of this process."""
         return self._loop is not None and self._loop.is_inherited
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the task goes on."""
+        return self.begun and not self.is_over and not (self._task is not None and self._task.done())
 
     @property
     def begun(self) -> bool:
@@ -428,14 +451,16 @@ class Line:
             while not self.is_over:
                 self.wait()
 
-    def leave(self) -> None:
-        """Cancel the task, and let it clean up, for a moment."""
+    def leave(self, patience: float) -> None:
+        """Cancel the task, and let it clean up, for so many seconds."""
         if self.is_over or self._loop is None:
             return
-        self.tell(self._cancel)
+        if not self._left:
+            self._left = True
+            self.tell(self._cancel)
         if self._loop.is_current or self.is_inherited:
             return
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + patience
         with contextlib.suppress(queue.Empty):
             while not self.is_over:
                 item = self._mail.get(timeout=max(end - time.monotonic(), 0))
@@ -494,7 +519,7 @@ class _Entered(AbstractContextManager[Any]):
             self._portal.begin(self._line, self._hold())
             return self._wrap(self._line.wait())
         except BaseException:
-            self._line.leave()
+            self._portal.abandon(self._line)
             raise
 
     def __exit__(
@@ -506,7 +531,7 @@ class _Entered(AbstractContextManager[Any]):
         try:
             self._line.wait_unless_inside()
         except BaseException as raised:
-            self._line.leave()
+            self._portal.abandon(self._line)
             if raised is error or (isinstance(raised, RuntimeError) and isinstance(error, StopIteration)):
                 return False
             raise

@@ -389,6 +389,13 @@ def unwrap(value: Any) -> Any:
     return value._async if isinstance(value, Twin) else value
 
 
+def used(value: Any) -> Any:
+    """`unwrap` what a call uses, such as the client of another server: the thread is kept for that too."""
+    if isinstance(value, Twin):
+        value._portal.keep()
+    return unwrap(value)
+
+
 def plain(value: T) -> T:
     """`unwrap` for type checkers: of a record, which stays one."""
     found: T = unwrap(value)

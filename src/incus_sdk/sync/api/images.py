@@ -155,7 +155,7 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         result: Image = self._wrap(
             self._portal.run(
                 self._async.copy(
-                    _twin.unwrap(to),
+                    _twin.used(to),
                     aliases=aliases,
                     copy_aliases=copy_aliases,
                     reuse=reuse,

@@ -453,7 +453,7 @@ class RemotePath(_twin.Twin):
             IncusNotFoundError: There is no such directory.
             IncusConflictError: The path exists.
         """
-        self._portal.run(self._async.symlink_to(_twin.unwrap(target)))
+        self._portal.run(self._async.symlink_to(_twin.used(target)))
 
     def readlink(self) -> str:
         """Get the target of a link, unresolved.
@@ -477,7 +477,7 @@ class RemotePath(_twin.Twin):
             IncusInputError: The target is not absolute, or is in another instance or volume.
             IncusNotFoundError: There is no such path.
         """
-        result: RemotePath = self._wrap(self._portal.run(self._async.rename(_twin.unwrap(target))))
+        result: RemotePath = self._wrap(self._portal.run(self._async.rename(_twin.used(target))))
         return result
 
     def unlink(self, missing_ok: bool = False) -> None:

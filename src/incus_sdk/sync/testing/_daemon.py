@@ -53,7 +53,7 @@ class Daemon(_twin.Twin):
         beside: Daemon | None = None,
     ) -> None:
         self._begin(
-            _source.Daemon(image=image, storage=storage, directory=directory, root=root, beside=_twin.unwrap(beside))
+            _source.Daemon(image=image, storage=storage, directory=directory, root=root, beside=_twin.used(beside))
         )
 
     @property
