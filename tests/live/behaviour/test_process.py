@@ -562,7 +562,7 @@ async def test_a_terminal_has_a_size_that_can_change_and_one_stream(box: Instanc
 
 async def test_a_process_is_opened_by_its_block_alone(client: Client) -> None:
     process = client.instances["none"].open_process(["true"])
-    with pytest.raises(IncusInputError, match="async with"):
+    with pytest.raises(IncusInputError, match="context manager"):
         await process.wait()
     with pytest.raises(IncusInputError, match="columns and rows"):
         await process.resize(0, 24)
