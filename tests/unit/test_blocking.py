@@ -631,7 +631,7 @@ def test_errors_of_the_async_sdk_come_through(tmp_path: Path) -> None:
 
 def test_an_open_client_that_is_forgotten_is_named() -> None:
     class Connections:
-        is_open = True
+        is_open = is_connected = True
 
         async def close(self) -> None:
             self.is_open = False

@@ -43,6 +43,9 @@ class _Closable(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def is_connected(self) -> bool: ...
+
     async def close(self) -> None: ...
 
 
@@ -256,12 +259,12 @@ class LoopThread:
             if self.ended:
                 return
             self.users.pop(user, None)
-            is_open = connections is not None and connections.is_open
-            if connections is not None and is_open:
+            is_connected = connections is not None and connections.is_connected
+            if connections is not None and connections.is_open:
                 asyncio.run_coroutine_threadsafe(connections.close(), self.loop)
             if not self.users:
                 self._end()
-        if is_open:  # which may become an error
+        if is_connected:  # a warning may become an error
             warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
 
     def _end_with_program(self) -> None:
