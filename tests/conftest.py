@@ -24,6 +24,7 @@ hypothesis.settings.load_profile("tests")
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("incus-sdk")
     group.addoption("--quick", action="store_true", help="no test over HTTPS that is one over the unix socket too")
+    group.addoption("--blocking", action="store_true", help="the live tests, all of them through the blocking twin")
     group.addoption("--whole", action="store_true", help="all tests; compare the operations seen with the record")
 
 
@@ -72,14 +73,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Groups:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """A quick run leaves out the second transport."""
-    if config.option.quick:
-        near: list[pytest.Item] = []
-        far: list[pytest.Item] = []
-        for item in items:
-            (far if "https" in _parameters(item).values() else near).append(item)
-        config.hook.pytest_deselected(items=far)
-        items[:] = near
+    """A quick run leaves out the second transport, and a run through the blocking twin all that is not."""
+
+    def is_left_out(item: pytest.Item) -> bool:
+        parameters = _parameters(item)
+        if config.option.blocking:
+            return parameters.get("_way") != "blocking"
+        return "https" in parameters.values() and (config.option.quick or parameters.get("_way") == "blocking")
+
+    left_out = [item for item in items if is_left_out(item)]
+    config.hook.pytest_deselected(items=left_out)
+    items[:] = [item for item in items if item not in left_out]
 
 
 def _parameters(item: pytest.Item) -> dict[str, object]:

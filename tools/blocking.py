@@ -47,12 +47,16 @@ IN_LOOP = {"ProcessInput.write_eof", "ProcessInput.close"}
 OWN_LOOP = {"CommandVerbs.attach_console", "CommandVerbs.shell"}
 """What needs the main thread: signal handlers."""
 
+CONSTANTS = {"KEY"}
+"""What users read from a class: the field that its objects are called by."""
+
 TYPES = {
     "AbstractAsyncContextManager": "AbstractContextManager",
     "AsyncGenerator": "Generator",
     "AsyncIterator": "Iterator",
     "Input": "_twin.Input",
     "Scoped": "_twin.Scoped",
+    "WebSocket": "_twin.WebSocket",
     "asyncio.StreamReader": "_twin.StreamReader",
     "asyncio.StreamWriter": "_twin.StreamWriter",
 }
@@ -102,7 +106,7 @@ WORDS = {
     r"Queue several pieces\.": "Write several pieces, and wait until there is room for more.",
     r"each an `asyncio\.StreamReader`": "each a stream to read from",
     r"\basync (?=with\b|for\b)": "",
-    r"\(await ((?:[^()]|\([^()]*\))*)\)": r"\1",
+    r"(?<!\w)\(await ((?:[^()]|\([^()]*\))*)\)": r"\1",
     r"\bawait (?=[\w(])": "",
 }
 """What docstrings say of async code, and what it is in blocking code; in this order."""
@@ -486,10 +490,11 @@ class Writer:
         if docstring is not None:
             docstring = turn_words(docstring, where)
             if node.name not in CONSTRUCTED:
-                docstring = re.sub(r"\n\nArgs:\n(    .*\n?|\n(?=    ))*", "\n\n", docstring).strip()
+                docstring = re.sub(r"\n\nArgs:\n(    .*\n?|\n(?=    ))*\n?", "\n\n", docstring).strip()
             self.lines += [*self.docstring(docstring, 4), ""]
         if not is_protocol(node):
             self.write_source(node)
+        self.write_constants(node)
         self.write_fields(node, key)
         for method in methods(node):
             if method.name == "__init__" and node.name in {*CONSTRUCTED, "Group"}:
@@ -538,6 +543,15 @@ class Writer:
             and found[1] in MODULES[found[0]].values
             and is_typed_variable(MODULES[found[0]].values[found[1]])
         )
+
+    def write_constants(self, node: ast.ClassDef) -> None:
+        for each in node.body:
+            match each:
+                case ast.Assign(targets=[ast.Name(id=name)]) | ast.AnnAssign(target=ast.Name(id=name)):
+                    if name in CONSTANTS:
+                        self.lines += [f"    {rule(name)} = _source.{node.name}.{name}", ""]
+                case _:
+                    pass
 
     def write_fields(self, node: ast.ClassDef, key: tuple[str, str]) -> None:
         """Properties for what an async object has as attributes."""
@@ -654,7 +668,7 @@ class Writer:
         if "BinaryFile" in wide:
             return GIVEN["Content"].format(each.arg)
         if each.arg == "other" or names & (NAMES | BOUND | {"Scoped", "Self"}):
-            return f"_twin.unwrap({each.arg})"
+            return f"_twin.{'unwrap' if each.arg == 'other' else 'used'}({each.arg})"
         return f"_twin.plain({each.arg})" if wide & RECORDS else each.arg
 
     def write_init(self, node: ast.ClassDef, method: Function) -> None:
@@ -755,21 +769,21 @@ class Writer:
             return [*lines, f"return self._portal.enter({call}, self._wrap)"]
         if is_generator:
             return [*lines, f"return self._portal.iterate({call}, self._wrap)"]
-        if isinstance(method, ast.AsyncFunctionDef):
-            call = f"self._portal.run({call})"
         if where in CLOSING:
             rule(where)
-            return [*lines, "try:", f"    {call}", "finally:", "    self._portal.close()"]
+            return [*lines, f"self._portal.end({call})"]
+        if isinstance(method, ast.AsyncFunctionDef):
+            call = f"self._portal.run({call})"
         if returns == "None":
             return [*lines, call]
         loose = overloaded or any(each.args.args and each.args.args[0].annotation is not None for each in methods(node))
         turned = ast.parse(returns, mode="eval").body if returns else None
         involved = names_in(turned) & (
-            NAMES | BOUND | {"Self", "StreamReader", "StreamWriter", "AbstractContextManager", "Iterator"}
+            NAMES | BOUND | {"Self", "StreamReader", "StreamWriter", "WebSocket", "AbstractContextManager", "Iterator"}
         )
         if involved or (turned is not None and "Any" in ast.unparse(turned)):
             return [*lines, f"result: {returns} = self._wrap({call})", "return result"]
-        if loose or "_twin.unwrap" in call:
+        if loose or "_twin.u" in call:
             return [*lines, f"result: {returns} = {call}", "return result"]
         return [*lines, f"return {call}"]
 
@@ -840,7 +854,17 @@ def main() -> None:
     with tempfile.TemporaryDirectory(dir=SOURCE.parent, prefix=".sync-") as scratch:
         generate(Path(scratch))
         made = {path.relative_to(scratch): path.read_text() for path in Path(scratch).rglob("*.py")}
-    rules = [*ATTRIBUTES, *WORDS, *TYPES, *(f"given {kind}" for kind in GIVEN), *CLOSING, *WRITING, *IN_LOOP, *OWN_LOOP]
+    rules = [
+        *ATTRIBUTES,
+        *WORDS,
+        *TYPES,
+        *(f"given {kind}" for kind in GIVEN),
+        *CLOSING,
+        *WRITING,
+        *IN_LOOP,
+        *OWN_LOOP,
+        *CONSTANTS,
+    ]
     if unused := [name for name in rules if not used[name]]:
         sys.exit(f"tools/blocking.py has rules that nothing needs: {', '.join(unused)}")
     there = {path.relative_to(TWIN): path.read_text() for path in TWIN.rglob("*.py") if path.name not in BY_HAND}

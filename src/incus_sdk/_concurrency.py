@@ -6,9 +6,12 @@ Knows nothing of Incus; imports nothing else of this package.
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import contextlib
 import logging
 import math
+import sys
+import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from typing import Any, ParamSpec, TypeVar
 
@@ -110,6 +113,33 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         work.exception()
         raise cancelled
     return work.result()
+
+
+async def in_daemon_thread(function: Callable[..., T], *args: Any) -> T:
+    """Run a function that may never return: nothing waits for its thread then, not even the end of the program."""
+    loop = asyncio.get_running_loop()
+    result: asyncio.Future[T] = loop.create_future()
+
+    def settle(done: concurrent.futures.Future[T]) -> None:
+        if result.cancelled():
+            return
+        if (error := done.exception()) is not None:
+            result.set_exception(error)
+        else:
+            result.set_result(done.result())
+
+    def run(*_: object) -> None:
+        done = concurrent.futures.Future[T]()
+        try:
+            done.set_result(function(*args))
+        except Exception as error:
+            done.set_exception(error)
+        with contextlib.suppress(RuntimeError):  # the event loop is closed
+            loop.call_soon_threadsafe(settle, done)
+
+    # The interpreter aborts where it finalizes a stream that a thread reads: this one keeps it from that.
+    threading.Thread(target=run, args=(sys.stdin, sys.stdout, sys.stderr), daemon=True).start()
+    return await result
 
 
 async def for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], limit: int) -> None:

@@ -8,6 +8,7 @@ import io
 from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO, cast
 
+from ._concurrency import in_daemon_thread
 from ._connection import limits
 from ._connection.transport import WebSocket
 from .exceptions import IncusInputError
@@ -106,7 +107,7 @@ class Sink:
             self._wakeup.clear()
             await self._write_pending()
         if self._file is not None and hasattr(self._file, "flush"):
-            await asyncio.to_thread(self._file.flush)
+            await in_daemon_thread(self._file.flush)
 
     def end(self) -> None:
         """Let `write` come to its end."""
@@ -122,10 +123,10 @@ class Sink:
             await self._slow(data)
 
     async def _write_file(self, data: bytes) -> None:
-        # Not `in_thread`: a pipe may never be read.
         view = memoryview(data)
         while view:
-            written = await asyncio.to_thread(self._file.write, view)
+            # A pipe may never be read.
+            written = await in_daemon_thread(self._file.write, view)
             if written is None and isinstance(self._file, io.RawIOBase):
                 raise IncusInputError("a file for output must be a blocking one")  # it took nothing
             view = view[written if isinstance(written, int) else len(view) :]

@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
-from ._concurrency import cancel_at_end, shielded
+from ._concurrency import cancel_at_end, in_daemon_thread, shielded
 from ._outputs import STDOUT, Output, OutputLimitError, Sink
 from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult
@@ -184,7 +184,7 @@ def checked_input(input: Input) -> Input:
     """The input, or `IncusInputError` if it has none of the types of `Input`."""
     if input is None or isinstance(input, str | bytes | AsyncIterable) or hasattr(input, "read"):
         return input
-    raise IncusInputError(f"input must be bytes, str, a file or an async iterable, not {type(input).__name__}")
+    raise IncusInputError(f"input must be bytes, str, a file or an iterable of bytes, not {type(input).__name__}")
 
 
 async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
@@ -199,6 +199,6 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
             async for piece in input:
                 yield piece
         case _:
-            # Not `in_thread`: a read from a pipe or terminal may never end, and the command must not wait for it.
-            while piece := await asyncio.to_thread(input.read, _READ):
+            # A read from a pipe or terminal may never end, and the command must not wait for it.
+            while piece := await in_daemon_thread(input.read, _READ):
                 yield piece if isinstance(piece, bytes) else piece.encode(encoding)

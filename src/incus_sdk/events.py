@@ -146,7 +146,7 @@ class EventStream:
     async def __anext__(self) -> models.Event | Gap:
         """Wait for the next event; raises the server's error if it refuses a reconnection."""
         if self._pump is None:
-            raise IncusInputError("the event stream is not open: use it in `async with`")
+            raise IncusInputError("the event stream is not open: enter it as a context manager")
         if self._pump.done() and self._queue.empty():
             raise StopAsyncIteration
         item = await self._queue.get()

@@ -470,7 +470,7 @@ class _LiveOperation:
 
     async def _send_control(self, command: str, **fields: Any) -> None:
         if "control" not in self._sockets:
-            raise IncusInputError("a process is opened by `async with`")
+            raise IncusInputError("the process is not open: enter it as a context manager")
         with contextlib.suppress(IncusError):  # it has ended already
             await self._sockets["control"].send(json.dumps({"command": command, **fields}))
 
@@ -604,7 +604,7 @@ class Process(_LiveOperation):
             IncusOperationLostError: The server forgot the command, so the exit code is not known.
         """
         if self._exit is None:
-            raise IncusInputError("a process is opened by `async with`")
+            raise IncusInputError("the process is not open: enter it as a context manager")
         code = await asyncio.shield(self._exit)
         if not self.stdin._has_arrived:
             for _ in range(_TURNS):  # in which `_watch_input` hears of a break that came before the exit

@@ -5,12 +5,13 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Generator
+from contextlib import nullcontext
 
 import pytest
 
 from incus_sdk import Client, Instance
 from incus_sdk.testing import Daemon
-from tests.live import wire_record
+from tests.live import through_the_twin, wire_record
 from tests.live.boxes import KeptBox
 
 _numbers = itertools.count(1)
@@ -20,6 +21,24 @@ _numbers = itertools.count(1)
 def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, bool | None, bool | None]:
     """Notes which operations of the API are seen on the wire, of which version of the server."""
     with wire_record.watching(item.config.stash[wire_record.SEEN]):
+        return (yield)
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """The core runs a second time, through the blocking twin; with ``--blocking`` all tests do, and only so."""
+    if ways := through_the_twin.ways(metafunc.definition, everything=metafunc.config.option.blocking):
+        metafunc.parametrize("_way", ways, indirect=True)
+
+
+@pytest.fixture(autouse=True)
+def _way(request: pytest.FixtureRequest) -> None:
+    """Whether a test runs through the blocking twin."""
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
+    """Has a test run through the blocking twin."""
+    with through_the_twin.given_the_twin(pyfuncitem) if through_the_twin.is_blocking(pyfuncitem) else nullcontext():
         return (yield)
 
 

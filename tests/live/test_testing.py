@@ -302,7 +302,7 @@ async def test_close_leaves_nothing() -> None:
     assert traces() == []
     assert links() == before
     await daemon.close()
-    with pytest.raises(RuntimeError, match="async with"):
+    with pytest.raises(RuntimeError, match="context manager"):
         _ = daemon.url
 
 

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,9 @@ async def count(seen: list[Any], last: int = 5) -> AsyncIterator[int]:
         seen.append(asyncio.current_task())
 
 
-def run_python(code: str, *arguments: str) -> str:
+def run_python(code: str, *, options: Sequence[str] = ()) -> str:
     """What a program prints; it must end well, and say nothing but that."""
-    done = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, timeout=60)
+    done = subprocess.run([sys.executable, *options, "-c", code], capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stderr) == (0, ""), done
     return done.stdout
 
@@ -91,6 +91,9 @@ def test_a_module_of_the_same_name_has_the_same_classes_and_verbs(name: str) -> 
         verbs -= kind.fields().keys() if issubclass(kind, models.Record) else set()  # made with the first record
         assert verbs - set(dir(twin)) <= set(NOT_THERE.split()), kind.__name__
         assert not [each for each in verbs if inspect.iscoroutinefunction(getattr(twin, each, None))]
+        for one, other in ((getattr(kind, each, None), getattr(twin, each, None)) for each in ("__doc__", *verbs)):
+            words = [str(each if isinstance(each, str) else each.__doc__) for each in (one, other) if each is not None]
+            assert len({each.count("print(") for each in words}) < 2, words  # an example keeps its parentheses
 
 
 def test_a_call_waits_for_its_result_or_raises_its_error(portal: Portal) -> None:
@@ -393,6 +396,43 @@ print(os.waitpid(child, 0)[1], portal.run(echo(3)))
     assert (new, parent) == ("2", "0 3")
 
 
+def test_a_child_ends_silently_and_ends_nothing_of_its_parent() -> None:
+    code = """
+import contextlib
+async def items():
+    try:
+        while True:
+            yield 1
+    finally:
+        await asyncio.sleep(0)
+        print("no more items", os.getpid() == parent, flush=True)
+@contextlib.asynccontextmanager
+async def block():
+    try:
+        yield
+    finally:
+        await asyncio.sleep(0)
+        print("left", os.getpid() == parent, flush=True)
+parent = os.getpid()
+held = portal.iterate(items(), str)
+next(held)
+with portal.enter(block(), str):
+    child = os.fork()
+    if not child:
+        try:
+            next(held)
+        except IncusError as error:
+            print("make a client in the child" in str(error), flush=True)
+        portal.end(echo(1))
+        print(Portal("mine").run(echo(2)), flush=True)
+        sys.exit(0)
+    print(os.waitpid(child, 0)[1], next(held), flush=True)
+del held
+"""
+    expected = ["True", "2", "0 1", "left True", "no more items True"]
+    assert run_python(PROGRAM + code, options=["-W", "always"]).splitlines() == expected
+
+
 INTERRUPTED = {
     "call": "portal.run(work())",
     "callback": "portal.run(asking())",
@@ -450,6 +490,25 @@ except KeyboardInterrupt:
     assert run_python(PROGRAM + code).splitlines() == ["True", "and still cleaned up"]
 
 
+def test_a_client_is_closed_after_what_an_interrupt_has_to_clean_up() -> None:
+    code = """
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(1.5)
+        print("cleaned up", flush=True)
+try:
+    portal.run(work())
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+    portal.end(echo(1))
+    print("closed", flush=True)
+"""
+    assert run_python(PROGRAM + code).splitlines() == ["interrupted", "cleaned up", "closed"]
+
+
 def test_a_program_ends_silently_with_everything_open() -> None:
     code = """
 async def items():
@@ -465,6 +524,12 @@ async def block():
     finally:
         print("left")
 portal.enter(block(), str).__enter__()
+begun = threading.Event()
+async def work():
+    begun.set()
+    await asyncio.sleep(60)
+threading.Thread(target=lambda: portal.run(work()), daemon=True).start()
+begun.wait()
 """
     assert run_python(PROGRAM + code) == "left\n"
 
@@ -566,7 +631,7 @@ def test_errors_of_the_async_sdk_come_through(tmp_path: Path) -> None:
 
 def test_an_open_client_that_is_forgotten_is_named() -> None:
     class Connections:
-        is_open = True
+        is_open = is_connected = True
 
         async def close(self) -> None:
             self.is_open = False

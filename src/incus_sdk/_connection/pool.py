@@ -58,6 +58,11 @@ class Pool:
         self._idle: list[Connection] = []
         self._waits: set[asyncio.Timeout] = set()
 
+    @property
+    def is_connected(self) -> bool:
+        """Whether anything is open."""
+        return bool(self._open)
+
     def take(self) -> Connection | None:
         """The connection that was used last, of those that are still open."""
         while self._idle:

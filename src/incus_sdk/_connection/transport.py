@@ -78,6 +78,11 @@ class Transport:
         return self._pool is not None
 
     @property
+    def is_connected(self) -> bool:
+        """Whether a connection is open."""
+        return self._pool is not None and self._pool.is_connected
+
+    @property
     def attaching(self) -> contextlib.AbstractAsyncContextManager[None]:
         """Waits for its turn to open the websockets of a command."""
         return self._take_turn_to_attach()

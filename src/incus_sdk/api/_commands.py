@@ -76,7 +76,7 @@ class CommandVerbs(Resource):
         if wait and wait_for_websocket:
             raise IncusInputError(
                 "wait_for_websocket cannot be combined with wait, since nobody would open the websockets: leave wait "
-                "out, and open them by `await operation.websocket(...)`"
+                "out, and open them by `operation.websocket(...)`"
             )
         wire.size(80 if width is None else width, 24 if height is None else height)
         optional = {"width": width, "height": height, "cwd": cwd, **wire.ids(user=user, group=group)}

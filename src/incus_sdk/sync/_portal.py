@@ -43,6 +43,9 @@ class _Closable(Protocol):
     @property
     def is_open(self) -> bool: ...
 
+    @property
+    def is_connected(self) -> bool: ...
+
     async def close(self) -> None: ...
 
 
@@ -60,6 +63,7 @@ class Portal:
         self._process = os.getpid()
         self._loop: LoopThread | None = None
         self._detach: weakref.finalize[Any, Any] | None = None
+        self._cleaning: set[Line] = set()
 
     def run(self, work: Coroutine[Any, Any, T]) -> T:
         """Wait for a coroutine."""
@@ -69,8 +73,14 @@ class Portal:
             result: T = line.wait()
             return result
         except BaseException:
-            line.leave()
+            self.abandon(line)
             raise
+
+    def abandon(self, line: Line) -> None:
+        """End a call without waiting long for its clean-up, which goes on in the background."""
+        line.leave(_PATIENCE)
+        with LoopThread.lock:
+            self._cleaning = {each for each in (*self._cleaning, line) if each.is_under_way}
 
     def leave(self, work: Coroutine[Any, Any, Any], loop: LoopThread | None) -> None:
         """`run` what ends something of that loop; of one that has ended, there is nothing left to end."""
@@ -78,6 +88,22 @@ class Portal:
             self.run(work)
         else:
             work.close()
+
+    def end(self, work: Coroutine[Any, Any, Any]) -> None:
+        """`run` what ends the client, and `close`; in the child of a fork, nothing is left to end.
+
+        What still cleans up needs the client, and gets as long as at the end of the program.
+        """
+        try:
+            if self._process == os.getpid():
+                end = time.monotonic() + _LAST_PATIENCE
+                for line in self._cleaning:
+                    line.leave(end - time.monotonic())
+                self.run(work)
+            else:
+                work.close()
+        finally:
+            self.close()
 
     @property
     def loop(self) -> LoopThread | None:
@@ -127,17 +153,14 @@ class Portal:
                 line.wait_unless_inside()
             raise
         except BaseException:
-            line.leave()
+            self.abandon(line)
             raise
 
     def begin(self, line: Line, work: Coroutine[Any, Any, Any]) -> None:
         """Begin a task on a line."""
         try:
             with LoopThread.lock:
-                loop = self._loop
-                if loop is None or loop.ended:
-                    loop = self.attach()
-                line.begin(loop, work)
+                line.begin(self.keep(), work)
         except BaseException:
             if not line.begun:
                 work.close()
@@ -151,13 +174,17 @@ class Portal:
         if loop is not None:
             loop.join()
 
+    def keep(self) -> LoopThread:
+        """Keep the thread alive, from the first use on."""
+        with LoopThread.lock:
+            if self._loop is None or self._loop.ended:
+                return self.attach()
+            return self._loop
+
     def attach(self) -> LoopThread:
-        """Keep the thread alive."""
+        """Keep the thread of this moment alive."""
         if self._process != os.getpid():
-            raise IncusClosedError(
-                f"{self._owner or 'this client'} belongs to the process that made it, and does not work after a fork: "
-                "make a client in the child"
-            )
+            raise _after_fork(self._owner or "this client")
         if self._detach is not None:
             self._detach.detach()
         with LoopThread.lock:
@@ -175,8 +202,9 @@ class LoopThread:
     _shared: ClassVar[LoopThread | None] = None
     """That of the process. This is the one place of the SDK that clients share, since each more loop would be a thread
     more, and a deadlock under gevent."""
-    _inherited: ClassVar[list[LoopThread]] = []
-    """Those of parents, which nothing may close: they share their files with them."""
+    _inherited: ClassVar[dict[LoopThread, set[asyncio.Task[Any]]]] = {}
+    """Those of parents with their tasks, which nothing may close or end: they share their files with them."""
+    program_ends: ClassVar[bool] = False
 
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
@@ -186,7 +214,7 @@ class LoopThread:
 
     def start(self) -> None:
         """Begin the thread."""
-        atexit.register(self.end)
+        atexit.register(self._end_with_program)
         self._thread.start()
 
     @classmethod
@@ -203,8 +231,22 @@ class LoopThread:
         cls.lock = threading.RLock()
         if cls._shared is not None:
             cls._shared.ended = True
-            cls._inherited.append(cls._shared)
+            cls._inherited[cls._shared] = asyncio.all_tasks(cls._shared.loop)
             cls._shared = None
+            atexit.register(cls._keep_inherited)
+
+    @classmethod
+    def _keep_inherited(cls) -> None:
+        """Have what the parent has open outlive the interpreter, which would warn of it, and run its clean-up here."""
+        with contextlib.suppress(ImportError):
+            import ctypes
+
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(cls._inherited))
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether it runs in the parent of this process, and not here."""
+        return self in LoopThread._inherited
 
     @property
     def is_current(self) -> bool:
@@ -217,28 +259,30 @@ class LoopThread:
             if self.ended:
                 return
             self.users.pop(user, None)
+            is_connected = connections is not None and connections.is_connected
             if connections is not None and connections.is_open:
-                warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
                 asyncio.run_coroutine_threadsafe(connections.close(), self.loop)
             if not self.users:
                 self._end()
+        if is_connected:  # a warning may become an error
+            warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
 
-    def end(self) -> None:
-        """End it, and wait for that."""
+    def _end_with_program(self) -> None:
+        LoopThread.program_ends = True
         with LoopThread.lock:
             self._end()
         self.join()
 
     def join(self) -> None:
         """Wait for the end, if it has begun."""
-        if self.ended and not self.is_current and self not in LoopThread._inherited:
+        if self.ended and not self.is_current and not self.is_inherited:
             self._thread.join(2 * _LAST_PATIENCE)
 
     def _end(self) -> None:
         if not self.ended:
             self.ended = True
             LoopThread._shared = None
-            atexit.unregister(self.end)
+            atexit.unregister(self._end_with_program)
             self.loop.call_soon_threadsafe(self._stop)
 
     def _stop(self) -> None:
@@ -264,6 +308,12 @@ class LoopThread:
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
         finally:
             self.loop.close()
+
+
+def _after_fork(what: str) -> IncusClosedError:
+    return IncusClosedError(
+        f"{what} belongs to the process that made it, and does not work after a fork: make a client in the child"
+    )
 
 
 os.register_at_fork(after_in_child=LoopThread.after_fork)
@@ -318,12 +368,23 @@ class Line:
         self._mail: queue.SimpleQueue[asyncio.Task[Any] | _Ask | _Step] = queue.SimpleQueue()
         self._loop: LoopThread | None = None
         self._task: asyncio.Task[Any] | None = None
+        self._left = False
         self.is_over = False
 
     @staticmethod
     def current() -> Line | None:
         """That of the task that runs."""
         return _line.get(None)
+
+    @property
+    def is_inherited(self) -> bool:
+        """Whether the work is done in the parent of this process."""
+        return self._loop is not None and self._loop.is_inherited
+
+    @property
+    def is_under_way(self) -> bool:
+        """Whether the task goes on."""
+        return self.begun and not self.is_over and not (self._task is not None and self._task.done())
 
     @property
     def begun(self) -> bool:
@@ -379,12 +440,14 @@ class Line:
 
     def tell(self, function: Callable[..., object], *arguments: Any) -> None:
         """Call a function in the event loop."""
-        if self._loop is not None:
+        if self._loop is not None and not self.is_inherited:
             with contextlib.suppress(RuntimeError):  # it has ended, and so has the task
                 self._loop.loop.call_soon_threadsafe(function, *arguments)
 
     def wait(self) -> Any:
         """Serve the task until it hands over a value, or has ended; returns the value or the result."""
+        if self.is_inherited:
+            raise _after_fork("this")
         while not self.is_over:
             item = self._next()
             if isinstance(item, _Step):
@@ -396,23 +459,27 @@ class Line:
             try:
                 return item.result()
             except asyncio.CancelledError:
+                if LoopThread.program_ends and threading.current_thread().daemon:
+                    threading.Event().wait()  # it ends with the program, silently
                 raise IncusClosedError("the client was closed while a call was under way") from None
         raise IncusClosedError("the client was closed")
 
     def wait_unless_inside(self) -> None:
         """`wait`; but what is collected as garbage in the thread of the event loop does not wait there for itself."""
-        if self._loop is not None and not self._loop.is_current:
+        if self._loop is not None and not self._loop.is_current and not self.is_inherited:
             while not self.is_over:
                 self.wait()
 
-    def leave(self) -> None:
-        """Cancel the task, and let it clean up, for a moment."""
+    def leave(self, patience: float) -> None:
+        """Cancel the task, and let it clean up, for so many seconds."""
         if self.is_over or self._loop is None:
             return
-        self.tell(self._cancel)
-        if self._loop.is_current:
+        if not self._left:
+            self._left = True
+            self.tell(self._cancel)
+        if self._loop.is_current or self.is_inherited:
             return
-        end = time.monotonic() + _PATIENCE
+        end = time.monotonic() + patience
         with contextlib.suppress(queue.Empty):
             while not self.is_over:
                 item = self._mail.get(timeout=max(end - time.monotonic(), 0))
@@ -471,17 +538,19 @@ class _Entered(AbstractContextManager[Any]):
             self._portal.begin(self._line, self._hold())
             return self._wrap(self._line.wait())
         except BaseException:
-            self._line.leave()
+            self._portal.abandon(self._line)
             raise
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool | None:
+        if self._line.is_inherited:
+            return None
         self._left.set_result(error)
         try:
             self._line.wait_unless_inside()
         except BaseException as raised:
-            self._line.leave()
+            self._portal.abandon(self._line)
             if raised is error or (isinstance(raised, RuntimeError) and isinstance(error, StopIteration)):
                 return False
             raise

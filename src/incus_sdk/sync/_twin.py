@@ -14,12 +14,14 @@ import io
 import os
 import stat
 import sys
+import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AbstractContextManager, aclosing, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
+from .._connection import transport
 from .._content import BinaryFile, Content, size_of
 from .._outputs import Output
 from ..api import _forwarding
@@ -117,6 +119,8 @@ class Twin:
             return StreamReader._of(value, self._portal)
         if isinstance(value, asyncio.StreamWriter):
             return StreamWriter._of(value, self._portal)
+        if isinstance(value, transport.WebSocket):
+            return WebSocket._of(value, self._portal)
         if isinstance(value, AsyncIterator):
             return self._portal.iterate(value, self._wrap)
         if isinstance(value, AbstractAsyncContextManager):
@@ -340,6 +344,40 @@ class StreamWriter(Twin):
         self._portal.run(self._async.wait_closed())
 
 
+class WebSocket(Twin):
+    """The blocking form of an open websocket: whole messages, ``str`` for text and ``bytes`` for binary."""
+
+    def receive(self, idle: float | None = None) -> bytes | str | None:
+        """Wait for the next message.
+
+        Args:
+            idle: Seconds to wait while nothing comes, pings included; None for no limit.
+
+        Returns:
+            The message; None once it is closed, or after ``idle``.
+
+        Raises:
+            IncusConnectionError: It broke.
+        """
+        message: bytes | str | None = self._portal.run(self._async.receive(idle))
+        return message
+
+    def send(self, data: bytes | memoryview | str) -> None:
+        """Send one message, waiting while the other side does not read.
+
+        Args:
+            data: The message.
+
+        Raises:
+            IncusConnectionError: It is closed.
+        """
+        self._portal.run(self._async.send(data))
+
+    def close(self) -> None:
+        """Close it; harmless when it is closed already."""
+        self._portal.run(self._async.close())
+
+
 async def written(stream: Any, verb: str, data: Any) -> None:
     """Write to a stream, and wait until there is room for more."""
     getattr(stream, verb)(data)
@@ -349,6 +387,13 @@ async def written(stream: Any, verb: str, data: Any) -> None:
 def unwrap(value: Any) -> Any:
     """What the async SDK knows of a value."""
     return value._async if isinstance(value, Twin) else value
+
+
+def used(value: Any) -> Any:
+    """`unwrap` what a call uses, such as the client of another server: the thread is kept for that too."""
+    if isinstance(value, Twin):
+        value._portal.keep()
+    return unwrap(value)
 
 
 def plain(value: T) -> T:
@@ -520,6 +565,10 @@ def run_here(held: Any, call: Callable[[Any], Coroutine[Any, Any, T]]) -> T:
     with suppress(RuntimeError):
         asyncio.get_running_loop()
         raise IncusError("an event loop runs here, as in a notebook, so the terminal stays: use open_process()")
+    from .._terminal import is_terminal
+
+    if is_terminal() and threading.current_thread() is not threading.main_thread():
+        raise IncusError("the terminal is handed over in the main thread alone: call this there, or use open_process()")
     apart, scope = object.__new__(type(held)), copy.copy(held._scope)
     vars(apart).update(vars(held))  # a copy of a record would be a plain record, without verbs
     apart._scope, scope.transport = scope, copy.copy(scope.transport)

@@ -178,10 +178,7 @@ class Client(_twin.Twin):
 
     def disconnect(self) -> None:
         """Close all connections of this client and of the views on it."""
-        try:
-            self._portal.run(self._async.disconnect())
-        finally:
-            self._portal.close()
+        self._portal.end(self._async.disconnect())
 
     def __enter__(self) -> Self:
         return self._enter(self._async.__aenter__())
@@ -189,10 +186,7 @@ class Client(_twin.Twin):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        try:
-            self._portal.run(self._async.__aexit__(kind, error, trace))
-        finally:
-            self._portal.close()
+        self._portal.end(self._async.__aexit__(kind, error, trace))
 
     def trace_requests(self, hook: Callable[[TracedRequest], AbstractContextManager[object]] | None) -> None:
         """Enter a context manager around each request of this client and of its views, as tracing libraries need it.

@@ -33,7 +33,6 @@ class EventStream(_twin.Twin):
     Nothing is missed that happens inside the ``with``. When the connection breaks, the stream reconnects, for as
     long as that takes, and then yields a `Gap`.
 
-
     Raises:
         IncusInputError: There is no such type.
 

@@ -17,8 +17,6 @@ from . import _twin
 if TYPE_CHECKING:
     from typing import Self
 
-    from .._connection.websocket import WebSocket
-
 
 class Operation(models.Operation, _twin.RecordTwin):
     """A background operation of the server: its record as last seen, with verbs to wait for it, watch it and cancel it.
@@ -97,7 +95,7 @@ class Operation(models.Operation, _twin.RecordTwin):
         """
         return self._portal.iterate(self._async.progress(), self._wrap)
 
-    def websocket(self, name: str, *, pong: bool = True) -> WebSocket:
+    def websocket(self, name: str, *, pong: bool = True) -> _twin.WebSocket:
         """Open one of the websockets that the operation waits for.
 
         Args:
@@ -111,4 +109,5 @@ class Operation(models.Operation, _twin.RecordTwin):
         API:
             ``GET /1.0/operations/{id}/websocket``
         """
-        return self._portal.run(self._async.websocket(name, pong=pong))
+        result: _twin.WebSocket = self._wrap(self._portal.run(self._async.websocket(name, pong=pong)))
+        return result

@@ -123,11 +123,10 @@ class Process(_LiveOperation):
         with instance.open_process(["cat"]) as process:
             process.stdin.write(b"hello")
             process.stdin.write_eof()
-            printprocess.stdout.read(), process.wait()
+            print(process.stdout.read(), process.wait())
 
     ``stdin`` is a `ProcessInput`; ``stdout`` and ``stderr`` are each a stream to read from. On a terminal (``pty``)
     all output comes on ``stdout``, and ``stderr`` is None. Leaving the block kills a command that still runs.
-
 
     Raises:
         IncusInputError: The command or the environment is invalid, or the instance does not know the user or the group.
@@ -226,7 +225,6 @@ class Console(_LiveOperation):
     """The console of an instance, from `Instance.console`.
 
     ``stdin`` writes, ``stdout`` reads; leaving the block detaches.
-
 
     API:
         ``POST /1.0/instances/{name}/console`` and ``GET /1.0/operations/{id}/websocket``

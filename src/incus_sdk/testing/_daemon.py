@@ -171,7 +171,7 @@ class Daemon:
 
     def _require_started(self) -> _host.Home:
         if self._home is None:
-            raise RuntimeError("the daemon is not started: use it inside `async with Daemon() as daemon`")
+            raise RuntimeError("the daemon is not started: enter it as a context manager, or call start()")
         return self._home
 
     def _prepare(self) -> None:

@@ -161,7 +161,7 @@ async def test_what_had_come_can_be_read_after_the_block(client: Client, name: s
 
 async def test_a_stream_is_opened_by_its_block_and_once(client: Client) -> None:
     stream = client.events.listen()
-    with pytest.raises(IncusInputError, match="async with"):
+    with pytest.raises(IncusInputError, match="context manager"):
         await anext(stream)
     async with stream:
         pass

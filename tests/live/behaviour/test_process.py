@@ -562,7 +562,7 @@ async def test_a_terminal_has_a_size_that_can_change_and_one_stream(box: Instanc
 
 async def test_a_process_is_opened_by_its_block_alone(client: Client) -> None:
     process = client.instances["none"].open_process(["true"])
-    with pytest.raises(IncusInputError, match="async with"):
+    with pytest.raises(IncusInputError, match="context manager"):
         await process.wait()
     with pytest.raises(IncusInputError, match="columns and rows"):
         await process.resize(0, 24)
@@ -735,6 +735,33 @@ async def test_a_shell_without_a_terminal_passes_bytes_through(daemon: Daemon, c
         assert await program.stdout.readline() == b"<one>\n"
         program.stdin.write(b"q\n")
         assert await program.wait() == 0
+
+
+SILENT = """
+import asyncio, sys
+from incus_sdk import Client
+async def main():
+    async with Client(sys.argv[1]) as client:
+        result = await client.instances[sys.argv[2]].run(["echo", "over"], input=sys.stdin.buffer, text=True)
+        print(result.stdout, flush=True)
+asyncio.run(main())
+"""
+
+
+async def test_a_program_ends_while_nothing_comes_on_the_pipe_that_it_gave_as_input(
+    daemon: Daemon, clean: None
+) -> None:
+    pipe = asyncio.subprocess.PIPE
+    async with daemon.client() as client, client.instances.temporary("busybox") as box:
+        program = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", SILENT, str(daemon.socket), box.name, stdin=pipe, stdout=pipe, stderr=pipe
+        )
+        assert program.stdout is not None
+        assert program.stderr is not None
+        assert await program.stdout.read() == b"over\n\n"
+        assert (await program.stderr.read(), await program.wait()) == (b"", 0)
+        assert program.stdin is not None
+        program.stdin.close()
 
 
 # console()

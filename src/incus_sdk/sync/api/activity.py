@@ -158,6 +158,8 @@ class Warning(models.Warning, Editable[models.WarningPut], Deletable):
         @property
         def _async(self) -> _source.Warning: ...
 
+    KEY = _source.Warning.KEY
+
 
 class WarningsAPI(Collection[Warning], Edits[models.WarningPut], Deletes):
     """``client.warnings``; the key is the UUID."""

@@ -33,7 +33,6 @@ class AtPath(_twin.Twin):
 class Group(AtPath):
     """The calls of one area of the API.
 
-
     Raises:
         IncusInputError: ``client`` is something else.
     """
@@ -55,6 +54,8 @@ class Resource(_twin.RecordTwin, AtPath):
 
         @property
         def _async(self) -> _source.Resource: ...
+
+    KEY = _source.Resource.KEY
 
     @property
     def etag(self) -> str | None:

@@ -26,6 +26,8 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
         @property
         def _async(self) -> _source.Certificate: ...
 
+    KEY = _source.Certificate.KEY
+
 
 class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Ensures, Deletes, IssuesTokens):
     """``client.certificates``; the key is the fingerprint, the SHA-256 of the certificate in DER, or its beginning."""

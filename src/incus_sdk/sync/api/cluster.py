@@ -37,6 +37,8 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
         @property
         def _async(self) -> _source.ClusterMember: ...
 
+    KEY = _source.ClusterMember.KEY
+
     def get_state(self) -> models.ClusterMemberState:
         """The member's memory, load and uptime at this moment, and how full its pools are.
 

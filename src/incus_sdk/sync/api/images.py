@@ -43,6 +43,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         @property
         def _async(self) -> _source.Image: ...
 
+    KEY = _source.Image.KEY
+
     @overload
     def delete(self, wait: bool = False, *, missing_ok: Literal[False] = False) -> Operation: ...
     @overload
@@ -153,7 +155,7 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         result: Image = self._wrap(
             self._portal.run(
                 self._async.copy(
-                    _twin.unwrap(to),
+                    _twin.used(to),
                     aliases=aliases,
                     copy_aliases=copy_aliases,
                     reuse=reuse,

@@ -83,7 +83,7 @@ class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.Inst
             ``POST /1.0/instances``; to another server also ``POST /1.0/instances/{name}/snapshots/{snapshot}``
         """
         result: Instance = self._wrap(
-            self._portal.run(self._async.copy(name, to=_twin.unwrap(to), **_twin.given_options(options)))
+            self._portal.run(self._async.copy(name, to=_twin.used(to), **_twin.given_options(options)))
         )
         return result
 
@@ -277,7 +277,7 @@ class Instance(
             self._portal.run(
                 self._async.copy(
                     name,
-                    to=_twin.unwrap(to),
+                    to=_twin.used(to),
                     instance_only=instance_only,
                     refresh=refresh,
                     refresh_exclude_older=refresh_exclude_older,
@@ -343,7 +343,7 @@ class Instance(
         self._portal.run(
             self._async.move(
                 name,
-                to=_twin.unwrap(to),
+                to=_twin.used(to),
                 pool=pool,
                 project=project,
                 target=target,

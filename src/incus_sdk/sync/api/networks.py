@@ -40,6 +40,8 @@ class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], 
         @property
         def _async(self) -> _source.NetworkForward: ...
 
+    KEY = _source.NetworkForward.KEY
+
 
 class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForwardPut], Ensures, Deletes):
     """``network.forwards``; the key is the listen address."""
@@ -80,6 +82,8 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
 
         @property
         def _async(self) -> _source.NetworkLoadBalancer: ...
+
+    KEY = _source.NetworkLoadBalancer.KEY
 
     def get_state(self) -> models.NetworkLoadBalancerState:
         """Which backends answer, where ``healthcheck`` is configured.

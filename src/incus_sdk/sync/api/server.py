@@ -190,7 +190,7 @@ class ServerAPI(Group):
         sections of `preseed` but ``cluster``. Of volumes it does not have the content, and it leaves out ISO images.
         The configuration can hold secrets.
 
-            text = yaml.safe_dumpclient.server.preseed_dump()
+            text = yaml.safe_dump(client.server.preseed_dump())
 
         Returns:
             The preseed, for a YAML or JSON file.

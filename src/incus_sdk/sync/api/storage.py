@@ -88,7 +88,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
         """
         result: Volume = self._wrap(
             self._portal.run(
-                self._async.copy(name, to=_twin.unwrap(to), refresh=refresh, config=config, **_twin.given_options(how))
+                self._async.copy(name, to=_twin.used(to), refresh=refresh, config=config, **_twin.given_options(how))
             )
         )
         return result
@@ -267,7 +267,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             self._portal.run(
                 self._async.copy(
                     name,
-                    to=_twin.unwrap(to),
+                    to=_twin.used(to),
                     volume_only=volume_only,
                     refresh=refresh,
                     refresh_exclude_older=refresh_exclude_older,
@@ -315,7 +315,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         """
         self._portal.run(
             self._async.move(
-                pool, project=project, target=target, new_name=new_name, to=_twin.unwrap(to), **_twin.given_options(how)
+                pool, project=project, target=target, new_name=new_name, to=_twin.used(to), **_twin.given_options(how)
             )
         )
 

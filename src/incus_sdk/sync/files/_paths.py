@@ -28,7 +28,7 @@ class RemotePath(_twin.Twin):
     """A path in an instance or a volume: a pure, immutable, hashable path until a verb is awaited.
 
         hosts = instance.path("/etc") / "hosts"
-        printhosts.read_text()
+        print(hosts.read_text())
 
     Paths are absolute. Bytes in them that are not UTF-8 become surrogates, as in ``os.fsdecode``. The instance's own
     system follows links, so they never lead out of the instance. Each verb opens a connection of its own, except on
@@ -36,7 +36,6 @@ class RemotePath(_twin.Twin):
 
     All verbs raise `IncusNotFoundError` for a missing path, `IncusConflictError` for one that must not exist,
     `IncusPermissionError` where the instance's system denies access, and `IncusAPIError` for its other errors.
-
 
     Raises:
         IncusInputError: The path is not absolute, is too long, or contains a NUL.
@@ -454,7 +453,7 @@ class RemotePath(_twin.Twin):
             IncusNotFoundError: There is no such directory.
             IncusConflictError: The path exists.
         """
-        self._portal.run(self._async.symlink_to(_twin.unwrap(target)))
+        self._portal.run(self._async.symlink_to(_twin.used(target)))
 
     def readlink(self) -> str:
         """Get the target of a link, unresolved.
@@ -478,7 +477,7 @@ class RemotePath(_twin.Twin):
             IncusInputError: The target is not absolute, or is in another instance or volume.
             IncusNotFoundError: There is no such path.
         """
-        result: RemotePath = self._wrap(self._portal.run(self._async.rename(_twin.unwrap(target))))
+        result: RemotePath = self._wrap(self._portal.run(self._async.rename(_twin.used(target))))
         return result
 
     def unlink(self, missing_ok: bool = False) -> None:

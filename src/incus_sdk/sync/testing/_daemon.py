@@ -53,7 +53,7 @@ class Daemon(_twin.Twin):
         beside: Daemon | None = None,
     ) -> None:
         self._begin(
-            _source.Daemon(image=image, storage=storage, directory=directory, root=root, beside=_twin.unwrap(beside))
+            _source.Daemon(image=image, storage=storage, directory=directory, root=root, beside=_twin.used(beside))
         )
 
     @property
@@ -102,10 +102,7 @@ class Daemon(_twin.Twin):
         return self._enter(self._async.__aenter__())
 
     def __exit__(self, *_: object) -> None:
-        try:
-            self._portal.run(self._async.__aexit__(*_))
-        finally:
-            self._portal.close()
+        self._portal.end(self._async.__aexit__(*_))
 
     def start(self) -> None:
         """Start the daemon and set it up; first remove what daemons of killed owners left behind.
@@ -135,7 +132,4 @@ class Daemon(_twin.Twin):
 
     def close(self) -> None:
         """End the daemon and all its instances, and remove all its files; a second call does nothing."""
-        try:
-            self._portal.run(self._async.close())
-        finally:
-            self._portal.close()
+        self._portal.end(self._async.close())
