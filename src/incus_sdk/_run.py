@@ -199,6 +199,8 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
             async for piece in input:
                 yield piece
         case _:
-            # A read from a pipe or terminal may never end, and the command must not wait for it.
-            while piece := await in_daemon_thread(input.read, _READ):
+            # What has come on a pipe or terminal is sent, and not kept until there is more: for that, there is `read1`.
+            read = getattr(input, "read1", input.read)
+            # It may never end, and the command must not wait for it.
+            while piece := await in_daemon_thread(read, _READ):
                 yield piece if isinstance(piece, bytes) else piece.encode(encoding)

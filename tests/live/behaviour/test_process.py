@@ -764,6 +764,18 @@ async def test_a_program_ends_while_nothing_comes_on_the_pipe_that_it_gave_as_in
         program.stdin.close()
 
 
+async def test_what_comes_on_a_pipe_is_sent_at_once(box: Instance) -> None:
+    came = asyncio.Event()
+    reading, writing = os.pipe()
+    with open(reading, "rb") as source, open(writing, "wb", 0) as talk:  # noqa: ASYNC230
+        running = asyncio.create_task(box.run(["cat"], input=source, stdout=lambda piece: came.set()))
+        talk.write(b"first")
+        async with asyncio.timeout(60):
+            await came.wait()
+        talk.close()
+        await running
+
+
 # console()
 
 
