@@ -218,5 +218,6 @@ _BY_STATUS: dict[int, type[IncusAPIError]] = {
 _BY_REASON: dict[str, tuple[type[IncusAPIError], str]] = {
     "Instance is not running": (IncusNotRunningError, ": start it first"),
     "Instance is frozen": (IncusFrozenError, ": unfreeze it first"),
+    "Instance is running": (IncusAPIError, ": stop it first, as delete(force=True) does"),
 }
 """The class, and the remedy, for what a server says, whatever HTTP status it has for that."""

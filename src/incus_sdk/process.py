@@ -14,7 +14,7 @@ import signal as signals
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, AnyStr, BinaryIO, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
 from ._background import cancelled_operation
 from ._concurrency import Attempts, end, shielded
@@ -526,6 +526,13 @@ class Process(_LiveOperation):
     """
 
     stderr: asyncio.StreamReader | None
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name: str) -> Any:
+            if name in ("stdin", "stdout", "stderr"):
+                raise AttributeError(f"a process has no {name} before it is open: enter it as a context manager")
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
 
     def __init__(
         self,

@@ -160,11 +160,12 @@ class Scope:
         try:
             return wire.decode(answer.status, answer.headers, answer.body, self._redacted(method, path))
         except IncusPermissionError as error:
-            if self._server.get("auth") != "untrusted":
+            known = self._server.get("auth")
+            if known != "untrusted" and (known or "not authorized" not in str(error)):
                 raise
             raise IncusPermissionError(
-                f"{error}: the server does not trust this client; give a certificate that it trusts as cert=, or join "
-                "it with a token: Client.join",
+                f"{error}: {'the' if known else 'perhaps the'} server does not trust this client; give a certificate "
+                "that it trusts as cert=, or join it with a token: Client.join",
                 status_code=error.status_code,
                 response=error.response,
             ) from None

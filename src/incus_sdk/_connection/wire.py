@@ -240,6 +240,8 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
                 code = status if status >= 400 else 500
             reason = str(envelope.get("error") or f"HTTP {code}")
             found, remedy = _BY_STATUS.get(code, IncusAPIError), ""
+            if code == 404 and reason.endswith("Instance not found"):
+                remedy = ": is it in another project, or still being created without wait=True?"
             if found is IncusAPIError:
                 found, remedy = _BY_REASON.get(reason, (IncusConflictError if says_taken(reason) else found, ""))
             raise found(f"{request}: {plain(reason)}{remedy}", status_code=code, response=envelope)

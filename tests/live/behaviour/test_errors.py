@@ -40,6 +40,8 @@ REFUSALS: dict[str, tuple[str, Callable[[Client, Instance, Path], Any]]] = {
     "list of no project": ("project nope", lambda c, b, p: c.use_project("nope").instances.list()),
     "names of no project": ("project nope", lambda c, b, p: c.use_project("nope").instances.list(0)),
     "warnings of no project": ("project nope", lambda c, b, p: c.use_project("nope").warnings.list()),
+    "no instance": ("not found: is it in another project", lambda c, b, p: c.instances.get("nope")),
+    "running": ("is running: stop it first, as delete.force=True", lambda c, b, p: b.delete(wait=True)),
     "image by alias": ("no image 'nope'; launch", lambda c, b, p: c.instances.create("x", NO_IMAGE, wait=True)),
     "image later": ("no image 'nope'; launch", lambda c, b, p: later(c.instances.create("x", NO_IMAGE))),
     "image by name": ("no image 'nope'", lambda c, b, p: c.instances.launch("nope", "x")),
@@ -83,6 +85,8 @@ async def test_a_refusal_names_what_is_wrong_and_the_remedy(box: Instance, clien
             if not re.search(said, str(error)):
                 wrong[what] = str(error)
     assert not wrong
+    with pytest.raises(AttributeError, match="no stdin before it is open: enter it as a context manager"):
+        _ = box.open_process(["cat"]).stdin
     with pytest.raises(AttributeError, match=r"read as .config.get\('restricted'\)"):
         _ = (await client.projects.get("default")).restricted  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -60,6 +60,10 @@ async def test_a_client_that_is_not_trusted_is_told_so_and_what_to_do(
             ) as caught:
                 await attempt
             assert caught.value.status_code == 403
+    unconnected = Client(daemon.url, cert=cert, server_cert=daemon.certificate)
+    with pytest.raises(IncusPermissionError, match=r"not authorized: perhaps the server does not trust this client.*"):
+        await unconnected.instances.list()
+    await unconnected.disconnect()
 
 
 async def test_the_certificate_of_another_daemon_is_not_taken(daemon: Daemon, clean: None) -> None:
