@@ -323,7 +323,7 @@ def ended(process: subprocess.Popen[str]) -> str:
 def test_a_forked_child_makes_its_own_client(daemon: Daemon, used: bool) -> None:
     code = """
 if sys.argv[2]:
-    client.connect()
+    client.profiles.exists("default")
     held = client.events.listen().__enter__()
 child = os.fork()
 if not child:
@@ -331,12 +331,14 @@ if not child:
         client.profiles.list()
     except IncusError as error:
         print("make a client in the child" in str(error), flush=True)
+    loaded = set(sys.modules)
     with Client(sys.argv[1]) as mine:
         print(mine.profiles.exists("default"), flush=True)
+    print(not (sys.argv[2] and set(sys.modules) - loaded), flush=True)  # what the parent used is not loaded again
     sys.exit(0)
 print(os.waitpid(child, 0)[1], client.profiles.exists("default"))
 """
-    assert ended(start(daemon, code, "yes" if used else "")).split() == ["True", "True", "0", "True"]
+    assert ended(start(daemon, code, "yes" if used else "")).split() == ["True"] * 3 + ["0", "True"]
 
 
 INTERRUPTED = {
