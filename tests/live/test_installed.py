@@ -69,23 +69,16 @@ def declared() -> dict[str, list[str]]:
 def test_the_first_block_of_the_readme_runs_where_the_wheel_was_installed(
     version: str, wheel: Path, daemon: Daemon, tmp_path: Path
 ) -> None:
+    """On the oldest Python with the oldest versions of what it needs."""
     program = python(version)
     if program is None:
         pytest.skip(f"there is no Python {version} here")
-    run_the_first_block(install(program, tmp_path / "venv", wheel), daemon, tmp_path)
+    oldest = [re.sub(r"^([\w-]+)>=([\d.]+).*$", r"\1==\2", each) for each in declared()["dependencies"]]
+    installed = install(program, tmp_path / "venv", wheel, *(oldest if version == PYTHONS[0] else ()))
+    run_the_first_block(installed, daemon, tmp_path)
 
 
 def test_the_pythons_of_the_metadata_are_those_that_are_tried() -> None:
     prefix = "Programming Language :: Python :: 3."
-    assert (
-        tuple(f"3.{each.removeprefix(prefix)}" for each in declared()["classifiers"] if each.startswith(prefix))
-        == PYTHONS
-    )
-
-
-def test_the_oldest_versions_of_what_it_needs_do(wheel: Path, daemon: Daemon, tmp_path: Path) -> None:
-    oldest = [re.sub(r"^([\w-]+)>=([\d.]+).*$", r"\1==\2", each) for each in declared()["dependencies"]]
-    program = python("3.11")
-    if program is None:
-        pytest.skip("there is no Python 3.11 here, for which the oldest versions were built")
-    run_the_first_block(install(program, tmp_path / "venv", wheel, *oldest), daemon, tmp_path)
+    versions = [f"3.{each.removeprefix(prefix)}" for each in declared()["classifiers"] if each.startswith(prefix)]
+    assert tuple(versions) == PYTHONS
