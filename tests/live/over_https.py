@@ -5,8 +5,6 @@ Its arguments are the server's URL, the client's certificate and key, the server
 
 from __future__ import annotations
 
-import tests.live.like_windows  # noqa: F401  # isort: skip
-
 import asyncio
 import sys
 from collections.abc import Awaitable
@@ -128,7 +126,7 @@ def use_the_twin() -> None:
 
 
 def use_daemons() -> None:
-    sys.platform = "win32"
+    sys.platform = "win32"  # only now: the interpreter's own modules ask for it, too
     from incus_sdk.sync.testing import Daemon as BlockingDaemon
     from incus_sdk.testing import Daemon, DaemonUnavailableError, preflight
 
@@ -141,7 +139,8 @@ def use_daemons() -> None:
             start()
 
 
-make_tree()
-asyncio.run(use())
-use_the_twin()
-use_daemons()
+def main() -> None:
+    make_tree()
+    asyncio.run(use())
+    use_the_twin()
+    use_daemons()

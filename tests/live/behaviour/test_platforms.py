@@ -15,26 +15,21 @@ import uvloop
 from incus_sdk import LifecycleEvent
 from incus_sdk.testing import Daemon
 
-ROOT = Path(__file__).parents[3]
-
-
-async def run(program: str, *arguments: object, **environ: str) -> None:
-    process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-W", "error", str(ROOT / "tests" / "live" / program), *map(str, arguments)),
-        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-    )
-    async with asyncio.timeout(120):
-        out, _ = await process.communicate()
-    assert (process.returncode, out) == (0, b""), out.decode()
-
 
 async def test_without_what_windows_lacks_it_works_over_https_or_says_what_it_needs(
     daemon: Daemon, clean: None, tmp_path: Path
 ) -> None:
+    program = "import tests.live.like_windows; from tests.live.over_https import main; main()"
     given = (daemon.url, *daemon.client_cert, daemon.certificate, tmp_path)
-    await run("over_https.py", *given, INCUS_CONF=str(tmp_path / "incus"))
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", program, *map(str, given)),
+        cwd=Path(__file__).parents[3],
+        env={**os.environ, "INCUS_CONF": str(tmp_path / "incus")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    out, _ = await process.communicate()
+    assert (process.returncode, out) == (0, b""), out.decode()
     async with daemon.client() as client:
         for certificate in await client.certificates.list():
             if certificate.name == "windows":
