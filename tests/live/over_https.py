@@ -26,6 +26,8 @@ def make_tree() -> None:
     (TREE / "deep").mkdir(parents=True)
     for number in range(30):  # so many that they go in batches
         (TREE / f"{number}").write_bytes(b"line\nline\n" * number)
+    for name in ("comb", "null", "console.txt", "a.b"):  # almost odd
+        (TREE / name).write_bytes(b"")
     (TREE / "large").write_bytes(b"line\r\n" * 50_000)
     (TREE / "deep" / "link").symlink_to("../large")
     for path in (TREE, *TREE.rglob("*")):
@@ -77,14 +79,14 @@ async def use_commands(box: Instance) -> None:
 async def use_trees(box: Instance) -> None:
     remote, back, file = box.path("/root/tree"), HERE / "back", HERE / "file"
     pushed = await remote.push(TREE)
-    assert (pushed.files, pushed.directories, pushed.links) == (31, 2, 1)
-    assert (await remote.push(TREE, skip_equal=True)).skipped == 31
+    assert (pushed.files, pushed.directories, pushed.links) == (35, 2, 1)
+    assert (await remote.push(TREE, skip_equal=True)).skipped == 35
     modes = [(await (remote / name).stat()).mode for name in ("1", "large", "deep")]
     assert modes == [0o644, 0o644, 0o755]
     await remote.pull(back)
     assert contents(back) == contents(TREE)
-    assert (await remote.pull(back, skip_equal=True)).skipped == 31
-    assert (await remote.pull(back, skip_equal="content")).skipped == 31
+    assert (await remote.pull(back, skip_equal=True)).skipped == 35
+    assert (await remote.pull(back, skip_equal="content")).skipped == 35
     await remote.pull(back)  # in place of what is there
     assert contents(back) == contents(TREE)
     await (remote / "large").pull(file)

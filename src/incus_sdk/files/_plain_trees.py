@@ -18,7 +18,9 @@ from ._sftp import FileStat
 from ._trees import HAS_DESCRIPTORS, LocalTree, write_all
 
 # They would lead elsewhere, to a device or the stream of another file, or lose their end.
-_ODD_NAME = re.compile(r'[\\:*?"<>|\0-\x1f]|[. ]$|^(con|prn|aux|nul|com.|lpt.|conin\$|conout\$) *(\.|$)', re.IGNORECASE)
+_ODD_NAME = re.compile(
+    r'[\\:*?"<>|\0-\x1f]|[. ]$|^(con|prn|aux|nul|(com|lpt)[\d¹²³]|conin\$|conout\$) *(\.|$)', re.IGNORECASE
+)
 
 
 class PlainTree(LocalTree):
