@@ -1,10 +1,11 @@
-"""The one writer of local files: they appear complete, or not at all."""
+"""The one writer of local files: they appear complete, or not at all, and one process after the other writes."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import IO
 
@@ -29,17 +30,38 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o600, *, keep_mode: b
         target = Path(os.path.realpath(target))
         if keep_mode and target.exists():
             mode = target.stat().st_mode & 0o7777
-        with tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False) as file:
-            try:
+        file = tempfile.NamedTemporaryFile(dir=target.parent, prefix=f".{target.name}.", delete=False)  # noqa: SIM115
+        try:
+            with file:
                 os.chmod(file.name, mode)
                 yield file
                 file.flush()
                 os.fsync(file.fileno())
-                os.replace(file.name, target)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+            os.replace(file.name, target)  # Windows neither renames nor removes what is open
+        except BaseException:
+            os.unlink(file.name)
+            raise
     except OSError as error:
         if isinstance(error, TimeoutError):  # it comes from inside the block
             raise
         raise IncusInputError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+@contextmanager
+def locked(directory: Path) -> Generator[None]:
+    """Keep other processes that ask for the same out of the block. Raises `OSError` if that cannot be had."""
+    try:
+        import fcntl
+    except ImportError:  # Windows: its locks are on bytes of a file
+        import msvcrt
+
+        fd = os.open(directory / ".lock", os.O_RDWR | os.O_CREAT)
+        lock = partial(msvcrt.locking, fd, msvcrt.LK_LOCK, 1)  # type: ignore[attr-defined]
+    else:
+        fd = os.open(directory, os.O_RDONLY)
+        lock = partial(fcntl.flock, fd, fcntl.LOCK_EX)
+    try:
+        lock()
+        yield
+    finally:
+        os.close(fd)

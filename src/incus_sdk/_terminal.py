@@ -8,13 +8,20 @@ import io
 import os
 import signal
 import sys
-import termios
-import tty
 from collections.abc import AsyncGenerator, Callable
 
 from ._concurrency import cancel_at_end, in_thread
 from .exceptions import IncusInputError
 from .process import Console, Process
+
+try:
+    import termios
+    import tty
+except ImportError:
+    raise IncusInputError(
+        "shell() and attach_console() need a terminal of Linux or macOS; on this system use run(), open_process() or "
+        "console()"
+    ) from None
 
 _STDIN, _STDOUT, _STDERR = 0, 1, 2
 _CHUNK = 2**16

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import signal as signals
 from collections import deque
 from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +47,8 @@ _GRACE = 5.0  # seconds for a killed command, a console that was left, or the re
 _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
-_SIGKILLED = 137
+_SIGTERM, _SIGKILL = 15, 9  # numbers of the instance, which is Linux
+_SIGKILLED = 128 + _SIGKILL
 _WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
 _DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
@@ -665,12 +665,12 @@ class Process(_LiveOperation):
         """Send the command a signal; does nothing once it has ended.
 
         Args:
-            signal: The signal's number.
+            signal: The signal's number on Linux, which other systems can name otherwise.
 
         Raises:
             IncusInputError: The block was not entered.
         """
-        self._killed = self._killed or int(signal) == signals.SIGKILL
+        self._killed = self._killed or int(signal) == _SIGKILL
         await self._send_control("signal", signal=int(signal))
 
     async def terminate(self) -> None:
@@ -679,7 +679,7 @@ class Process(_LiveOperation):
         Raises:
             IncusInputError: The block was not entered.
         """
-        await self.send_signal(signals.SIGTERM)
+        await self.send_signal(_SIGTERM)
 
     async def kill(self) -> None:
         """Send the command SIGKILL; does nothing once it has ended.
@@ -687,7 +687,7 @@ class Process(_LiveOperation):
         Raises:
             IncusInputError: The block was not entered.
         """
-        await self.send_signal(signals.SIGKILL)
+        await self.send_signal(_SIGKILL)
 
     async def _wait_exit(self, operation: Operation) -> int:
         await operation._wait_for_command()

@@ -10,6 +10,7 @@ import builtins
 import hashlib
 import json
 import os
+import platform
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -150,7 +151,7 @@ class SimpleStreams:
             IncusNotFoundError: There is no such image.
             IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
         """
-        architecture = os.uname().machine if architecture is None else architecture
+        architecture = platform.machine().lower() if architecture is None else architecture
         for image in await self.list(architecture=architecture, type=type):
             if name in [alias.name for alias in image.aliases]:
                 return image

@@ -16,7 +16,7 @@ from incus_sdk import IncusConnectionError, IncusError, Progress
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Transport
-from incus_sdk.files import RemotePath
+from incus_sdk.files import RemotePath, _plain_trees
 from incus_sdk.files._sftp import Flags, Sftp
 from tests.live.cancelling import Point, attempt
 
@@ -148,6 +148,17 @@ def target(tmp_path: Path) -> Path:
     return tmp_path / "around" / "target"
 
 
+@pytest.fixture(autouse=True)
+def _has_descriptors(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the system has descriptors of directories, which Windows has not."""
+    monkeypatch.setattr(_plain_trees, "HAS_DESCRIPTORS", getattr(request, "param", True))
+
+
+with_and_without_descriptors = pytest.mark.parametrize(
+    "_has_descriptors", [True, False], ids=["by descriptors", "by paths"], indirect=True
+)
+
+
 def written(target: Path) -> list[str]:
     """All that is there, in and around the target, but for itself."""
     around = target.parent
@@ -184,6 +195,7 @@ async def test_a_directory_that_lists_itself_and_its_parent_is_fine(
     assert written(target) == ["target/fine"]
 
 
+@with_and_without_descriptors
 async def test_links_lead_out_but_nothing_is_written_through_them(
     hostile: Hostile, tree: RemotePath, target: Path
 ) -> None:
@@ -219,6 +231,7 @@ async def test_a_link_to_what_is_no_path_is_refused(
     assert written(target) == []
 
 
+@with_and_without_descriptors
 @pytest.mark.parametrize("below", [b"/t/d", b"/t/d/e"])
 async def test_a_link_that_was_here_before_is_not_followed(
     hostile: Hostile, tree: RemotePath, target: Path, below: bytes
@@ -234,6 +247,7 @@ async def test_a_link_that_was_here_before_is_not_followed(
     assert not list(outside.iterdir())
 
 
+@with_and_without_descriptors
 async def test_a_link_put_in_a_directorys_place_meanwhile_is_not_followed(
     hostile: Hostile, tree: RemotePath, target: Path
 ) -> None:
@@ -253,6 +267,7 @@ async def test_a_link_put_in_a_directorys_place_meanwhile_is_not_followed(
     assert [path.name for path in (target / "was").iterdir()] == ["1"]
 
 
+@with_and_without_descriptors
 async def test_a_link_in_a_files_place_is_replaced_not_followed(
     hostile: Hostile, tree: RemotePath, target: Path
 ) -> None:
@@ -267,6 +282,7 @@ async def test_a_link_in_a_files_place_is_replaced_not_followed(
     assert not (target / "f").is_symlink()
 
 
+@with_and_without_descriptors
 @pytest.mark.parametrize("kind", [stat.S_IFIFO, stat.S_IFSOCK, stat.S_IFCHR, stat.S_IFBLK, 0])
 async def test_special_files_are_told_and_never_opened(
     hostile: Hostile, tree: RemotePath, target: Path, kind: int

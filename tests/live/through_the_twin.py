@@ -86,7 +86,7 @@ NOT_THROUGH = {
         of_several_addresses_the_first_that_proves_itself_is_used
         websockets_send_no_origin_and_connections_are_used_again
         """,
-    _TASKS: "leaving_the_block_leaves_no_task_and_no_waiting_reader",
+    _TASKS: "leaving_the_block_leaves_no_task_and_no_waiting_reader it_runs_on_uvloop",
 }
 """Tests that cannot run through the twin, by the reason."""
 

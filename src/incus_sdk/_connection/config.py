@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from .._atomic import atomic_file
+from .._atomic import atomic_file, locked
 from ..exceptions import IncusInputError
 from .config_file import Content, insert_remote, parse, remove_remote, rename_remote, set_default, set_field
 from .discovery import local_socket
@@ -382,16 +382,11 @@ class ClientConfig:
         Raises:
             IncusInputError: It cannot be made or opened.
         """
-        import fcntl
-
-        with _explain_errors(self.directory):
-            make_directory(self.directory)
-            directory = os.open(self.directory, os.O_RDONLY)
-        try:
-            fcntl.flock(directory, fcntl.LOCK_EX)
+        with contextlib.ExitStack() as stack:
+            with _explain_errors(self.directory):
+                make_directory(self.directory)
+                stack.enter_context(locked(self.directory))
             yield
-        finally:
-            os.close(directory)
 
     def _free_name(self, proposal: object) -> str:
         """A valid name that is not taken; the server proposes it, so it can be anything."""

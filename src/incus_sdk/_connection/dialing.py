@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import re
 import socket
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import limits
 from .connection import Connection
@@ -25,6 +26,7 @@ _HAPPY_EYEBALLS = 0.25  # seconds that the first of the addresses of a name gets
 _ADDRESS = r"[0-9.]+|.*:.*"
 _KEEPALIVE = (
     ("TCP_KEEPIDLE", limits.KEEPALIVE_SECONDS),
+    ("TCP_KEEPALIVE", limits.KEEPALIVE_SECONDS),  # the same on macOS
     ("TCP_KEEPINTVL", limits.KEEPALIVE_SECONDS),
     ("TCP_KEEPCNT", limits.KEEPALIVE_QUESTIONS),
     ("TCP_USER_TIMEOUT", 1000 * limits.KEEPALIVE_SECONDS * (1 + limits.KEEPALIVE_QUESTIONS)),
@@ -48,6 +50,8 @@ async def dial(endpoint: Endpoint, tls: Callable[[], ssl.SSLContext], link: Link
 
 async def _connect_unix(path: str) -> socket.socket:
     """A connected socket. While the server's queue is full, nothing was sent: it waits and tries again."""
+    if not hasattr(socket, "AF_UNIX"):
+        raise OSError(errno.EAFNOSUPPORT, "this system has no unix sockets; give the URL of a server, or a remote")
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         own.setblocking(False)
@@ -64,15 +68,13 @@ async def _connect_unix(path: str) -> socket.socket:
 
 
 async def _connect(host: str, port: int, tls: ssl.SSLContext | None, link: Link) -> None:
-    await asyncio.get_running_loop().create_connection(
-        lambda: link,
-        host,
-        port,
-        ssl=tls,
-        server_hostname=_name(host) if tls else None,
-        # asyncio's race between addresses can lose a socket when it is cancelled, so only names get one.
-        happy_eyeballs_delay=None if re.fullmatch(_ADDRESS, host) else _HAPPY_EYEBALLS,
-    )
+    loop = asyncio.get_running_loop()
+    race: dict[str, Any] = {}
+    # asyncio's race between addresses can lose a socket when it is cancelled, so only names get one. uvloop has none.
+    if isinstance(loop, asyncio.BaseEventLoop) and not re.fullmatch(_ADDRESS, host):
+        race["happy_eyeballs_delay"] = _HAPPY_EYEBALLS
+    name = _name(host) if tls else None
+    await loop.create_connection(lambda: link, host, port, ssl=tls, server_hostname=name, **race)
     own = link.transport.get_extra_info("socket")
     with contextlib.suppress(OSError):  # it is gone already
         own.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)

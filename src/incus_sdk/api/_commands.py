@@ -310,7 +310,7 @@ class CommandVerbs(Resource):
             The exit code.
 
         Raises:
-            IncusInputError: ``command`` is invalid, or the instance does not know ``user`` or ``group``.
+            IncusInputError: ``command`` is invalid, the instance has no such ``user`` or ``group``, or this is Windows.
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.
@@ -367,7 +367,7 @@ class CommandVerbs(Resource):
             force: Take the console over from whoever is attached to it.
 
         Raises:
-            IncusInputError: Stdin or stdout is not a terminal.
+            IncusInputError: Stdin or stdout is not a terminal, or this is Windows.
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.

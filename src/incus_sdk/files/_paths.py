@@ -28,11 +28,11 @@ from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError, IncusNotFoundError
 from ..operations import OnProgress
 from ._file_streams import Data, FileContent, RemoteReader, RemoteWriter, file_pieces
+from ._plain_trees import local_tree
 from ._sftp import FileStat, FileType, Flags, Sftp
 from ._tar import InstanceTar
 from ._trees import (
     MAX_PATH,
-    LocalTree,
     Options,
     RemoteTree,
     Transfer,
@@ -710,7 +710,7 @@ class RemotePath:
             path = await in_thread(os.path.realpath, path)
         found = file_stat(await in_thread(os.lstat, path))
         directory = found.type == "directory"
-        with LocalTree(path, directory=directory, follow=follow) as source:
+        with local_tree(path, directory=directory, follow=follow) as source:
             async with self._connection() as sftp:
                 await self._derive(target.parent, sftp).mkdir(parents=True, exist_ok=True, uid=uid, gid=gid)
                 there = None if directory else await sftp.find(bytes(target), follow=False)
@@ -742,8 +742,9 @@ class RemotePath:
         Args:
             local: The local path.
             into: Put it into ``local``, a directory, under its own name; one that is missing is made.
-            owners: Copy owners and groups; None does so if this process runs as root. Set-uid and set-gid bits are
-                copied only with True, since they would give files of the instance power over this machine.
+            owners: Copy owners and groups, which Windows cannot; None does so if this process runs as root. Set-uid and
+                set-gid bits are copied only with True, since they would give files of the instance power over this
+                machine.
             follow_symlinks: See `push`; links are followed in the instance, and lead nowhere else.
             links: ``"skip"`` leaves out the links that would be copied, and lists them in the result.
             skip_equal: See `push`.
@@ -786,7 +787,7 @@ class RemotePath:
                     raise IsADirectoryError(errno.EISDIR, "a file cannot replace it: into=True puts it inside", path)
 
             await in_thread(make_directories)
-            with LocalTree(path, directory=directory, owners=os.geteuid() == 0 if owners is None else owners) as target:
+            with local_tree(path, directory=directory, owners=owners) as target:
                 return await copy(self._tree(sftp), found, target, options)
 
     def _identity(self) -> tuple[object, ...]:

@@ -33,6 +33,9 @@ Write = Callable[[bytes], Awaitable[None]]
 
 MAX_PATH = 4095  # bytes of a path that Linux accepts
 
+HAS_DESCRIPTORS = os.open in os.supports_dir_fd
+"""Whether files can be reached from a descriptor of their directory. Windows cannot, and has no permissions either."""
+
 _CHUNK = 1024 * 1024  # bytes read or written locally at once
 _HOLE = 64 * 1024  # bytes of zeros that become a hole, which takes no room
 _ZEROS = bytes(_HOLE)
@@ -46,8 +49,11 @@ _KINDS = ("file", "directory", "symlink")  # types that are copied
 _PRIVATE = b"new"  # the entry in a private directory
 _NESTED = 8  # links to directories that are followed on the way to a file; more are a circle
 
-# Opening a fifo must not block.
-_NEW_FILE = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_WRONLY | os.O_CREAT | os.O_EXCL
+# What the system has of them. Opening a fifo must not block; O_BINARY is Windows'.
+_NO_LINK, _DIRECTORY, _NONBLOCK, _BINARY = (
+    getattr(os, name, 0) for name in ("O_NOFOLLOW", "O_DIRECTORY", "O_NONBLOCK", "O_BINARY")
+)
+_NEW_FILE = _NO_LINK | _NONBLOCK | _BINARY | os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
 @dataclass(frozen=True)
@@ -501,31 +507,32 @@ class LocalTree(Tree):
 
     It holds the tree's directory open, or for a file the one above it. From there each step down is opened relative to
     the one before and follows no link, even if somebody puts one there meanwhile. Errors are OSError with the path.
+    Where the system cannot do that, a `PlainTree` does the steps with an underscore in its own way.
     """
 
-    def __init__(self, path: str, *, directory: bool, owners: bool = True, follow: bool = False) -> None:
-        """``directory``: whether it is one, which must exist. ``owners``: whether to set owners.
+    def __init__(self, path: str, *, directory: bool, owners: bool | None = None, follow: bool = False) -> None:
+        """``directory``: whether it is one, which must exist. ``owners``: whether to set owners; None as root alone.
 
         ``follow``: whether to open what links lead to, which otherwise fails.
         """
         self._path, self._top = (path, ".") if directory else os.path.split(path)
-        self._owners = owners
-        links = 0 if follow else os.O_NOFOLLOW
-        self._open_file, self._open_directory = links | os.O_NONBLOCK, links | os.O_DIRECTORY
-        self._fd = os.open(self._path, os.O_DIRECTORY)
+        self._follow = follow
+        links = 0 if follow else _NO_LINK
+        self._open_file, self._open_directory = links | _NONBLOCK | _BINARY, links | _DIRECTORY
+        self._begin(owners)
 
     def __enter__(self) -> LocalTree:
         return self
 
     def __exit__(self, *_: object) -> None:
-        os.close(self._fd)
+        self._end()
 
     def name(self, path: str) -> str:
         return os.path.join(self._path, path or self._top)
 
     async def children(self, path: str) -> list[Entry]:
         def scan() -> list[Entry]:
-            with self._open(path, self._open_directory) as fd, os.scandir(fd) as found:
+            with self._open(path, directory=True) as directory, os.scandir(directory) as found:
                 return [
                     (posixpath.join(path, entry.name), file_stat(entry.stat(follow_symlinks=False))) for entry in found
                 ]
@@ -544,7 +551,7 @@ class LocalTree(Tree):
     async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
         def open_file() -> tuple[BinaryIO, FileStat, bytes]:
             with self._open_parent(path) as (parent, name):
-                file = stack.enter_context(os.fdopen(os.open(name, self._open_file, dir_fd=parent), "rb", 0))
+                file = stack.enter_context(os.fdopen(self._open_to_read(parent, name), "rb", 0))
                 found = file_stat(os.fstat(file.fileno()))
                 if found.type != "file":
                     raise OSError(errno.EINVAL, f"became a {found.type}")
@@ -571,21 +578,25 @@ class LocalTree(Tree):
         def store() -> None:
             nonlocal fd
             if fd < 0:
-                with self._open_parent(path) as (parent, _):
-                    fd = os.open(temporary, _NEW_FILE, 0o600, dir_fd=parent)
+                with self._open_parent(path) as (parent, name):
+                    fd = os.open(_beside(name, temporary), _NEW_FILE, 0o600, dir_fd=parent)
             with self._path_in_errors(path):
-                _write(fd, bytes(buffer))
+                write_all(fd, bytes(buffer))
             buffer.clear()
 
         def finish() -> None:
+            nonlocal fd
             store()
             with self._open_parent(path) as (parent, name):
-                self._set_attributes(fd, attributes)
-                os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                last, fd = fd, -1
+                self._complete(last, _beside(name, temporary), attributes)
+                os.replace(_beside(name, temporary), name, src_dir_fd=parent, dst_dir_fd=parent)
 
         def discard() -> None:
-            with contextlib.suppress(OSError), self._open_parent(path) as (parent, _):
-                os.unlink(temporary, dir_fd=parent)
+            if fd >= 0:
+                os.close(fd)  # first: Windows removes nothing that is open
+            with contextlib.suppress(OSError), self._open_parent(path) as (parent, name):
+                os.unlink(_beside(name, temporary), dir_fd=parent)
 
         async def write(piece: bytes) -> None:
             buffer.extend(piece)
@@ -598,9 +609,6 @@ class LocalTree(Tree):
         except BaseException:
             await in_thread(discard)
             raise
-        finally:
-            if fd >= 0:
-                os.close(fd)
 
     @property
     def takes_batches(self) -> bool:
@@ -610,53 +618,52 @@ class LocalTree(Tree):
         def read_all() -> Batch:
             batch: Batch = {}
             for path, listed in files:
-                with contextlib.suppress(OSError), self._open(path, self._open_file) as fd:
-                    found = file_stat(os.fstat(fd))
-                    if found.type == "file" and found.size == listed.size:
-                        content = os.read(fd, found.size + 1)
-                        if len(content) == found.size:
-                            batch[path] = (found, content)
+                with contextlib.suppress(OSError), self._open_parent(path) as (parent, name):
+                    fd = self._open_to_read(parent, name)
+                    try:
+                        found = file_stat(os.fstat(fd))
+                        if found.type == "file" and found.size == listed.size:
+                            content = os.read(fd, found.size + 1)
+                            if len(content) == found.size:
+                                batch[path] = (found, content)
+                    finally:
+                        os.close(fd)
             return batch
 
         return await in_thread(read_all)
 
     async def write_batch(self, batch: Batch) -> list[str]:
-        def write_all() -> None:
+        def write_files() -> None:
             prefix = _temporary_name()
             for number, (path, (attributes, content)) in enumerate(batch.items()):
                 with self._open_parent(path) as (parent, name):
-                    temporary = f"{prefix}-{number}"
+                    temporary = _beside(name, f"{prefix}-{number}")
                     fd = os.open(temporary, _NEW_FILE, 0o600, dir_fd=parent)
                     try:
-                        _write(fd, content)
-                        self._set_attributes(fd, attributes)
-                        os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                        self._complete(fd, temporary, attributes, content)
+                        os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
                     except BaseException:
                         os.unlink(temporary, dir_fd=parent)
                         raise
-                    finally:
-                        os.close(fd)
 
-        await in_thread(write_all)
+        await in_thread(write_files)
         return list(batch)
 
     async def readlink(self, path: str) -> str:
         def read() -> str:
             with self._open_parent(path) as (parent, name):
-                return os.readlink(name, dir_fd=parent)
+                return os.readlink(name, dir_fd=parent).replace(os.sep, "/")
 
         return await in_thread(read)
 
     async def symlink(self, path: str, target: str, attributes: FileStat) -> None:
         def link() -> None:
-            temporary, times = _temporary_name(), (attributes.mtime, attributes.mtime)
             with self._open_parent(path) as (parent, name):
-                os.symlink(target, temporary, dir_fd=parent)
+                temporary = _beside(name, _temporary_name())
+                os.symlink(target.replace("/", os.sep), temporary, dir_fd=parent)
                 try:
-                    if self._owners:
-                        os.chown(temporary, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
-                    os.utime(temporary, times, dir_fd=parent, follow_symlinks=False)
-                    os.rename(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
+                    self._set_attributes_of_link(parent, temporary, attributes)
+                    os.replace(temporary, name, src_dir_fd=parent, dst_dir_fd=parent)
                 except BaseException:
                     os.unlink(temporary, dir_fd=parent)
                     raise
@@ -667,7 +674,7 @@ class LocalTree(Tree):
         def make() -> None:
             with self._open_parent(path) as (parent, name), contextlib.suppress(FileExistsError):
                 os.mkdir(name, 0o700, dir_fd=parent)
-            with self._open(path, self._open_directory):
+            with self._open(path, directory=True):
                 pass
 
         await in_thread(make)
@@ -675,23 +682,30 @@ class LocalTree(Tree):
     async def set(self, entries: list[Entry]) -> None:
         def set_all() -> None:
             for path, attributes in entries:
-                with self._open(path, self._open_file) as fd:
-                    self._set_attributes(fd, attributes)
+                with self._open(path) as file:
+                    self._set_attributes(file, attributes)
 
         await in_thread(set_all)
 
     async def set_in_place(self, path: str, there: FileStat, attributes: FileStat) -> bool:
         def set_if_own() -> bool:
-            with self._open(path, self._open_file) as fd:
-                if is_own := os.fstat(fd).st_nlink == 1:
-                    self._set_attributes(fd, attributes)
+            with self._open(path) as file:
+                if is_own := os.stat(file).st_nlink == 1:
+                    self._set_attributes(file, attributes)
                 return is_own
 
         return await in_thread(set_if_own)
 
+    def _begin(self, owners: bool | None) -> None:
+        self._owners = os.geteuid() == 0 if owners is None else owners
+        self._fd = os.open(self._path, _DIRECTORY)
+
+    def _end(self) -> None:
+        os.close(self._fd)
+
     @contextmanager
-    def _open_parent(self, path: str) -> Generator[tuple[int, str]]:
-        """A descriptor of the directory that holds an entry, and the entry's name there."""
+    def _open_parent(self, path: str) -> Generator[tuple[int | None, str]]:
+        """The directory that holds an entry, for ``dir_fd``, and the entry's name there."""
         *above, name = (path or self._top).split("/")
         with self._path_in_errors(path):
             fd = os.dup(self._fd)
@@ -704,13 +718,17 @@ class LocalTree(Tree):
                 os.close(fd)
 
     @contextmanager
-    def _open(self, path: str, flags: int) -> Generator[int]:
+    def _open(self, path: str, *, directory: bool = False) -> Generator[int | str]:
+        """A file or directory, or only the latter, as functions of ``os`` take it."""
         with self._open_parent(path) as (parent, name):
-            fd = os.open(name, flags, dir_fd=parent)
+            fd = os.open(name, self._open_directory if directory else self._open_file, dir_fd=parent)
             try:
                 yield fd
             finally:
                 os.close(fd)
+
+    def _open_to_read(self, parent: int | None, name: str) -> int:
+        return os.open(name, self._open_file, dir_fd=parent)
 
     @contextmanager
     def _path_in_errors(self, path: str) -> Generator[None]:
@@ -719,16 +737,30 @@ class LocalTree(Tree):
         except OSError as error:
             raise OSError(error.errno, error.strerror, self.name(path)) from None
 
-    def _set_attributes(self, fd: int, attributes: FileStat) -> None:
+    def _set_attributes(self, file: int | str, attributes: FileStat) -> None:
         if self._owners:
-            os.fchown(fd, attributes.uid, attributes.gid)  # first: it clears set-id bits
-        os.fchmod(fd, attributes.mode)
-        os.utime(fd, (attributes.mtime, attributes.mtime))
+            os.chown(file, attributes.uid, attributes.gid)  # first: it clears set-id bits
+        os.chmod(file, attributes.mode)
+        os.utime(file, (attributes.mtime, attributes.mtime))
+
+    def _complete(self, fd: int, name: str, attributes: FileStat, rest: bytes = b"") -> None:
+        """Write what is left of a new file, set its attributes, and close it."""
+        try:
+            write_all(fd, rest)
+            self._set_attributes(fd, attributes)
+        finally:
+            os.close(fd)
+
+    def _set_attributes_of_link(self, parent: int | None, name: str, attributes: FileStat) -> None:
+        if self._owners:
+            os.chown(name, attributes.uid, attributes.gid, dir_fd=parent, follow_symlinks=False)
+        os.utime(name, (attributes.mtime, attributes.mtime), dir_fd=parent, follow_symlinks=False)
 
 
 def file_stat(found: os.stat_result) -> FileStat:
-    """The attributes of a local file."""
-    return FileStat.of(found.st_mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns // 10**9)
+    """The attributes of a local file; without permissions in the system, those that are usual."""
+    mode = found.st_mode if HAS_DESCRIPTORS else found.st_mode & ~0o022
+    return FileStat.of(mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns // 10**9)
 
 
 def decode_name(name: bytes) -> str:
@@ -757,7 +789,8 @@ def _blocks(content: bytes) -> Iterator[tuple[bytes, bool]]:
         yield block, _ZEROS.startswith(block)
 
 
-def _write(fd: int, content: bytes) -> None:
+def write_all(fd: int, content: bytes) -> None:
+    """Write to a new file, with holes for what is zero."""
     for block, is_hole in _blocks(content):
         if is_hole:
             os.ftruncate(fd, os.lseek(fd, len(block), os.SEEK_CUR))
@@ -773,3 +806,8 @@ def _parents(path: str) -> Iterator[str]:
 
 def _temporary_name() -> str:
     return f".incus-{os.urandom(8).hex()}"
+
+
+def _beside(name: str, temporary: str) -> str:
+    """Another name in the directory of the first, which is a whole path where the system has no descriptors."""
+    return os.path.join(os.path.dirname(name), temporary)

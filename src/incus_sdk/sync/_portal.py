@@ -316,7 +316,8 @@ def _after_fork(what: str) -> IncusClosedError:
     )
 
 
-os.register_at_fork(after_in_child=LoopThread.after_fork)
+if hasattr(os, "register_at_fork"):  # Windows has no forks
+    os.register_at_fork(after_in_child=LoopThread.after_fork)
 
 
 class _Ask:

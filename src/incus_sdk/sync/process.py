@@ -197,7 +197,7 @@ class Process(_LiveOperation):
         """Send the command a signal; does nothing once it has ended.
 
         Args:
-            signal: The signal's number.
+            signal: The signal's number on Linux, which other systems can name otherwise.
 
         Raises:
             IncusInputError: The block was not entered.

@@ -14,7 +14,6 @@ Everything here blocks, and knows nothing of Incus' API.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import secrets
 import shutil
@@ -33,7 +32,6 @@ from ._init import HIDDEN
 PREFIX = "incus-sdk-"
 _MARK = "A private Incus daemon of incus_sdk.testing, and its cgroups:"
 _CGROUPS = Path("/sys/fs/cgroup")
-_DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 _MAX_LENGTH = 60
 """Characters of a daemon's directory: unix sockets of instances are below it, and their paths have 107 at most."""
 
@@ -155,9 +153,11 @@ class Home:
         else:
             _remove_if_abandoned(place)
             place.mkdir(0o711, parents=True, exist_ok=True)
+        import fcntl  # here, as in `_lock`
+
         self.directory = place
         self.cgroups: list[Path] = []
-        self._descriptor = os.open(place, _DIRECTORY)
+        self._descriptor = _open_directory(place)
         # A sweep may hold the lock for a moment, but leaves a directory without the mark alone.
         if os.listdir(place) or not _lock(self._descriptor, _END_TIMEOUT) or os.listdir(self._descriptor):
             os.close(self._descriptor)
@@ -199,7 +199,7 @@ def sweep() -> None:
 
 def _remove_if_abandoned(directory: Path) -> None:
     with contextlib.suppress(OSError), contextlib.ExitStack() as stack:
-        descriptor = os.open(directory, _DIRECTORY)
+        descriptor = _open_directory(directory)
         stack.callback(os.close, descriptor)
         if not _is_own(descriptor, stat.S_ISDIR) or not _lock(descriptor):
             return
@@ -219,6 +219,10 @@ def _remove_if_abandoned(directory: Path) -> None:
             _remove(directory, descriptor, cgroups)
 
 
+def _open_directory(path: Path) -> int:
+    return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+
+
 def _is_own(descriptor: int, is_kind: Callable[[int], bool]) -> bool:
     """Whether it is of that kind, this user's own, and nobody else can write to it."""
     status = os.fstat(descriptor)
@@ -231,6 +235,8 @@ def _is_daemons(cgroup: Path) -> bool:
 
 def _lock(descriptor: int, timeout: float = 0) -> bool:
     """Lock a file or directory; False if it is locked for longer than that."""
+    import fcntl  # here, for `preflight` to say on Windows what it needs
+
     end = time.monotonic() + timeout
     while True:
         try:

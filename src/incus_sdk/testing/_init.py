@@ -11,7 +11,6 @@ It imports nothing of this package.
 from __future__ import annotations
 
 import contextlib
-import fcntl
 import os
 import select
 import signal
@@ -114,6 +113,8 @@ def reap(daemon: int) -> bool:
 
 
 def main() -> None:
+    import fcntl  # here, since the package can be imported on Windows
+
     directory, root, incusd, numbers, *cgroups = sys.argv[1:]
     # Moved away from the numbers that they get in the daemon.
     listeners = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 64) for number in numbers.split(",")]

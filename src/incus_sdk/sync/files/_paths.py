@@ -619,8 +619,9 @@ class RemotePath(_twin.Twin):
         Args:
             local: The local path.
             into: Put it into ``local``, a directory, under its own name; one that is missing is made.
-            owners: Copy owners and groups; None does so if this process runs as root. Set-uid and set-gid bits are
-                copied only with True, since they would give files of the instance power over this machine.
+            owners: Copy owners and groups, which Windows cannot; None does so if this process runs as root. Set-uid and
+                set-gid bits are copied only with True, since they would give files of the instance power over this
+                machine.
             follow_symlinks: See `push`; links are followed in the instance, and lead nowhere else.
             links: ``"skip"`` leaves out the links that would be copied, and lists them in the result.
             skip_equal: See `push`.
