@@ -111,6 +111,7 @@ class Operation(models.Operation):
     def __init__(self, scope: Scope, json: Json) -> None:
         super().__init__(json)
         self._scope = scope
+        self._told = False  # the log, that it has ended
         self._asked: Any = None
         """The body of the request that began it, where it is JSON: an error names what it asked for."""
 
@@ -288,8 +289,9 @@ class Operation(models.Operation):
                 await self._recheck(error)
                 if self.status_code < _FINAL:
                     await self._scope.transport.pause(_PAUSE)
-            if self.status_code >= _FINAL:
-                _LOG.info("%s: %s", self._describe(), self.status)
+        if not self._told and _LOG.isEnabledFor(logging.INFO):
+            self._told = True
+            _LOG.info("%s: %s", self._describe(), self.status)
         if self.status_code != _FINAL:
             reason = str(self.err or self.status)
             kind = IncusOperationConflictError if wire.says_taken(reason) else IncusOperationError

@@ -23,9 +23,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import incus_sdk
 from incus_sdk import Operation, models
 from incus_sdk.models import Config, Devices, Record, RecordList, RecordMap
-from incus_sdk.models._tables import Table
+from incus_sdk.models._tables import _COLUMNS, Table
 
 API = Path(__file__).parents[2] / "tools" / "incus-api"
 TYPES: dict[str, dict[str, Any]] = json.loads((API / "types.json").read_text())
@@ -630,3 +631,10 @@ def test_a_table_shows_whatever_a_server_sends(record: type[Record], odd: Any) -
     assert isinstance(table, list)
     assert table == [view]
     assert json.dumps([each.raw for each in table])
+
+
+@pytest.mark.parametrize("name", _COLUMNS)
+def test_a_table_has_columns_of_what_there_is(name: str) -> None:
+    record = getattr(incus_sdk, name, None) or getattr(models, name)
+    keys = {*record.fields().values(), *(models.InstanceFull.fields() if name == "Instance" else ())}
+    assert set(_COLUMNS[name].split()) - keys <= {"ipv4", "ipv6", "description"}  # of an image, it is a property

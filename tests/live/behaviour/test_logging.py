@@ -112,7 +112,9 @@ async def test_operations_are_told_of_as_they_begin_and_end(
 ) -> None:
     caplog.set_level(logging.INFO, "incus_sdk")
     done = await box.freeze(wait=True)
-    await box.unfreeze(wait=True)
+    followed = await box.unfreeze()
+    await followed.wait(progress=lambda _: None)  # which hears of the end by an event
+    await followed.wait()
     with pytest.raises(IncusError):
         await box.start(wait=True)
     lines = [record.getMessage() for record in caplog.records if record.name == "incus_sdk.operations"]
