@@ -42,7 +42,6 @@ def split(mark: str = "") -> tuple[bytes, bytes]:
             content = whole.extractfile(member) if member.isfile() else None
             if member.name.startswith("rootfs/"):
                 member.name = member.name.removeprefix("rootfs/")
-                member.linkname = member.linkname.removeprefix("rootfs/")
                 rootfs.addfile(member, content)
             elif member.name != "rootfs":
                 metadata.addfile(member, content)
