@@ -39,9 +39,9 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def install(program: str, folder: Path, *what: str | Path) -> Path:
-    """Make an environment, and install there."""
-    subprocess.run([program, "-m", "venv", folder], check=True, capture_output=True)
-    pip = [folder / "bin/python", "-m", "pip", "install", "-q", "--disable-pip-version-check", *what]
+    """Make an environment, and install there, with the pip of this one: that is faster."""
+    subprocess.run([program, "-m", "venv", "--without-pip", folder], check=True, capture_output=True)
+    pip = [sys.executable, "-m", "pip", "--python", folder, "install", "-q", "--no-compile", *what]
     installed = subprocess.run(pip, capture_output=True, text=True)
     assert not installed.returncode, installed.stderr
     return folder / "bin/python"
