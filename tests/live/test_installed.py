@@ -83,8 +83,8 @@ def test_the_first_block_of_the_readme_and_the_unit_tests_run_where_the_wheel_wa
     installed = install(program, tmp_path / "venv", wheel, *(oldest if version == PYTHONS[0] else ()))
     run_the_first_block(installed, daemon, tmp_path)
     install(program, tmp_path / "venv", *TOOLS)
-    command = [installed, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit"]
-    ran = subprocess.run([*command, *ABOUT_THE_PROJECT], cwd=ROOT, capture_output=True, text=True)
+    command = [str(installed), "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit", *ABOUT_THE_PROJECT]
+    ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     assert not ran.returncode, ran.stdout + ran.stderr
 
 

@@ -41,6 +41,7 @@ def path(*segments: str) -> str:
 
 
 def quoted(segment: str) -> str:
+    """A segment of a path."""
     if isinstance(segment, str) and _PLAIN.fullmatch(segment):
         return segment
     if not isinstance(segment, str):
