@@ -24,6 +24,7 @@ PARSERS = {"httptools": "_connection/connection.py", "websockets": "_connection/
 
 # Each room may import those further down, and its own; those that stand alone nothing but themselves.
 FLOORS = (
+    {"_plugin"},
     {"sync"},
     {"testing", "__main__"},
     {""},
