@@ -32,10 +32,10 @@ Function = ast.FunctionDef | ast.AsyncFunctionDef
 LEFT_OUT = ("sync", "_connection", "models", "__main__", "_run", "_terminal", "_background", "_content", "_migration")
 """Rooms without anything to wait for that a user can reach."""
 
-CONSTRUCTED = {"Client", "Daemon", "SimpleStreams"}
+CONSTRUCTED = {"Client", "Daemon", "Fake", "SimpleStreams"}
 """Classes that users make objects of; all others come from methods."""
 
-CLOSING = {"Client.disconnect", "Client.__aexit__", "Daemon.close", "Daemon.__aexit__"}
+CLOSING = {"Client.disconnect", "Client.__aexit__", "Daemon.close", "Daemon.__aexit__", "Fake.close", "Fake.__aexit__"}
 """What lets go of the thread afterwards."""
 
 WRITING = {"ProcessInput.write", "ProcessInput.writelines"}

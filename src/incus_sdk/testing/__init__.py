@@ -1,7 +1,17 @@
-"""For tests: a private, real Incus daemon. See `Daemon`."""
+"""For tests: a fake Incus server in the process, and a private, real daemon. See `Fake` and `Daemon`."""
 
 from ._daemon import Daemon
+from ._fake import Fake, FakeRequest, FakeRequests, FakeRule
 from ._host import DaemonUnavailableError, preflight
 from ._image import busybox_image
 
-__all__ = ["Daemon", "DaemonUnavailableError", "busybox_image", "preflight"]
+__all__ = [
+    "Daemon",
+    "DaemonUnavailableError",
+    "Fake",
+    "FakeRequest",
+    "FakeRequests",
+    "FakeRule",
+    "busybox_image",
+    "preflight",
+]
