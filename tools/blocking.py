@@ -35,10 +35,10 @@ LEFT_OUT = (
 )
 """Rooms without anything to wait for that a user can reach."""
 
-CONSTRUCTED = {"Client", "Daemon", "SimpleStreams"}
+CONSTRUCTED = {"Client", "Daemon", "Fake", "SimpleStreams"}
 """Classes that users make objects of; all others come from methods."""
 
-CLOSING = {"Client.disconnect", "Client.__aexit__", "Daemon.close", "Daemon.__aexit__"}
+CLOSING = {"Client.disconnect", "Client.__aexit__", "Daemon.close", "Daemon.__aexit__", "Fake.close", "Fake.__aexit__"}
 """What lets go of the thread afterwards."""
 
 WRITING = {"ProcessInput.write", "ProcessInput.writelines"}

@@ -1,0 +1,275 @@
+"""Images and their aliases."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator, Mapping
+from typing import Any, ClassVar
+from urllib.parse import parse_qsl
+
+from .answers import Answer, AnyAnswer, Refused, content, success
+from .collection import Collection, Object
+from .events import now
+from .filtering import filtered
+from .machines import RUNNING
+from .operations import Operation
+from .requests import FakeRequest
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+class Images(Collection):
+    """``/1.0/images``: objects by their fingerprints."""
+
+    segment, kind, feature = "images", "image", "features.images"
+    fields: ClassVar = {
+        "auto_update": False,
+        "properties": {},
+        "public": False,
+        "expires_at": _NEVER,
+        "profiles": ["default"],
+    }
+    maps: ClassVar = ("properties",)
+    missing = "Image not found"
+
+    def of(self, project: str) -> dict[str, Object]:
+        """All images of a project."""
+        return super().of(project)
+
+    def resolve(self, project: str, fingerprint: str) -> Object:
+        """An image by its fingerprint, or by the beginning of it."""
+        found = [item for name, item in self.of(project).items() if name.startswith(fingerprint)]
+        if len(found) != 1 or not fingerprint:
+            raise Refused(404, self.missing)
+        return found[0]
+
+    def source(self, project: str, source: Mapping[str, Any], kind: str) -> Object:
+        """The image that an instance is made from."""
+        owner = self.state.projects.owner(source.get("project") or project, self.feature)
+        if source.get("server"):
+            raise Refused(501, f"The fake of incus_sdk does not download images, such as from {source['server']}")
+        if alias := source.get("alias"):
+            known = self.state.aliases.of(owner).get(alias)
+            fingerprint = known["target"] if known else ""
+        else:
+            fingerprint = source.get("fingerprint") or ""
+        found = [item for name, item in self.of(owner).items() if fingerprint and name.startswith(fingerprint)]
+        if not found:
+            raise Refused(500, "Image not provided for instance creation")
+        if found[0]["type"] != kind:
+            raise Refused(500, f'Requested image\'s type "{found[0]["type"]}" doesn\'t match instance type "{kind}"')
+        found[0]["last_used_at"] = now()
+        return found[0]
+
+    def tree_of(self, image: Object) -> Any:
+        """The files of the instances made from an image."""
+        return self.state.trees.get(image["fingerprint"])
+
+    def view(self, project: str, item: Object) -> Object:
+        """An image as it is shown."""
+        aliases = [
+            {"name": each["name"], "description": each["description"]}
+            for each in self.state.aliases.of(project).values()
+            if each["target"] == item["fingerprint"]
+        ]
+        return {
+            "auto_update": item["auto_update"],
+            "properties": item["properties"],
+            "public": item["public"],
+            "expires_at": item["expires_at"],
+            "profiles": item["profiles"],
+            "aliases": aliases,
+            "architecture": item["architecture"],
+            "cached": False,
+            "filename": item["filename"],
+            "fingerprint": item["fingerprint"],
+            "size": item["size"],
+            "type": item["type"],
+            "created_at": item["created_at"],
+            "last_used_at": item["last_used_at"],
+            "uploaded_at": item["uploaded_at"],
+            "project": project,
+            "locations": ["none"],
+        }
+
+    def get(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of one."""
+        project = self.project_of(request)
+        try:
+            item = self.resolve(project, name)
+        except Refused:
+            raise Refused(404, f'Image "{name}" not found') from None
+        return success(self.view(project, item), etag=self.writable(item))
+
+    def replace(self, request: FakeRequest, name: str) -> Answer:
+        """``PUT`` of one."""
+        return super().replace(request, self.resolve(self.project_of(request), name)["fingerprint"])
+
+    def patch(self, request: FakeRequest, name: str) -> Answer:
+        """``PATCH`` of one."""
+        return super().patch(request, self.resolve(self.project_of(request), name)["fingerprint"])
+
+    def create(self, request: FakeRequest) -> AnyAnswer:
+        """``POST`` of an upload, or of where it comes from, as an operation."""
+        project = self.project_of(request)
+        if "json" not in request.headers.get("content-type", "") and request.body[:1] != b"{":
+            return self._upload(request, project)
+        body = request.fields
+        source = body.get("source") or {}
+        kind = source.get("type")
+        if kind not in ("instance", "container", "virtual-machine", "snapshot"):
+            raise Refused(501, f"The fake of incus_sdk does not make images from a source of type {kind}")
+
+        def work(_: Operation) -> Object:
+            name, _, snapshot = source.get("name", "").partition("/")
+            machine = self.state.instances.of(request.project).get(name)
+            if machine is None:
+                raise Refused(
+                    404, f'Failed to fetch instance "{name}" in project "{request.project}": Instance not found'
+                )
+            record, tree = machine.record, machine.tree
+            if snapshot:
+                found = self.state.snapshots.record(machine, snapshot)
+                record, tree = found["record"], found["tree"]
+            elif machine.status == RUNNING:
+                raise Refused(500, "Cannot export a running instance as an image")
+            config = record["config"]
+            own = {key[6:]: text for key, text in config.items() if key.startswith("image.")}
+            data = f"{machine.name} {machine.pid} {now()}".encode()
+            given = {**body, "properties": {**own, **(body.get("properties") or {})}}
+            item = self.store(request, project, data, given, type=record["type"])
+            self.state.trees[item["fingerprint"]] = tree
+            return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
+
+        return self.state.operations.begin(request, "Downloading image", work)
+
+    def _upload(self, request: FakeRequest, project: str) -> AnyAnswer:
+        headers = request.headers
+        pairs = dict(parse_qsl(headers.get("x-incus-properties", "")))
+        aliases = [{"name": name} for _, name in parse_qsl(headers.get("x-incus-aliases", ""))]
+        profiles = [name for _, name in parse_qsl(headers.get("x-incus-profiles", ""))]
+        body = {
+            "properties": pairs,
+            "public": headers.get("x-incus-public", "").lower() in ("true", "1"),
+            "aliases": aliases,
+            "profiles": profiles or None,
+            "filename": headers.get("x-incus-filename", ""),
+        }
+
+        def work(_: Operation) -> Object:
+            item = self.store(request, project, request.body, body)
+            return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
+
+        return self.state.operations.begin(request, "Downloading image", work)
+
+    def store(
+        self,
+        request: FakeRequest | None,
+        project: str,
+        data: bytes,
+        body: Mapping[str, Any],
+        *,
+        type: str = "container",
+    ) -> Object:
+        """Make an image.
+
+        Args:
+            request: Who asks for it.
+            project: Its project.
+            data: Its content.
+            body: What a request can say of it.
+            type: ``container`` or ``virtual-machine``.
+        """
+        fingerprint = hashlib.sha256(data).hexdigest()
+        if fingerprint in self.of(project):
+            raise Refused(500, "Image with same fingerprint already exists")
+        for alias in body.get("aliases") or ():
+            if alias["name"] in self.state.aliases.of(project):
+                raise Refused(409, f"Alias already exists: {alias['name']}")
+        made = self.complete(body)
+        item = self.of(project)[fingerprint] = {
+            **made,
+            "architecture": made["properties"].get("architecture") or "x86_64",
+            "filename": body.get("filename") or "",
+            "fingerprint": fingerprint,
+            "size": len(data),
+            "type": type,
+            "created_at": now(),
+            "last_used_at": _NEVER,
+            "uploaded_at": now(),
+        }
+        self.state.blobs[fingerprint] = data
+        for alias in body.get("aliases") or ():
+            self.state.aliases.add(
+                None, project, alias["name"], {"target": fingerprint, "description": alias.get("description", "")}
+            )
+        self.tell("created", request, project, fingerprint, {"type": type})
+        return item
+
+    def export(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of its content."""
+        item = self.resolve(self.project_of(request), name)
+        filename = item["filename"] or f"{item['fingerprint']}.tar"
+        headers = {"Content-Disposition": f"inline;filename={filename}", "X-Incus-Type": "incus"}
+        return content(self.state.blobs[item["fingerprint"]], headers)
+
+    def delete(self, request: FakeRequest, name: str) -> Any:
+        """``DELETE`` of one, as an operation."""
+        project = self.project_of(request)
+        item = self.resolve(project, name)
+        path = self.path(project, item["fingerprint"])
+
+        def work(_: Operation) -> None:
+            self.of(project).pop(item["fingerprint"], None)
+            aliases = self.state.aliases.of(project)
+            for alias in [each for each, known in aliases.items() if known["target"] == item["fingerprint"]]:
+                del aliases[alias]
+            self.tell("deleted", request, project, item["fingerprint"])
+
+        return self.state.operations.begin(request, "Deleting image", work, {"images": [path]})
+
+    def list(self, request: FakeRequest) -> Answer:
+        """``GET`` of all."""
+        found = [(project, self.view(project, item)) for project, item in self.all_of(request)]
+        found = filtered(found, request.query.get("filter"))
+        if request.recursion:
+            return success([item for _, item in found])
+        return success([self.path(project, item["fingerprint"]) for project, item in found])
+
+    def renamed(self, project: str, old: str, new: str) -> None:
+        """Images have no names."""
+
+    def used_by(self, project: str, name: str) -> Iterator[str]:
+        """Nothing uses an image."""
+        return iter(())
+
+
+class Aliases(Collection):
+    """``/1.0/images/aliases``."""
+
+    segment, kind, feature = "images/aliases", "image-alias", "features.images"
+    fields: ClassVar = {"description": "", "target": ""}
+    maps: ClassVar = ()
+    missing = "Image alias not found"
+    exists = (409, 'Alias "{name}" already exists')
+
+    def check_name(self, name: Any) -> None:
+        """Refuse no name."""
+        if not name:
+            raise Refused(400, "Alias name and target are required")
+
+    def check(self, project: str, body: Object) -> None:
+        """Refuse an alias of no image."""
+        if not body["target"]:
+            raise Refused(400, "Alias name and target are required")
+        body["target"] = self.state.images.resolve(project, body["target"])["fingerprint"]
+
+    def make(self, project: str, name: str, body: Object) -> Object:
+        """A new alias."""
+        target = self.state.images.resolve(project, body["target"])["fingerprint"]
+        return {"description": body["description"], "target": target, "name": name}
+
+    def view(self, project: str, item: Object) -> Object:
+        """An alias as it is shown."""
+        image = self.state.images.of(project).get(item["target"])
+        return {**item, "type": image["type"] if image else "container"}

@@ -1,0 +1,546 @@
+"""Instances: their configuration, their status, and what makes, copies and removes them."""
+
+from __future__ import annotations
+
+import copy
+import random
+import re
+import uuid
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
+
+from .answers import STATUSES, Answer, AnyAnswer, Refused, check_etag, done, success
+from .collection import Object, check_config, texts
+from .events import now
+from .filtering import filtered
+from .machines import RUNNING, Machine
+from .operations import Operation
+from .requests import FakeRequest
+
+if TYPE_CHECKING:
+    from .state import State
+
+_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_SOURCES = ("copy", "image", "migration", "none")
+_FIRST, _SECOND = (
+    ("brave", "calm", "clever", "golden", "lucky", "merry", "proud", "quick"),
+    (*("badger", "caribou", "falcon", "heron", "marmot", "otter", "panda", "salmon"),),
+)
+
+
+def check_instance_name(name: Any) -> None:
+    """Refuse what cannot be the name of an instance."""
+    if not isinstance(name, str) or not name:
+        raise Refused(400, "Invalid instance name: Name must be 1-63 characters long")
+    if not _NAME.fullmatch(name):
+        if not 1 <= len(name) <= 63:
+            why = "Name must be 1-63 characters long"
+        elif name[0].isdigit() or name[0] == "-":
+            why = (
+                "Name must not start with a number or an hyphen"
+                if name[0].isdigit()
+                else "Name must not start with hyphen"
+            )
+        elif name.endswith("-"):
+            why = 'Name must not end with "-" character'
+        else:
+            why = "Name can only contain alphanumeric and hyphen characters"
+        raise Refused(400, f"Invalid instance name: {why}")
+
+
+class Instances:
+    """``/1.0/instances``."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+        self.items: dict[str, dict[str, Machine]] = {}
+
+    def of(self, project: str) -> dict[str, Machine]:
+        """All instances of a project."""
+        return self.items.setdefault(project, {})
+
+    def everywhere(self) -> Iterator[tuple[str, Machine]]:
+        """All instances, each with its project."""
+        return ((project, each) for project, items in self.items.items() for each in items.values())
+
+    def path(self, project: str, name: str, *below: str) -> str:
+        """The path of an instance, or of something below it."""
+        query = "" if project == "default" else f"?project={quote(project, safe='')}"
+        return "/".join(("/1.0/instances", *(quote(part, safe="") for part in (name, *below)))) + query
+
+    def find(self, request: FakeRequest, name: str) -> Machine:
+        """The instance that a request is about."""
+        machine = self.of(request.project).get(name)
+        if machine is None:
+            raise Refused(404, f'Failed to fetch instance "{name}" in project "{request.project}": Instance not found')
+        return machine
+
+    def paths(self, machine: Machine) -> dict[str, list[str]]:
+        """The resources of an operation on one."""
+        return {"instances": [self.path(machine.project, machine.name)]}
+
+    def tell(
+        self, what: str, request: FakeRequest, machine: Machine, context: Object | None = None, *below: str
+    ) -> None:
+        """Send a lifecycle event."""
+        self.state.events.lifecycle(
+            f"instance-{what}",
+            self.path(machine.project, machine.name, *below),
+            request,
+            machine.project,
+            name=machine.name,
+            context=context,
+        )
+
+    # Reading.
+
+    def expand(self, machine: Machine) -> tuple[Object, Object]:
+        """Its configuration and devices, with those of its profiles."""
+        return self.expanded(machine.project, machine.record)
+
+    def expanded(self, project: str, record: Mapping[str, Any]) -> tuple[Object, Object]:
+        """A configuration and devices, with those of their profiles."""
+        config: Object = {}
+        devices: Object = {}
+        profiles = self.state.profiles.of(self.state.projects.owner(project, "features.profiles"))
+        for name in record["profiles"]:
+            if (profile := profiles.get(name)) is not None:
+                config.update(profile["config"])
+                devices.update(profile["devices"])
+        return {**config, **record["config"]}, {**devices, **record["devices"]}
+
+    def view(self, machine: Machine) -> Object:
+        """An instance as it is shown."""
+        record = machine.record
+        config, devices = self.expand(machine)
+        return {
+            "architecture": record["architecture"],
+            "config": record["config"],
+            "devices": record["devices"],
+            "ephemeral": record["ephemeral"],
+            "profiles": record["profiles"],
+            "stateful": record["stateful"],
+            "description": record["description"],
+            "created_at": record["created_at"],
+            "expanded_config": dict(sorted(config.items())),
+            "expanded_devices": devices,
+            "name": machine.name,
+            "status": STATUSES[machine.status],
+            "status_code": machine.status,
+            "last_used_at": record["last_used_at"],
+            "location": "none",
+            "type": record["type"],
+            "project": machine.project,
+        }
+
+    def full_view(self, machine: Machine) -> Object:
+        """An instance with what is below it."""
+        snapshots = [self.state.snapshots.view(machine, name) for name in machine.snapshots]
+        return {
+            **self.view(machine),
+            "backups": None,
+            "state": machine.state(self.expand(machine)[1]),
+            "snapshots": snapshots or None,
+        }
+
+    def list(self, request: FakeRequest) -> Answer:
+        """``GET`` of all."""
+        everything = request.query.get("all-projects") == "true"
+        if everything and "project" in request.query:
+            raise Refused(400, "Cannot specify a project when requesting all projects")
+        projects = sorted(self.items) if everything else [request.project]
+        machines = [self.of(project)[name] for project in projects for name in sorted(self.of(project))]
+        if (text := request.query.get("filter")) or request.recursion:
+            view = self.full_view if request.recursion >= 2 else self.view
+            shown = filtered([(machine, view(machine)) for machine in machines], text)
+            if request.recursion:
+                return success([item for _, item in shown])
+            machines = [machine for machine, _ in shown]
+        return success([self.path(machine.project, machine.name) for machine in machines])
+
+    def writable(self, machine: Machine) -> Object:
+        """What of an instance a request can set; its ETag is made from it."""
+        keys = ("architecture", "config", "devices", "ephemeral", "profiles")
+        return {key: machine.record[key] for key in keys}
+
+    def get(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of one."""
+        machine = self.find(request, name)
+        shown = self.full_view(machine) if request.recursion else self.view(machine)
+        return success(shown, etag=self.writable(machine))
+
+    def get_state(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of its state."""
+        machine = self.find(request, name)
+        return success(machine.state(self.expand(machine)[1]))
+
+    # Making.
+
+    def create(self, request: FakeRequest) -> AnyAnswer:
+        """``POST`` of a new one, as an operation."""
+        if request.headers.get("content-type") == "application/octet-stream":
+            raise Refused(501, "The fake of incus_sdk does not do imports of backups: POST /1.0/instances")
+        body, project = request.fields, request.project
+        source = body.get("source") or {}
+        kind = source.get("type", "")
+        if kind not in _SOURCES:
+            raise Refused(400, f"Unknown source type {kind}")
+        if kind == "migration":
+            raise Refused(501, "The fake of incus_sdk does not do migrations: POST /1.0/instances")
+        self.state.projects.find("default", project)
+        instance_type = body.get("type") or "container"
+        if instance_type not in ("container", "virtual-machine"):
+            raise Refused(400, "Invalid instance type")
+        name = body.get("name") or self._new_name(project)
+        check_instance_name(name)
+        self._check_profiles(request, project, body.get("profiles"))
+        if name in self.of(project):
+            raise Refused(500, f'Instance "{name}" already exists')
+        origin = self._origin(request, source) if kind == "copy" else None
+        resources = [self.path(project, name)]
+        if origin is not None:
+            resources.append(self.path(project, source["source"]))
+
+        def work(operation: Operation) -> None:
+            if kind == "image":
+                image = self.state.images.source(project, source, instance_type)
+                operation.progress("create_instance_from_image_unpack", 100, "Unpacking image: 100% (100.00MB/s)")
+                given = {key: text for key, text in image["properties"].items() if text}
+                config = {f"image.{key}": text for key, text in given.items()}
+                config["volatile.base_image"] = image["fingerprint"]
+                machine = self.add(request, project, name, {**body, "type": instance_type}, config)
+                if body.get("profiles") is None:
+                    machine.record["profiles"] = list(image["profiles"])
+                machine.record["architecture"] = image["architecture"]
+                machine.fill(self.state.images.tree_of(image))
+            elif origin is not None:
+                machine = self._copy(request, project, name, body, origin, bool(source.get("instance_only")))
+            else:
+                machine = self.add(request, project, name, {**body, "type": instance_type}, {})
+            if body.get("start"):
+                self._start(request, machine)
+
+        return self.state.operations.begin(request, "Creating instance", work, {"instances": resources})
+
+    def _new_name(self, project: str) -> str:
+        while True:
+            name = f"{random.choice(_FIRST)}-{random.choice(_SECOND)}"
+            if name not in self.of(project):
+                return name
+            name += f"-{random.randrange(10**6)}"
+            if name not in self.of(project):
+                return name
+
+    def _check_profiles(self, request: FakeRequest, project: str, names: Any, message: str = "") -> None:
+        known = self.state.profiles.of(self.state.projects.owner(project, "features.profiles"))
+        for name in names or ():
+            if name not in known:
+                raise Refused(404, message) if message else Refused(500, f'Requested profile "{name}" doesn\'t exist')
+
+    def add(
+        self,
+        request: FakeRequest | None,
+        project: str,
+        name: str,
+        body: Mapping[str, Any],
+        extra: Mapping[str, str],
+        template: str = "create",
+    ) -> Machine:
+        """Make an instance.
+
+        Args:
+            request: Who asks for it.
+            project: Its project.
+            name: Its name.
+            body: What a request can say of it.
+            extra: Configuration beside that of the body.
+            template: What its templates would be told.
+        """
+        own = str(uuid.uuid4())
+        config = {
+            **extra,
+            **texts(body.get("config")),
+            "volatile.apply_template": template,
+            "volatile.cloud-init.instance-id": str(uuid.uuid4()),
+            "volatile.uuid": own,
+            "volatile.uuid.generation": own,
+        }
+        devices = {device: texts(keys) for device, keys in (body.get("devices") or {}).items()}
+        try:
+            check_config(config)
+            self.state.networks.check_devices(project, devices)
+        except Refused as refused:
+            raise Refused(refused.status, f"Failed creating instance record: {refused.message}") from None
+        profiles = body.get("profiles")
+        machine = Machine(
+            name,
+            project,
+            {
+                "architecture": body.get("architecture") or "x86_64",
+                "config": dict(sorted(config.items())),
+                "devices": devices,
+                "ephemeral": bool(body.get("ephemeral")),
+                "profiles": ["default"] if profiles is None else list(profiles),
+                "stateful": False,
+                "description": body.get("description") or "",
+                "created_at": now(),
+                "last_used_at": "1970-01-01T00:00:00Z",
+                "type": body.get("type") or "container",
+            },
+        )
+        if "root" not in {device.get("path") == "/" and "root" for device in self.expand(machine)[1].values()}:
+            raise Refused(
+                400,
+                "Failed creating instance record: Failed initializing instance: "
+                "Failed getting root disk: No root device could be found",
+            )
+        self.of(project)[name] = machine
+        if request is not None:
+            self.tell("created", request, machine, {"type": machine.record["type"]})
+        return machine
+
+    def _origin(self, request: FakeRequest, source: Mapping[str, Any]) -> tuple[Machine, str]:
+        name, _, snapshot = str(source.get("source", "")).partition("/")
+        project = source.get("project") or request.project
+        machine = self.of(project).get(name)
+        if machine is None:
+            raise Refused(404, f'Failed to fetch instance "{name}" in project "{project}": Instance not found')
+        if snapshot:
+            self.state.snapshots.record(machine, snapshot)
+        return machine, snapshot
+
+    def _copy(
+        self,
+        request: FakeRequest,
+        project: str,
+        name: str,
+        body: Mapping[str, Any],
+        origin: tuple[Machine, str],
+        alone: bool,
+    ) -> Machine:
+        machine, snapshot = origin
+        record = self.state.snapshots.record(machine, snapshot)["record"] if snapshot else machine.record
+        tree = self.state.snapshots.record(machine, snapshot)["tree"] if snapshot else machine.tree
+        kept = {
+            key: value
+            for key, value in record["config"].items()
+            if not key.startswith("volatile.") or key == "volatile.base_image"
+        }
+        given = {
+            **body,
+            "type": record["type"],
+            "profiles": record["profiles"] if body.get("profiles") is None else body["profiles"],
+            "devices": {**copy.deepcopy(record["devices"]), **(body.get("devices") or {})},
+        }
+        new = self.add(request, project, name, given, kept, "copy")
+        new.fill(tree)
+        if not snapshot and not alone:
+            new.snapshots = copy.deepcopy(machine.snapshots)
+        return new
+
+    # Changing.
+
+    def check(self, project: str, new: Object) -> None:
+        """Refuse what an instance cannot have."""
+        try:
+            check_config(new["config"])
+        except Refused as refused:
+            raise Refused(500, f"Invalid config: {refused.message}") from None
+        try:
+            self.state.networks.check_devices(project, new["devices"])
+        except Refused as refused:
+            raise Refused(refused.status, f"Invalid devices: {refused.message}") from None
+
+    def _changed(self, request: FakeRequest, machine: Machine, body: Mapping[str, Any]) -> Object:
+        profiles = body.get("profiles")
+        self._check_profiles(request, machine.project, profiles, "Profile not found")
+        return {
+            "architecture": body.get("architecture") or machine.record["architecture"],
+            "config": texts(body.get("config")),
+            "devices": {device: texts(keys) for device, keys in (body.get("devices") or {}).items()},
+            "ephemeral": bool(body.get("ephemeral")),
+            "profiles": [] if profiles is None else list(profiles),
+            "description": body.get("description") or "",
+        }
+
+    def replace(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``PUT`` of one, as an operation."""
+        machine, body = self.find(request, name), request.fields
+        check_etag(request.headers.get("if-match"), self.writable(machine))
+        if body.get("restore"):
+            return self.state.snapshots.restore(request, machine, body["restore"])
+        new = self._changed(request, machine, body)
+
+        def work(_: Operation) -> None:
+            self._set(request, machine, new)
+
+        return self.state.operations.begin(request, "Updating instance", work, self.paths(machine))
+
+    def patch(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``PATCH`` of one."""
+        machine, body = self.find(request, name), request.fields
+        check_etag(request.headers.get("if-match"), self.writable(machine))
+        record = machine.record
+        merged = {**record, **{key: value for key, value in body.items() if value is not None}}
+        for key in ("config", "devices"):
+            merged[key] = {**record[key], **(body.get(key) or {})}
+        self._set(request, machine, self._changed(request, machine, merged))
+        return done()
+
+    def _set(self, request: FakeRequest, machine: Machine, new: Object) -> None:
+        self.check(machine.project, new)
+        machine.record.update(new)
+        self.tell("updated", request, machine)
+
+    def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``POST`` of another name, or of another project, as an operation."""
+        machine, body = self.find(request, name), request.fields
+        if body.get("migration") and (body.get("target") or not (body.get("project") or body.get("pool"))):
+            raise Refused(501, "The fake of incus_sdk does not do migrations: POST /1.0/instances/{name}")
+        new = body.get("name") or name
+        project = body.get("project") or machine.project
+        check_instance_name(new)
+        self.state.projects.find("default", project)
+        if (new, project) != (name, machine.project) and new in self.of(project):
+            raise Refused(409, f'Name "{new}" already in use')
+        moving = bool(body.get("migration"))
+
+        def work(_: Operation) -> None:
+            if machine.status == RUNNING:
+                raise Refused(500, "Renaming of running instance not allowed")
+            del self.of(machine.project)[machine.name]
+            machine.name, machine.project = new, project
+            self.of(project)[new] = machine
+            self.tell("renamed", request, machine, {"old_name": name})
+
+        description = "Migrating instance" if moving else "Renaming instance"
+        return self.state.operations.begin(request, description, work, self.paths(machine))
+
+    def rebuild(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``POST`` of an image that replaces what is in it, as an operation."""
+        machine = self.of(request.project).get(name)
+        if machine is None:
+            raise Refused(404, "Failed loading instance: Instance not found")
+        if machine.status == RUNNING:
+            raise Refused(400, "Instance must be stopped to be rebuilt")
+        source = request.fields.get("source") or {}
+
+        def work(_: Operation) -> None:
+            empty = source.get("type") == "none"
+            if machine.snapshots:
+                what = "as an empty instance" if empty else "from image"
+                raise Refused(500, f"Failed rebuilding {what}: Cannot remove an instance volume that has snapshots")
+            config = {key: text for key, text in machine.record["config"].items() if not key.startswith("image.")}
+            config.pop("volatile.base_image", None)
+            machine.fill(None)
+            if not empty:
+                image = self.state.images.source(machine.project, source, machine.record["type"])
+                config |= {f"image.{key}": text for key, text in image["properties"].items()}
+                config["volatile.base_image"] = image["fingerprint"]
+                machine.fill(self.state.images.tree_of(image))
+            machine.record["config"] = dict(sorted(config.items()))
+
+        return self.state.operations.begin(request, "Rebuilding instance", work, self.paths(machine))
+
+    def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``DELETE`` of one, as an operation."""
+        machine = self.find(request, name)
+        if machine.status != 102:
+            raise Refused(400, "Instance is running")
+
+        def work(_: Operation) -> None:
+            if machine.record["config"].get("security.protection.delete") == "true":
+                raise Refused(500, "Instance is protected")
+            self._remove(request, machine)
+
+        return self.state.operations.begin(request, "Deleting instance", work, self.paths(machine))
+
+    def _remove(self, request: FakeRequest, machine: Machine) -> None:
+        self.of(machine.project).pop(machine.name, None)
+        self.tell("deleted", request, machine)
+
+    # Its status.
+
+    def set_state(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``PUT`` of an action, as an operation."""
+        body = request.fields
+        action = body.get("action", "")
+        machine = self.find(request, name)
+        description, change = self._action(action)
+        return self.state.operations.begin(
+            request, description, lambda _: change(request, machine), self.paths(machine)
+        )
+
+    def set_all(self, request: FakeRequest) -> AnyAnswer:
+        """``PUT`` of an action for all, as an operation."""
+        action = (request.fields.get("state") or {}).get("action", "")
+        description, change = self._action(action)
+        fitting = {"start": (102,), "freeze": (RUNNING,), "unfreeze": (110,)}.get(action, (RUNNING, 110))
+        machines = [each for each in self.of(request.project).values() if each.status in fitting]
+
+        def work(_: Operation) -> None:
+            failed = []
+            for machine in machines:
+                try:
+                    change(request, machine)
+                except Refused as refused:
+                    failed.append(f" - Instance: {machine.name}: {refused.message}\n")
+            if failed:
+                raise Refused(500, f"The following instances failed to update state:\n{''.join(failed)}")
+
+        paths = [self.path(each.project, each.name) for each in machines]
+        return self.state.operations.begin(request, description, work, {"instances": paths})
+
+    def _action(self, action: str) -> tuple[str, Any]:
+        actions = {
+            "start": ("Starting instance", self._start),
+            "stop": ("Stopping instance", self._stop),
+            "restart": ("Restarting instance", self._restart),
+            "freeze": ("Freezing instance", self._freeze),
+            "unfreeze": ("Unfreezing instance", self._unfreeze),
+        }
+        if action not in actions:
+            raise Refused(400, f"Unknown action: '{action}'")
+        return actions[action]
+
+    def _start(self, request: FakeRequest, machine: Machine) -> None:
+        if machine.status != 102:
+            raise Refused(500, "The instance is already running")
+        machine.start()
+        self.tell("started", request, machine)
+
+    def _stop(self, request: FakeRequest, machine: Machine) -> None:
+        if machine.status == 102:
+            raise Refused(400, "The instance is already stopped")
+        body = request.json if request.body else {}
+        forced = bool((body.get("state") or body).get("force"))
+        if machine.status == 110 and not forced:
+            raise Refused(500, "context deadline exceeded")
+        machine.stop()
+        self.tell("stopped" if forced else "shutdown", request, machine)
+        if machine.record["ephemeral"]:
+            self._remove(request, machine)
+
+    def _restart(self, request: FakeRequest, machine: Machine) -> None:
+        if machine.status == 102:
+            raise Refused(400, "The instance is already stopped")
+        machine.stop()
+        machine.start()
+        self.tell("restarted", request, machine)
+
+    def _freeze(self, request: FakeRequest, machine: Machine) -> None:
+        if machine.status == 102:
+            raise Refused(500, "The instance isn't running")
+        if machine.status == 110:
+            raise Refused(500, "The container is already frozen")
+        machine.status = 110
+        self.tell("paused", request, machine)
+
+    def _unfreeze(self, request: FakeRequest, machine: Machine) -> None:
+        if machine.status == 102:
+            raise Refused(500, "The container isn't running")
+        if machine.status == RUNNING:
+            raise Refused(500, "The container is already running")
+        machine.status = RUNNING
+        self.tell("resumed", request, machine)

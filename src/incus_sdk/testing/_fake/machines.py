@@ -1,0 +1,133 @@
+"""One instance as it is: its record, its status, its files, and what it tells of itself."""
+
+from __future__ import annotations
+
+import copy
+import random
+from typing import Any
+
+from .answers import STATUSES
+from .collection import Object
+from .events import now
+
+STOPPED, RUNNING, FROZEN = 102, 103, 110
+
+_NO_COUNTERS = {
+    "bytes_received": 0,
+    "bytes_sent": 0,
+    "packets_received": 0,
+    "packets_sent": 0,
+    "errors_received": 0,
+    "errors_sent": 0,
+    "packets_dropped_outbound": 0,
+    "packets_dropped_inbound": 0,
+}
+_LOOPBACK = {
+    "addresses": [
+        {"family": "inet", "address": "127.0.0.1", "netmask": "8", "scope": "local"},
+        {"family": "inet6", "address": "::1", "netmask": "128", "scope": "local"},
+    ],
+    "counters": _NO_COUNTERS,
+    "hwaddr": "",
+    "host_name": "",
+    "mtu": 65536,
+    "state": "up",
+    "type": "loopback",
+}
+
+
+class Machine:
+    """An instance.
+
+    Args:
+        name: Its name.
+        project: Its project.
+        record: Its configuration, devices and the like.
+    """
+
+    def __init__(self, name: str, project: str, record: Object) -> None:
+        self.name = name
+        self.project = project
+        self.record = record
+        self.status = STOPPED
+        self.snapshots: dict[str, Object] = {}
+        self.logs: dict[str, bytes] = {}
+        self.outputs: dict[str, bytes] = {}
+        """The recorded output of commands, by the names of their files."""
+        self.console = b""
+        self.addresses: list[tuple[str, str]] = []
+        """Those of its first network interface: family and address."""
+        self.tree: Any = None
+        self.pid = 0
+        self.started_at = "0001-01-01T00:00:00Z"
+
+    def fill(self, tree: Any) -> None:
+        """Put a copy of these files into it."""
+        self.tree = copy.deepcopy(tree)
+
+    def start(self) -> None:
+        """Let it run."""
+        config = self.record["config"]
+        config.pop("volatile.apply_template", None)
+        config["volatile.last_state.power"] = "RUNNING"
+        self.record["config"] = dict(sorted(config.items()))
+        self.status, self.pid = RUNNING, random.randrange(1000, 2**15)
+        self.record["last_used_at"] = self.started_at = now()
+        self.logs["lxc.log"] = b""
+
+    def stop(self) -> None:
+        """Let it not run."""
+        self.record["config"]["volatile.last_state.power"] = "STOPPED"
+        self.status, self.pid, self.started_at = STOPPED, 0, "0001-01-01T00:00:00Z"
+
+    def state(self, devices: Object) -> Object:
+        """What it tells of itself.
+
+        Args:
+            devices: All its devices.
+        """
+        up = self.status != STOPPED
+        disks = [name for name, device in devices.items() if device.get("type") == "disk" and device.get("pool")]
+        return {
+            "status": STATUSES[self.status],
+            "status_code": self.status,
+            "disk": {name: {"usage": -1, "total": 0} for name in disks},
+            "memory": {
+                "usage": 2**20 if up else 0,
+                "usage_peak": 2**20 if up else 0,
+                "total": 2**30 if up else 0,
+                "swap_usage": 0,
+                "swap_usage_peak": 0,
+            },
+            "network": self._network(devices) if up else None,
+            "pid": self.pid,
+            "processes": 2 if up else 0,
+            "cpu": {"usage": 10**7 if up else 0, "allocated_time": 10**9 if up else 0},
+            "started_at": self.started_at,
+            "os_info": None,
+        }
+
+    def _network(self, devices: Object) -> Object:
+        found: Object = {"lo": _LOOPBACK}
+        names = [device.get("name") or name for name, device in devices.items() if device.get("type") == "nic"]
+        if self.addresses and not names:
+            names = ["eth0"]
+        for number, name in enumerate(names):
+            found[name] = {
+                "addresses": [
+                    {
+                        "family": family,
+                        "address": address,
+                        "netmask": "24" if family == "inet" else "64",
+                        "scope": "global",
+                    }
+                    for family, address in (() if number else self.addresses)
+                ],
+                "counters": _NO_COUNTERS,
+                "hwaddr": f"10:66:6a:00:00:{number:02x}",
+                "host_name": f"veth{self.pid}{number}",
+                "mtu": 1500,
+                "state": "up",
+                "type": "broadcast",
+            }
+        return found

@@ -1,0 +1,59 @@
+"""Profiles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+from .answers import Refused
+from .collection import Collection, Object, check_config
+
+
+class Profiles(Collection):
+    """``/1.0/profiles``."""
+
+    segment, kind, feature = "profiles", "profile", "features.profiles"
+    fields: ClassVar = {"config": {}, "description": "", "devices": {}}
+    maps: ClassVar = ("config", "devices")
+    missing = "Profile not found"
+    exists = (500, 'Error inserting "{name}" into database: The profile already exists')
+
+    def check(self, project: str, body: Object) -> None:
+        """Refuse a key that instances do not have."""
+        check_config(body["config"])
+        self.state.networks.check_devices(project, body["devices"])
+
+    def check_name(self, name: Any) -> None:
+        """Refuse a name with slashes."""
+        super().check_name(name)
+        if "/" in name:
+            raise Refused(400, "Profile names may not contain slashes")
+
+    def check_free(self, project: str, name: str, change: str) -> None:
+        """Refuse to change what is in use."""
+        if name == "default":
+            raise Refused(403, f'The "default" profile cannot be {change}')
+        if change == "deleted" and any(self.used_by(project, name)):
+            raise Refused(400, "Profile is currently in use")
+
+    def make(self, project: str, name: str, body: Object) -> Object:
+        """A new profile."""
+        return {**{key: body[key] for key in self.fields}, "name": name, "project": project}
+
+    def view(self, project: str, item: Object) -> Object:
+        """It, as it is shown."""
+        used_by = list(self.used_by(project, item["name"]))
+        return {**self.writable(item), "name": item["name"], "used_by": used_by, "project": project}
+
+    def used_by(self, project: str, name: str) -> Iterator[str]:
+        """The instances that have it."""
+        for other, instance in self.state.instances.everywhere():
+            if name in instance.record["profiles"] and self.state.projects.owner(other, self.feature) == project:
+                yield self.state.instances.path(other, instance.name)
+
+    def renamed(self, project: str, old: str, new: str) -> None:
+        """Instances keep it under its new name."""
+        for other, instance in self.state.instances.everywhere():
+            if self.state.projects.owner(other, self.feature) == project:
+                names = instance.record["profiles"]
+                names[:] = [new if each == old else each for each in names]

@@ -1,0 +1,136 @@
+"""Projects, and which of them have objects of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .answers import Answer, AnyAnswer, Refused, success
+from .collection import Collection, Object
+from .operations import Operation
+from .requests import FakeRequest
+
+_FEATURES = (
+    "features.images",
+    "features.networks",
+    "features.networks.zones",
+    "features.profiles",
+    "features.storage.buckets",
+    "features.storage.volumes",
+)
+_BY_DEFAULT = ("features.images", "features.profiles", "features.storage.buckets", "features.storage.volumes")
+_NAMESPACES = ("backups", "features", "images", "limits", "restricted", "user")
+_LIMITS = ("containers", "cpu", "disk", "instances", "memory", "networks", "processes", "virtual-machines")
+
+
+class Projects(Collection):
+    """``/1.0/projects``."""
+
+    segment, kind = "projects", "project"
+    missing = "Project not found"
+    exists = (
+        500,
+        'Failed creating project "{name}": Failed adding database record: '
+        'Failed to create "projects" entry: UNIQUE constraint failed: projects.name',
+    )
+
+    def owner(self, project: str, feature: str | None) -> str:
+        """The project whose objects a project has: its own, or those of ``default``."""
+        if project == "default" or feature is None:
+            return "default"
+        return project if self.find("default", project)["config"].get(feature) == "true" else "default"
+
+    def check(self, project: str, body: Object) -> None:
+        """Refuse a key that projects do not have."""
+        for key in body["config"]:
+            if key not in _FEATURES and key.partition(".")[0] not in set(_NAMESPACES) - {"features"}:
+                raise Refused(400, f'Invalid project configuration key "{key}"')
+        name = body.get("name", "")
+        if (old := self.of("default").get(name)) is not None and any(self.used_by("default", name)):
+            for feature in _FEATURES:
+                before, after = old["config"].get(feature), body["config"].get(feature)
+                if (before == "true") != (after == "true"):
+                    change = "disabled" if before == "true" else "enabled"
+                    raise Refused(400, f'Project feature "{feature}" cannot be {change} on non-empty projects')
+
+    def check_name(self, name: Any) -> None:
+        """Refuse a name with slashes."""
+        super().check_name(name)
+        if "/" in name:
+            raise Refused(400, "Project names may not contain slashes")
+
+    def check_free(self, project: str, name: str, change: str) -> None:
+        """Refuse to change what is in use."""
+        if name == "default":
+            raise Refused(403, f"The 'default' project cannot be {change}")
+        default = self.state.profiles.path(name, "default")
+        if any(path != default for path in self.used_by("default", name)):
+            raise Refused(500, f"Only empty projects can be {'removed' if change == 'deleted' else change}.")
+
+    def complete(self, body: Any) -> Object:
+        """What a body sets; a new project has its own images, profiles, volumes and buckets, if it does not say."""
+        return super().complete(body)
+
+    def make(self, project: str, name: str, body: Object) -> Object:
+        """A new project."""
+        features = _FEATURES if name == "default" else _BY_DEFAULT
+        config = {**dict.fromkeys(features, "true"), **body["config"]}
+        return {"config": dict(sorted(config.items())), "description": body["description"], "name": name}
+
+    def added(self, project: str, name: str) -> None:
+        """It has the profile ``default``, where it has its own."""
+        if name != "default" and self.owner(name, "features.profiles") == name:
+            body = {"description": f"Default Incus profile for project {name}"}
+            self.state.profiles.add(None, name, "default", body)
+
+    def used_by(self, project: str, name: str) -> Iterator[str]:
+        """What is in it."""
+        for path, instance in self.state.instances.everywhere():
+            if path == name:
+                yield self.state.instances.path(path, instance.name)
+        for collection in self.state.in_projects:
+            if self.owner(name, collection.feature) == name:
+                yield from (collection.path(name, each) for each in collection.of(name))
+
+    def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``POST`` of another name, as an operation."""
+        new = request.fields.get("name")
+        self.find("default", name)
+        self.check_name(new)
+        self.check_free("default", name, "renamed")
+
+        def work(_: Operation) -> None:
+            if new in self.of("default"):
+                raise Refused(409, f'A project named "{new}" already exists')
+            self.move(request, "default", name, new)
+
+        return self.state.operations.begin(request, "Renaming project", work)
+
+    def renamed(self, project: str, old: str, new: str) -> None:
+        """What is in it goes with it."""
+        for collection in self.state.in_projects:
+            if (items := collection.items.pop(old, None)) is not None:
+                collection.items[new] = items
+                for item in items.values():
+                    item["project"] = new
+
+    def delete(self, request: FakeRequest, name: str) -> Answer:
+        """``DELETE`` of one, with its profile ``default``."""
+        answer = super().delete(request, name)
+        for collection in self.state.in_projects:
+            collection.items.pop(name, None)
+        return answer
+
+    def state_of(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of what it uses, and may use."""
+        config = self.find("default", name)["config"]
+        instances = list(self.state.instances.of(name).values())
+        kinds = [each.record["type"] for each in instances]
+        usage = dict.fromkeys(_LIMITS, 0) | {
+            "containers": kinds.count("container"),
+            "virtual-machines": kinds.count("virtual-machine"),
+            "instances": len(kinds),
+            "networks": len(self.state.networks.of(name)),
+        }
+        limits = {each: int(limit) if (limit := config.get(f"limits.{each}", "")).isdigit() else -1 for each in _LIMITS}
+        return success({"resources": {each: {"Limit": limits[each], "Usage": usage[each]} for each in _LIMITS}})

@@ -1,0 +1,81 @@
+"""Requests that the fake got, and what tests say about them."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from urllib.parse import parse_qsl, unquote
+
+from .answers import Refused
+
+
+class FakeRequest:
+    """A request as the fake got it.
+
+    Args:
+        method: As ``GET``.
+        target: Path and query, quoted.
+        headers: By their names in small letters.
+        body: As it came.
+        peer: The TLS connection; None over the unix socket.
+    """
+
+    __slots__ = ("_json", "body", "headers", "keep_alive", "method", "peer", "query", "raw_path", "status", "target")
+
+    def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes = b"", peer: Any = None) -> None:
+        self.method = method
+        self.target = target
+        self.headers = headers
+        self.body = body
+        self.peer = peer
+        self.raw_path, _, query = target.partition("?")
+        self.query: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+        self.status = 0
+        self.keep_alive = True
+        self._json: Any = None
+
+    @property
+    def path(self) -> str:
+        """Its path, as ``/1.0/instances/c1``, without quotes."""
+        return unquote(self.raw_path)
+
+    @property
+    def project(self) -> str:
+        """The project that it is about."""
+        return self.query.get("project") or "default"
+
+    @property
+    def recursion(self) -> int:
+        """How much of each object is asked for."""
+        depth = self.query.get("recursion", "0")
+        return int(depth) if depth.isascii() and depth.isdigit() else 0
+
+    @property
+    def json(self) -> Any:
+        """Its body."""
+        if self._json is None:
+            try:
+                self._json = json.loads(self.body)
+            except ValueError:
+                raise Refused(400, _json_error(self.body)) from None
+        return self._json
+
+    @property
+    def fields(self) -> dict[str, Any]:
+        """Its body, an object."""
+        if not isinstance(self.json, dict):
+            kind = {list: "array", str: "string", bool: "bool"}.get(type(self.json), "number")
+            raise Refused(400, f"json: cannot unmarshal {kind} into Go value of type api.Request")
+        return self.json
+
+    def __repr__(self) -> str:
+        return f"<{self.method} {self.target} {self.status or 'unanswered'}>"
+
+
+def _json_error(body: bytes) -> str:
+    text = body.decode(errors="replace").lstrip()
+    if not text:
+        return "EOF"
+    if text[0] in "{[":
+        return "unexpected EOF"
+    return f"invalid character '{text[0]}' looking for beginning of value"

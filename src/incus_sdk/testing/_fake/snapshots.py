@@ -1,0 +1,171 @@
+"""Snapshots of instances."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from .answers import Answer, AnyAnswer, Refused, check_etag, success
+from .collection import Object
+from .events import now
+from .machines import RUNNING, Machine
+from .operations import Operation
+from .requests import FakeRequest
+
+if TYPE_CHECKING:
+    from .state import State
+
+_NEVER = "0001-01-01T00:00:00Z"
+
+
+class Snapshots:
+    """``/1.0/instances/{name}/snapshots``."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def record(self, machine: Machine, name: str) -> Object:
+        """A snapshot, or the answer that there is none."""
+        snapshot = machine.snapshots.get(name)
+        if snapshot is None:
+            raise Refused(
+                404,
+                f'Failed to fetch snapshot "{name}" of instance "{machine.name}" in project "{machine.project}": '
+                "Instance_snapshot not found",
+            )
+        return snapshot
+
+    def view(self, machine: Machine, name: str) -> Object:
+        """A snapshot as it is shown."""
+        snapshot = machine.snapshots[name]
+        record = snapshot["record"]
+        config, devices = self.state.instances.expanded(machine.project, record)
+        return {
+            "expires_at": snapshot["expires_at"],
+            "architecture": record["architecture"],
+            "config": record["config"],
+            "created_at": snapshot["created_at"],
+            "description": record["description"],
+            "devices": record["devices"],
+            "ephemeral": record["ephemeral"],
+            "expanded_config": dict(sorted(config.items())),
+            "expanded_devices": devices,
+            "last_used_at": _NEVER,
+            "name": name,
+            "profiles": record["profiles"],
+            "stateful": snapshot["stateful"],
+            "size": -1,
+        }
+
+    def path(self, machine: Machine, name: str) -> str:
+        """The path of a snapshot."""
+        return self.state.instances.path(machine.project, machine.name, "snapshots", name)
+
+    def _paths(self, machine: Machine, name: str) -> dict[str, list[str]]:
+        return {**self.state.instances.paths(machine), "instances_snapshots": [self.path(machine, name)]}
+
+    def list(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of all."""
+        machine = self.state.instances.of(request.project).get(name)
+        names = [] if machine is None else list(machine.snapshots)
+        if machine is None or not request.recursion:
+            return success([self.path(machine, each) for each in names] if machine else [])
+        return success([self.view(machine, each) for each in names])
+
+    def get(self, request: FakeRequest, name: str, snapshot: str) -> Answer:
+        """``GET`` of one."""
+        machine = self.state.instances.find(request, name)
+        found = self.record(machine, snapshot)
+        return success(self.view(machine, snapshot), etag=[found["expires_at"]])
+
+    def create(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``POST`` of a new one, as an operation."""
+        machine, body = self.state.instances.find(request, name), request.fields
+        snapshot = body.get("name") or self._next_name(machine)
+        for character in "/ \t\n":
+            if character in snapshot:
+                raise Refused(400, f'Invalid snapshot name: Name contains invalid character "{character}"')
+        if body.get("stateful") and machine.status != RUNNING:
+            raise Refused(400, "Unable to create a stateful snapshot. The instance isn't running")
+
+        def work(_: Operation) -> None:
+            if snapshot in machine.snapshots:
+                raise Refused(
+                    500,
+                    f'Failed creating instance snapshot record "{snapshot}": Add snapshot info to the database: '
+                    'This "Instance_snapshot" entry already exists',
+                )
+            machine.snapshots[snapshot] = {
+                "record": copy.deepcopy(machine.record),
+                "tree": copy.deepcopy(machine.tree),
+                "created_at": now(),
+                "expires_at": body.get("expires_at") or _NEVER,
+                "stateful": bool(body.get("stateful")),
+            }
+            self._tell("created", request, machine, snapshot)
+
+        return self.state.operations.begin(request, "Snapshotting instance", work, self._paths(machine, snapshot))
+
+    def _next_name(self, machine: Machine) -> str:
+        numbers = [int(each[4:]) for each in machine.snapshots if each[:4] == "snap" and each[4:].isdigit()]
+        return f"snap{max(numbers, default=-1) + 1}"
+
+    def _tell(self, what: str, request: FakeRequest, machine: Machine, name: str, context: Any = None) -> None:
+        self.state.instances.tell(f"snapshot-{what}", request, machine, context, "snapshots", name)
+
+    def replace(self, request: FakeRequest, name: str, snapshot: str) -> AnyAnswer:
+        """``PUT`` and ``PATCH`` of one: only its expiry can change."""
+        machine = self.state.instances.find(request, name)
+        found = self.record(machine, snapshot)
+        check_etag(request.headers.get("if-match"), [found["expires_at"]])
+        expiry = request.fields.get("expires_at")
+
+        def work(_: Operation) -> None:
+            if expiry is not None or request.method == "PUT":
+                found["expires_at"] = expiry or _NEVER
+            self._tell("updated", request, machine, snapshot)
+
+        return self.state.operations.begin(request, "Updating snapshot", work, self._paths(machine, snapshot))
+
+    def rename(self, request: FakeRequest, name: str, snapshot: str) -> AnyAnswer:
+        """``POST`` of another name, as an operation."""
+        machine = self.state.instances.find(request, name)
+        self.record(machine, snapshot)
+        new = request.fields.get("name")
+        if request.fields.get("migration"):
+            raise Refused(501, "The fake of incus_sdk does not do migrations")
+        if not isinstance(new, str) or not new:
+            raise Refused(400, "A new name for the instance must be provided")
+        if new in machine.snapshots:
+            raise Refused(409, f"Name '{name}/{new}' already in use")
+
+        def work(_: Operation) -> None:
+            machine.snapshots[new] = machine.snapshots.pop(snapshot)
+            self._tell("renamed", request, machine, new, {"old_name": snapshot})
+
+        return self.state.operations.begin(request, "Renaming snapshot", work, self._paths(machine, snapshot))
+
+    def delete(self, request: FakeRequest, name: str, snapshot: str) -> AnyAnswer:
+        """``DELETE`` of one, as an operation."""
+        machine = self.state.instances.find(request, name)
+        self.record(machine, snapshot)
+
+        def work(_: Operation) -> None:
+            machine.snapshots.pop(snapshot, None)
+            self._tell("deleted", request, machine, snapshot)
+
+        return self.state.operations.begin(request, "Deleting snapshot", work, self._paths(machine, snapshot))
+
+    def restore(self, request: FakeRequest, machine: Machine, name: str) -> AnyAnswer:
+        """Put a snapshot in the place of its instance, as an operation."""
+
+        def work(_: Operation) -> None:
+            found = machine.snapshots.get(name)
+            if found is None:
+                raise Refused(500, f"Snapshot {machine.name}/{name} does not exist")
+            kept = {key: machine.record[key] for key in ("created_at", "last_used_at", "type")}
+            machine.record = {**copy.deepcopy(found["record"]), **kept}
+            machine.fill(found["tree"])
+            self.state.instances.tell("restored", request, machine, {"snapshot": name})
+
+        return self.state.operations.begin(request, "Restoring snapshot", work, self.state.instances.paths(machine))

@@ -1,0 +1,72 @@
+"""Storage pools, and volumes in them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from .answers import Answer, Refused, success
+from .collection import Collection, Object
+from .requests import FakeRequest
+
+_DRIVERS = ("btrfs", "ceph", "cephfs", "cephobject", "dir", "linstor", "lvm", "lvmcluster", "truenas", "zfs")
+
+
+class StoragePools(Collection):
+    """``/1.0/storage-pools``."""
+
+    segment, kind = "storage-pools", "storage-pool"
+    missing = "Storage pool not found"
+    exists = (409, "The storage pool already exists: The record already exists")
+
+    def check_name(self, name: Any) -> None:
+        """Refuse slashes."""
+        super().check_name(name)
+        if "/" in name:
+            raise Refused(400, "Storage pool names may not contain slashes")
+
+    def check(self, project: str, body: Object) -> None:
+        """Refuse an unknown driver."""
+        driver = body.get("driver")
+        if not driver:
+            raise Refused(400, "No driver provided")
+        if driver not in _DRIVERS:
+            raise Refused(500, "Unknown driver")
+
+    def make(self, project: str, name: str, body: Object) -> Object:
+        """A new pool."""
+        config = {"source": f"/var/lib/incus/storage-pools/{name}", **body["config"]}
+        return {"config": config, "description": body["description"], "name": name, "driver": body["driver"]}
+
+    def change(self, request: FakeRequest, name: str, new: Object) -> Answer:
+        """Set what a request can set; never the source."""
+        item = self.find("default", name)
+        if new["config"].get("source") != item["config"].get("source"):
+            raise Refused(500, "Pool source cannot be changed when not in pending state")
+        return super().change(request, name, new)
+
+    def view(self, project: str, item: Object) -> Object:
+        """A pool as it is shown."""
+        used_by = sorted(self.used_by(project, item["name"]))
+        return {**item, "used_by": used_by, "status": "Created", "locations": ["none"]}
+
+    def used_by(self, project: str, name: str) -> Iterator[str]:
+        """The instances, profiles, images and volumes that are in it."""
+        for other, machine in self.state.instances.everywhere():
+            devices = self.state.instances.expand(machine)[1]
+            if any(device.get("pool") == name and device.get("path") == "/" for device in devices.values()):
+                yield self.state.instances.path(other, machine.name)
+        for other, profiles in self.state.profiles.items.items():
+            for profile in profiles.values():
+                if any(device.get("pool") == name for device in profile["devices"].values()):
+                    yield self.state.profiles.path(other, profile["name"])
+
+    def check_free(self, project: str, name: str, change: str) -> None:
+        """Refuse to delete what is in use."""
+        if any(self.used_by(project, name)):
+            raise Refused(400, "The storage pool is currently in use")
+
+    def resources(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of its space."""
+        self.find("default", name)
+        return success({"space": {"used": 2**30, "total": 100 * 2**30}, "inodes": {"used": 1000, "total": 2**24}})
