@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -87,35 +87,26 @@ async def test_async(async_incus, async_incus_box):
 """
 
 
-class Runs:
-    """Runs of pytest, in this process or in one of its own, which leave no temporary file."""
-
-    def __init__(self, pytester: pytest.Pytester, temporary: Path) -> None:
-        self.pytester, self.temporary = pytester, temporary
-
-    def here(self, text: str, *options: str) -> pytest.RunResult:
-        return self._checked(self.pytester.runpytest_inprocess(*self._given(text), *options))
-
-    def apart(self, text: str, *options: str) -> pytest.RunResult:
-        return self._checked(self.pytester.runpytest_subprocess(*self._given(text), *options))
-
-    def _given(self, text: str) -> tuple[str | Path, ...]:
-        path = self.pytester.makepyfile(text)
-        return path, "-p", "no:cacheprovider", "-p", "no:hypothesispytest"
-
-    def _checked(self, result: pytest.RunResult) -> pytest.RunResult:
-        assert [path for path in self.temporary.iterdir() if path.name.startswith("incus-sdk-")] == []
-        return result
+Run = Callable[..., pytest.RunResult]
 
 
 @pytest.fixture
-def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Runs]:
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[Run]:
+    """Run pytest in a process of its own, which leaves no temporary file."""
     pytester.makeini(SETTINGS)
     with tempfile.TemporaryDirectory() as directory:  # with a short path, which containers can pass
         os.chmod(directory, 0o755)
         monkeypatch.setenv("TMPDIR", directory)
-        monkeypatch.setattr(tempfile, "tempdir", None)
-        yield Runs(pytester, Path(directory))
+
+        def run(text: str, *options: str) -> pytest.RunResult:
+            path = pytester.makepyfile(text)
+            result = pytester.runpytest_subprocess(
+                "-p", "no:cacheprovider", "-p", "no:hypothesispytest", *options, path
+            )
+            assert [path for path in Path(directory).iterdir() if path.name.startswith("incus-sdk-")] == []
+            return result
+
+        yield run
 
 
 @pytest.fixture
@@ -127,32 +118,29 @@ def remote(daemon: Daemon, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> s
     return "--incus=lab"
 
 
-@pytest.fixture
-def blocking(daemon: Daemon) -> Iterator[Client]:
-    with Client(str(daemon.socket)) as client:
-        yield client
+@pytest.mark.usefixtures("clean")
+def test_each_worker_has_projects_of_its_own_on_a_remote(run: Run, remote: str) -> None:
+    run(TESTS, remote, "-n", "2").assert_outcomes(passed=4)
 
 
 @pytest.mark.usefixtures("clean")
-class TestOnARemote:
-    def test_each_worker_has_projects_of_its_own(self, run: Runs, remote: str) -> None:
-        run.apart(TESTS, remote, "-n", "2").assert_outcomes(passed=4)
-
-    def test_a_box_can_be_shared(self, run: Runs, remote: str) -> None:
-        run.here(SHARED, remote, "--incus-box-scope=module").assert_outcomes(passed=2)
-
-    def test_an_interrupted_run_leaves_nothing(self, run: Runs, remote: str) -> None:
-        assert run.apart(INTERRUPTED_ASYNC, remote).ret == pytest.ExitCode.INTERRUPTED
-
-    def test_the_project_of_a_killed_run_is_removed_by_the_next(self, run: Runs, remote: str, blocking: Client) -> None:
-        run.apart(INTERRUPTED.replace("SIGINT", "SIGKILL"), remote)
-        assert len([each for each in blocking.projects.list() if each.name.startswith("pytest-main-")]) == 1
-        run.here("def test_nothing(incus): pass", remote).assert_outcomes(passed=1)
+def test_a_box_can_be_shared(run: Run, remote: str) -> None:
+    run(SHARED, remote, "--incus-box-scope=module").assert_outcomes(passed=2)
 
 
-def test_on_a_private_daemon(run: Runs) -> None:
-    run.here(TESTS + ON_A_DAEMON, "--incus=real").assert_outcomes(passed=6)
+@pytest.mark.usefixtures("clean")
+def test_an_interrupted_run_leaves_nothing_on_a_remote_and_removes_what_a_killed_one_left(
+    run: Run, remote: str, daemon: Daemon
+) -> None:
+    run(INTERRUPTED.replace("SIGINT", "SIGKILL"), remote)
+    with Client(str(daemon.socket)) as client:
+        assert len([each for each in client.projects.list() if each.name.startswith("pytest-main-")]) == 1
+    assert run(INTERRUPTED_ASYNC, remote).ret == pytest.ExitCode.INTERRUPTED
 
 
-def test_an_interrupted_run_leaves_no_daemon(run: Runs) -> None:
-    assert run.apart(INTERRUPTED, "--incus=real").ret == pytest.ExitCode.INTERRUPTED
+def test_on_a_private_daemon(run: Run) -> None:
+    run(TESTS + ON_A_DAEMON, "--incus=real").assert_outcomes(passed=6)
+
+
+def test_an_interrupted_run_leaves_no_daemon(run: Run) -> None:
+    assert run(INTERRUPTED, "--incus=real").ret == pytest.ExitCode.INTERRUPTED
