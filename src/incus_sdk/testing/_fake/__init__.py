@@ -1,0 +1,1 @@
+"""An Incus server in the process. See `Fake`."""
