@@ -1,7 +1,18 @@
 """For tests: a fake Incus server in the process, and a private, real daemon. See `Fake` and `Daemon`."""
 
 from ._daemon import Daemon
-from ._fake import Fake, FakeRequest, FakeRequests, FakeRule
+from ._fake import (
+    Fake,
+    FakeCommand,
+    FakeFiles,
+    FakeInstance,
+    FakeRequest,
+    FakeRequests,
+    FakeResult,
+    FakeRule,
+    FakeScript,
+    UnscriptedCommandError,
+)
 from ._host import DaemonUnavailableError, preflight
 from ._image import busybox_image
 
@@ -9,9 +20,15 @@ __all__ = [
     "Daemon",
     "DaemonUnavailableError",
     "Fake",
+    "FakeCommand",
+    "FakeFiles",
+    "FakeInstance",
     "FakeRequest",
     "FakeRequests",
+    "FakeResult",
     "FakeRule",
+    "FakeScript",
+    "UnscriptedCommandError",
     "busybox_image",
     "preflight",
 ]
