@@ -141,13 +141,8 @@ class Fake:
             fake.on_exec(["uname", "-a"], stdout="Linux")
             fake.on_exec(["systemctl", ...], returncode=1, stderr="failed").then(returncode=0)
             fake.on_exec(["sleep", ...], hang=True)
-            fake.on_exec(lambda command: "rm" in command.args, error="The VM agent isn't currently running", times=2)
-
-            async def deploy(command: FakeCommand) -> int:
-                await command.write(await command.stdin.read())
-                return 0
-
-            fake.on_exec(["deploy"], run=deploy)
+            fake.on_exec(["tr", "a-z", "A-Z"], run=lambda command: command.input.upper())
+            fake.on_exec(error="VM agent isn't currently running", instance="vm*", times=2)
 
         A few commands need no script: ``true``, ``false``, ``echo``, ``cat``, ``pwd``, ``env``, ``sleep``, and
         ``sh -c`` of them and of scripted ones. Any other fails, and leaving the ``async with`` block says so.

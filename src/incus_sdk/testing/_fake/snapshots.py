@@ -158,6 +158,7 @@ class Snapshots:
 
     def restore(self, request: FakeRequest, machine: Machine, name: str) -> AnyAnswer:
         """Put a snapshot in the place of its instance, as an operation."""
+        name = name.rpartition("/")[2]
 
         def work(_: Operation) -> None:
             found = machine.snapshots.get(name)
