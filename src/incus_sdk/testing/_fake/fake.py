@@ -6,20 +6,24 @@ import asyncio
 import contextlib
 import inspect
 import os
+import re
 import shutil
 import socket as sockets
 import ssl
 import tempfile
 from collections.abc import Awaitable, Iterable
+from fnmatch import fnmatchcase
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, Unpack
 
 from ... import Client
 from ...exceptions import IncusInputError
 from .answers import AnyAnswer, Refused, error
+from .commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
 from .connection import ServerConnection
 from .extensions import EXTENSIONS
 from .identity import make_identity
+from .instance import FakeInstance
 from .log import FakeRequests
 from .requests import FakeRequest
 from .routing import Router
@@ -106,6 +110,73 @@ class Fake:
         if kind == "unix":
             return Client(str(self.socket))
         return Client(self.url, cert=self.client_cert, server_cert=self.certificate)
+
+    def instance(self, name: str, *, project: str = "default") -> FakeInstance:
+        """An instance, to put something into it or look at it without a request.
+
+        Args:
+            name: Its name.
+            project: Its project.
+
+        Raises:
+            IncusInputError: There is none of that name now.
+        """
+        machines = self._state.instances.of(project)
+        if name not in machines:
+            known = f"there are {', '.join(sorted(machines))}" if machines else "there are none"
+            raise IncusInputError(f"the fake has no instance {name!r} in the project {project!r}: {known}")
+        return FakeInstance(machines[name])
+
+    def on_exec(
+        self,
+        command: Pattern = None,
+        *,
+        run: Function | None = None,
+        instance: str | None = None,
+        times: int | None = None,
+        **result: Unpack[ResultFields],
+    ) -> FakeScript:
+        """Say what a command does in the instances; of several scripts that fit, the newest one counts.
+
+            fake.on_exec(["uname", "-a"], stdout="Linux")
+            fake.on_exec(["systemctl", ...], returncode=1, stderr="failed").then(returncode=0)
+            fake.on_exec(["sleep", ...], hang=True)
+            fake.on_exec(["tr", "a-z", "A-Z"], run=lambda command: command.input.upper())
+            fake.on_exec(error="VM agent isn't currently running", instance="vm*", times=2)
+
+        A few commands need no script: ``true``, ``false``, ``echo``, ``cat``, ``pwd``, ``env``, ``sleep``, and
+        ``sh -c`` of them and of scripted ones. Any other fails, and leaving the ``async with`` block says so.
+
+        Args:
+            command: Its words; ``...`` at their end stands for any others. Or a function that is called with a
+                `FakeCommand` and says whether this is for it. None is for all commands.
+            run: What it does: a function, called with a `FakeCommand`. It returns its exit code, its stdout or a
+                `FakeResult`. One that waits meanwhile can do more: see `FakeCommand`.
+            instance: The name of the instance that it is for; ``*`` stands for any part of it. None is for all.
+            times: For how many commands; None for all.
+            **result: What it does, without a function: see `FakeResult`.
+
+        Returns:
+            The script: `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
+
+        Raises:
+            IncusInputError: No instance can have that name.
+            TypeError: The arguments contradict each other.
+        """
+        if instance is not None and not re.fullmatch(r"[A-Za-z*][A-Za-z0-9*-]*", instance):
+            raise IncusInputError(f"no instance can be called {instance!r}")
+        return self._state.commands.on_exec(
+            command,
+            run=run,
+            times=times,
+            where=lambda each: instance is None or fnmatchcase(each.instance, instance),
+            **result,
+        )
+
+    @property
+    def commands(self) -> list[FakeCommand]:
+        """All commands that ran in its instances, in their order."""
+        return self._state.commands.calls
 
     def on_request(
         self,
@@ -196,8 +267,10 @@ class Fake:
         await self.start()
         return self
 
-    async def __aexit__(self, *_: object) -> None:
+    async def __aexit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
         await self.close()
+        if exception_type is None:
+            self._state.commands.check()
 
     async def start(self) -> None:
         """Listen.

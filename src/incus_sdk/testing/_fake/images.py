@@ -10,6 +10,7 @@ from urllib.parse import parse_qsl
 from .answers import Answer, AnyAnswer, Refused, content, success
 from .collection import Collection, Object
 from .events import now
+from .files import FakeFiles
 from .filtering import filtered
 from .machines import RUNNING
 from .operations import Operation
@@ -61,9 +62,9 @@ class Images(Collection):
         found[0]["last_used_at"] = now()
         return found[0]
 
-    def tree_of(self, image: Object) -> Any:
-        """The files of the instances made from an image."""
-        return self.state.trees.get(image["fingerprint"])
+    def files_of(self, image: Object) -> FakeFiles | None:
+        """The files of the instances made from an image; None for the usual ones."""
+        return self.state.image_files.get(image["fingerprint"])
 
     def view(self, project: str, item: Object) -> Object:
         """An image as it is shown."""
@@ -127,10 +128,10 @@ class Images(Collection):
                 raise Refused(
                     404, f'Failed to fetch instance "{name}" in project "{request.project}": Instance not found'
                 )
-            record, tree = machine.record, machine.tree
+            record, files = machine.record, machine.files
             if snapshot:
                 found = self.state.snapshots.record(machine, snapshot)
-                record, tree = found["record"], found["tree"]
+                record, files = found["record"], found["files"]
             elif machine.status == RUNNING:
                 raise Refused(500, "Cannot export a running instance as an image")
             config = record["config"]
@@ -138,7 +139,7 @@ class Images(Collection):
             data = f"{machine.name} {machine.pid} {now()}".encode()
             given = {**body, "properties": {**own, **(body.get("properties") or {})}}
             item = self.store(request, project, data, given, type=record["type"])
-            self.state.trees[item["fingerprint"]] = tree
+            self.state.image_files[item["fingerprint"]] = files._copy()
             return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
 
         return self.state.operations.begin(request, "Downloading image", work)

@@ -14,7 +14,7 @@ from .answers import STATUSES, Answer, AnyAnswer, Refused, check_etag, done, suc
 from .collection import Object, check_config, texts
 from .events import now
 from .filtering import filtered
-from .machines import RUNNING, Machine
+from .machines import RUNNING, Machine, copied
 from .operations import Operation
 from .requests import FakeRequest
 
@@ -213,7 +213,7 @@ class Instances:
                 if body.get("profiles") is None:
                     machine.record["profiles"] = list(image["profiles"])
                 machine.record["architecture"] = image["architecture"]
-                machine.fill(self.state.images.tree_of(image))
+                machine.fill(self.state.images.files_of(image))
             elif origin is not None:
                 machine = self._copy(request, project, name, body, origin, bool(source.get("instance_only")))
             else:
@@ -321,7 +321,7 @@ class Instances:
     ) -> Machine:
         machine, snapshot = origin
         record = self.state.snapshots.record(machine, snapshot)["record"] if snapshot else machine.record
-        tree = self.state.snapshots.record(machine, snapshot)["tree"] if snapshot else machine.tree
+        files = self.state.snapshots.record(machine, snapshot)["files"] if snapshot else machine.files
         kept = {
             key: value
             for key, value in record["config"].items()
@@ -334,9 +334,9 @@ class Instances:
             "devices": {**copy.deepcopy(record["devices"]), **(body.get("devices") or {})},
         }
         new = self.add(request, project, name, given, kept, "copy")
-        new.fill(tree)
+        new.fill(files)
         if not snapshot and not alone:
-            new.snapshots = copy.deepcopy(machine.snapshots)
+            new.snapshots = {each: copied(kept) for each, kept in machine.snapshots.items()}
         return new
 
     # Changing.
@@ -438,7 +438,7 @@ class Instances:
                 image = self.state.images.source(machine.project, source, machine.record["type"])
                 config |= {f"image.{key}": text for key, text in image["properties"].items()}
                 config["volatile.base_image"] = image["fingerprint"]
-                machine.fill(self.state.images.tree_of(image))
+                machine.fill(self.state.images.files_of(image))
             machine.record["config"] = dict(sorted(config.items()))
 
         return self.state.operations.begin(request, "Rebuilding instance", work, self.paths(machine))
@@ -517,15 +517,20 @@ class Instances:
         forced = bool((body.get("state") or body).get("force"))
         if machine.status == 110 and not forced:
             raise Refused(500, "context deadline exceeded")
-        machine.stop()
+        self._end(machine)
         self.tell("stopped" if forced else "shutdown", request, machine)
         if machine.record["ephemeral"]:
             self._remove(request, machine)
 
+    def _end(self, machine: Machine) -> None:
+        commands = self.state.commands
+        commands.end_all(each for each in commands.running if each.files is machine.files)
+        machine.stop()
+
     def _restart(self, request: FakeRequest, machine: Machine) -> None:
         if machine.status == 102:
             raise Refused(400, "The instance is already stopped")
-        machine.stop()
+        self._end(machine)
         machine.start()
         self.tell("restarted", request, machine)
 

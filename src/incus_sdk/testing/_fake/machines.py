@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import copy
 import random
-from typing import Any
 
 from .answers import STATUSES
 from .collection import Object
 from .events import now
+from .files import FakeFiles
 
 STOPPED, RUNNING, FROZEN = 102, 103, 110
 
@@ -36,6 +36,11 @@ _LOOPBACK = {
 }
 
 
+def copied(snapshot: Object) -> Object:
+    """A copy of a snapshot."""
+    return {**snapshot, "record": copy.deepcopy(snapshot["record"]), "files": snapshot["files"]._copy()}
+
+
 class Machine:
     """An instance.
 
@@ -57,13 +62,18 @@ class Machine:
         self.console = b""
         self.addresses: list[tuple[str, str]] = []
         """Those of its first network interface: family and address."""
-        self.tree: Any = None
+        self.files = FakeFiles(name)
         self.pid = 0
         self.started_at = "0001-01-01T00:00:00Z"
 
-    def fill(self, tree: Any) -> None:
-        """Put a copy of these files into it."""
-        self.tree = copy.deepcopy(tree)
+    def fill(self, files: FakeFiles | None) -> None:
+        """Put a copy of these files into it; None for those of a new one."""
+        self.files = FakeFiles(self.name) if files is None else files._copy(self.name)
+
+    def take(self, snapshot: Object) -> None:
+        """Become what it was when a snapshot was made."""
+        self.record = {**copy.deepcopy(snapshot["record"]), "created_at": self.record["created_at"]}
+        self.files = snapshot["files"]._copy()
 
     def start(self) -> None:
         """Let it run."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-import secrets
 import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import unquote
 
 from .answers import STATUSES, Answer, AnyAnswer, Refused, Websocket, accepted, done, success
 from .events import now
@@ -42,6 +42,8 @@ class Operation:
         kind: Literal["task", "websocket", "token"] = "task",
         metadata: dict[str, Any] | None = None,
         may_cancel: bool = False,
+        sockets: Mapping[str, Callable[[WebSocket], Awaitable[None]]] | None = None,
+        on_cancel: Callable[[], None] | None = None,
     ) -> None:
         self._state = state
         self.request = request
@@ -56,9 +58,9 @@ class Operation:
         self.error = ""
         self.created_at = self.updated_at = now()
         self.finished_at: float | None = None
-        self.on_cancel: Callable[[], None] | None = None
-        self.sockets: dict[str, Callable[[WebSocket], Awaitable[None]]] = {}
+        self.sockets = dict(sockets or {})
         """By their secrets, those that can be connected."""
+        self._on_cancel = on_cancel
         self._task: asyncio.Future[Any] | None = None
         self._waiting: list[asyncio.Future[None]] = []
 
@@ -105,11 +107,12 @@ class Operation:
             }
         )
 
-    def secret(self, serve: Callable[[WebSocket], Awaitable[None]]) -> str:
-        """A secret with which a websocket can be connected once."""
-        secret = secrets.token_hex(32)
-        self.sockets[secret] = serve
-        return secret
+    def write_log(self, text: str) -> None:
+        """Write to the log of the instance that it is about."""
+        for path in self.resources.get("instances", ()):
+            name = unquote(path.partition("?")[0].removeprefix("/1.0/instances/"))
+            if (machine := self._state.instances.of(self.project).get(name)) is not None:
+                machine.logs["lxc.log"] = text.encode()
 
     def run(self, work: Work, rule: OperationRule | None) -> None:
         """Begin."""
@@ -131,7 +134,7 @@ class Operation:
         except Refused as refused:
             self.finish(FAILURE, refused.message)
         except asyncio.CancelledError:
-            self.finish(CANCELLED, "Operation was cancelled")
+            self.finish(CANCELLED)
             raise
 
     def _succeed(self, result: Any) -> None:
@@ -153,12 +156,11 @@ class Operation:
 
     def cancel(self) -> None:
         """End it before its end."""
-        if self.on_cancel is not None:
-            self.on_cancel()
+        self.finish(CANCELLED)
+        if self._on_cancel is not None:
+            self._on_cancel()
         elif self._task is not None:
             self._task.cancel()
-        else:
-            self.finish(CANCELLED, "Operation was cancelled")
 
     async def wait(self, seconds: float) -> None:
         """Wait for its end, for a time; a negative one is for ever."""
@@ -204,9 +206,11 @@ class Operations:
         self._all[operation.id] = operation
         operation.tell()
         operation.status = RUNNING
+        answer = accepted(operation)
+        operation.metadata = {key: value for key, value in operation.metadata.items() if key != "fds"}
         if work is not None:
             asyncio.get_running_loop().call_soon(operation.run, work, rule)
-        return accepted(operation)
+        return answer
 
     def finished(self, operation: Operation) -> None:
         """An operation is over."""

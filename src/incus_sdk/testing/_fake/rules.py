@@ -129,7 +129,7 @@ class OperationRule(FakeRule):
         self._fails = fails
         self._delay = delay
         self._progress = tuple(progress)
-        self.log = log
+        self._log = log
 
     def perform(self, operation: Operation, work: Work) -> Any:
         """Do an operation's work, or let it fail."""
@@ -149,6 +149,8 @@ class OperationRule(FakeRule):
     def _end(self, operation: Operation, work: Work) -> Any:
         if self._fails is None:
             return work(operation)
+        if self._log is not None:
+            operation.write_log(self._log)
         raise Refused(500, self._fails)
 
 

@@ -97,7 +97,7 @@ class Snapshots:
                 )
             machine.snapshots[snapshot] = {
                 "record": copy.deepcopy(machine.record),
-                "tree": copy.deepcopy(machine.tree),
+                "files": machine.files._copy(),
                 "created_at": now(),
                 "expires_at": body.get("expires_at") or _NEVER,
                 "stateful": bool(body.get("stateful")),
@@ -158,14 +158,13 @@ class Snapshots:
 
     def restore(self, request: FakeRequest, machine: Machine, name: str) -> AnyAnswer:
         """Put a snapshot in the place of its instance, as an operation."""
+        name = name.rpartition("/")[2]
 
         def work(_: Operation) -> None:
             found = machine.snapshots.get(name)
             if found is None:
                 raise Refused(500, f"Snapshot {machine.name}/{name} does not exist")
-            kept = {key: machine.record[key] for key in ("created_at", "last_used_at", "type")}
-            machine.record = {**copy.deepcopy(found["record"]), **kept}
-            machine.fill(found["tree"])
+            machine.take(found)
             self.state.instances.tell("restored", request, machine, {"snapshot": name})
 
         return self.state.operations.begin(request, "Restoring snapshot", work, self.state.instances.paths(machine))

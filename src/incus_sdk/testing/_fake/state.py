@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from .answers import AnyAnswer, Refused
 from .certificates import Certificates
 from .collection import Collection
+from .commands import Commands
+from .contents import Contents
 from .events import Events
 from .extensions import EXTENSIONS
+from .files import FakeFiles
 from .images import Aliases, Images
 from .instances import Instances
 from .networks import NetworkACLs, Networks
 from .operations import Operations
 from .profiles import Profiles
+from .programs import PROGRAMS
 from .projects import Projects
 from .requests import FakeRequest
 from .routing import Handler, Table
 from .rules import Rules
 from .server import Server
+from .sessions import Sessions
 from .snapshots import Snapshots
 from .storage import StoragePools
 
@@ -43,11 +46,14 @@ class State:
         self.pools = StoragePools(self)
         self.instances = Instances(self)
         self.snapshots = Snapshots(self)
+        self.commands = Commands(PROGRAMS)
+        self.sessions = Sessions(self)
+        self.contents = Contents(self)
         self.certificates = Certificates(self)
         self.server = Server(self, [each for each in EXTENSIONS if each not in without])
         self.blobs: dict[str, bytes] = {}
         """The content of images, by their fingerprints."""
-        self.trees: dict[str, Any] = {}
+        self.image_files: dict[str, FakeFiles] = {}
         """The files of instances made from images, by their fingerprints."""
         self.in_projects: tuple[Collection, ...] = (self.images, self.profiles, self.networks, self.acls)
         self._begin()
@@ -91,6 +97,7 @@ def _collection(items: Collection, *, renames: bool = True) -> dict[str, dict[st
 def table(state: State) -> Table:
     """The endpoints that the fake does."""
     server, instances, snapshots, operations = state.server, state.instances, state.snapshots, state.operations
+    contents = state.contents
     return {
         "/": {"GET": server.versions},
         "/1.0": {"GET": server.get, "PUT": server.replace, "PATCH": server.patch},
@@ -108,6 +115,18 @@ def table(state: State) -> Table:
             "DELETE": instances.delete,
         },
         "/1.0/instances/{}/state": {"GET": instances.get_state, "PUT": instances.set_state},
+        "/1.0/instances/{}/exec": {"POST": state.sessions.execute},
+        "/1.0/instances/{}/console": {
+            "GET": contents.console_log,
+            "POST": state.sessions.console,
+            "DELETE": contents.console_log,
+        },
+        "/1.0/instances/{}/files": dict.fromkeys(("GET", "HEAD", "POST", "DELETE"), contents.files),
+        "/1.0/instances/{}/sftp": {"GET": contents.sftp},
+        "/1.0/instances/{}/logs": {"GET": contents.logs},
+        "/1.0/instances/{}/logs/{}": dict.fromkeys(("GET", "DELETE"), contents.log),
+        "/1.0/instances/{}/logs/exec-output": {"GET": contents.outputs},
+        "/1.0/instances/{}/logs/exec-output/{}": dict.fromkeys(("GET", "DELETE"), contents.output),
         "/1.0/instances/{}/rebuild": {"POST": instances.rebuild},
         "/1.0/instances/{}/snapshots": {"GET": snapshots.list, "POST": snapshots.create},
         "/1.0/instances/{}/snapshots/{}": {

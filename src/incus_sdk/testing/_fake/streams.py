@@ -10,11 +10,16 @@ from typing import Generic, Self, TypeVar
 from websockets.datastructures import Headers
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
+from websockets.protocol import State
 from websockets.server import ServerProtocol
 
 from .requests import FakeRequest
 
 Piece = TypeVar("Piece")
+
+
+_CLOSE_SECONDS = 1.0
+"""That a client has to close a websocket that is over."""
 
 
 class Stream(ABC, Generic[Piece]):
@@ -113,6 +118,7 @@ class WebSocket(Stream[bytes | str]):
         self._protocol = ServerProtocol(max_size=None)
         self._kind = Opcode.BINARY
         self._parts = b""
+        self._end: asyncio.TimerHandle | None = None
 
     @classmethod
     def accept(cls, transport: asyncio.Transport, request: FakeRequest) -> Self | None:
@@ -149,7 +155,7 @@ class WebSocket(Stream[bytes | str]):
 
     def send(self, message: bytes | str) -> None:
         """Send a message."""
-        if self._transport.is_closing() or self._protocol.state.value != 1:
+        if self._transport.is_closing() or self._protocol.state is not State.OPEN:
             return
         if isinstance(message, str):
             self._protocol.send_text(message.encode())
@@ -158,12 +164,18 @@ class WebSocket(Stream[bytes | str]):
         self._flush()
 
     def close(self) -> None:
-        """End it; what was written is sent."""
+        """End it; what was written is sent, and what still comes is taken, since a client may lose the rest else."""
         self._over = True
-        if self._protocol.state.value == 1:
+        if self._protocol.state is State.OPEN:
             self._protocol.send_close(1000)
             self._flush()
-        self._transport.close()
+            self._end = asyncio.get_running_loop().call_later(_CLOSE_SECONDS, self._transport.close)
+
+    def connection_lost(self) -> None:
+        """Nothing more comes."""
+        super().connection_lost()
+        if self._end is not None:
+            self._end.cancel()
 
     def _flush(self) -> None:
         for data in self._protocol.data_to_send():

@@ -1,0 +1,110 @@
+"""What is in an instance, and what it leaves behind: files, logs, recorded output, the console's log."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .answers import Answer, AnyAnswer, RawStream, Refused, content, done, success
+from .file_calls import FileCallError, call
+from .files import FakeFiles
+from .requests import FakeRequest
+from .sftp_server import SftpProtocolError, SftpServer
+from .streams import ByteStream
+
+if TYPE_CHECKING:
+    from .state import State
+
+
+class Contents:
+    """``/1.0/instances/{name}/files``, ``sftp``, ``logs`` and ``console``."""
+
+    def __init__(self, state: State) -> None:
+        self.state = state
+
+    def files(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """All methods of ``files``."""
+        machine = self.state.instances.find(request, name)
+        answer = call_files(machine.files, request)
+        if request.method in ("POST", "DELETE"):
+            what = "file-pushed" if request.method == "POST" else "file-deleted"
+            self.state.instances.tell(what, request, machine, {"file-destination": request.query.get("path")})
+        elif request.method == "GET":
+            self.state.instances.tell("file-retrieved", request, machine, {"file-source": request.query.get("path")})
+        return answer
+
+    def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``GET`` that becomes a stream of SFTP."""
+        if request.headers.get("upgrade", "").lower() != "sftp":
+            raise Refused(400, "Missing or invalid upgrade header")
+        return serve_sftp(self.state.instances.find(request, name).files)
+
+    def logs(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of the names of all logs."""
+        machine = self.state.instances.find(request, name)
+        paths = (self.state.instances.path(machine.project, name, "logs", each) for each in sorted(machine.logs))
+        return success(list(paths))
+
+    def log(self, request: FakeRequest, name: str, log: str) -> Answer:
+        """``GET`` or ``DELETE`` of one."""
+        machine = self.state.instances.find(request, name)
+        if log not in ("lxc.log", "console.log", "qemu.log", "qemu.early.log", "forkexec.log") and not log.startswith(
+            ("snapshot_", "migration_", "forkexec", "proxy.", "netcat_")
+        ):
+            raise Refused(400, f'Log file name "{log}" not valid')
+        return _file(request, machine.logs, log)
+
+    def outputs(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of the names of all recorded outputs."""
+        machine = self.state.instances.find(request, name)
+        path = self.state.instances.path
+        return success([path(machine.project, name, "logs", "exec-output", each) for each in sorted(machine.outputs)])
+
+    def output(self, request: FakeRequest, name: str, output: str) -> Answer:
+        """``GET`` or ``DELETE`` of one."""
+        return _file(request, self.state.instances.find(request, name).outputs, output)
+
+    def console_log(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` or ``DELETE`` of what the console showed."""
+        machine = self.state.instances.find(request, name)
+        if request.method == "GET":
+            return content(machine.console)
+        machine.console = b""
+        return done()
+
+
+def _file(request: FakeRequest, files: dict[str, bytes], name: str) -> Answer:
+    if name not in files:
+        raise Refused(404, "Not Found")
+    if request.method == "DELETE":
+        del files[name]
+        return done()
+    return content(files[name], {"Content-Disposition": f"inline;filename={name}"})
+
+
+def call_files(files: FakeFiles, request: FakeRequest) -> Answer:
+    """What a request to ``files`` does."""
+    try:
+        answer = call(files, request.method, request.query.get("path", ""), request.headers, request.body)
+    except FileCallError as error:
+        raise Refused(error.status, str(error)) from None
+    if answer.names is not None:
+        listed = success(answer.names)
+        return Answer(200, listed.body, {**listed.headers, **answer.headers})
+    if answer.content is None:
+        return done()
+    return Answer(200, answer.content, answer.headers)
+
+
+def serve_sftp(files: FakeFiles) -> RawStream:
+    """A stream on which the files are served."""
+
+    async def serve(stream: ByteStream) -> None:
+        server = SftpServer(files)
+        while (data := await stream.read()) is not None:
+            try:
+                stream.write(server.receive(data))
+            except SftpProtocolError:
+                return
+            await stream.drain()
+
+    return RawStream("sftp", serve)
