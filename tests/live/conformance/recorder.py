@@ -18,24 +18,37 @@ from tests.live.conformance.shapes import Shape, facts, general, shape
 
 @dataclass(frozen=True)
 class Answer:
-    """An HTTP answer."""
+    """An HTTP answer, and its shape."""
 
     status: int
     headers: Mapping[str, str]
     body: Any
+    shape: Shape
 
     @property
     def metadata(self) -> Any:
         return self.body["metadata"]
 
+    @property
+    def operation(self) -> str:
+        return str(self.body["operation"]) if isinstance(self.body, dict) and self.body["type"] == "async" else ""
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was asked for, in words that are the same for all servers; the requests; and the shape of the answers."""
+
+    label: str
+    requests: tuple[tuple[str, str], ...]
+    shape: Shape
+
 
 @dataclass
 class Recorder:
-    """One server, and the shapes of what it said, in order."""
+    """One server, and what it said, in order."""
 
     socket: Path
-    steps: list[tuple[str, str, Shape]] = field(default_factory=list[tuple[str, str, Shape]])
-    """A label, the path, and the shape."""
+    steps: list[Step] = field(default_factory=list[Step])
     events: set[str] = field(default_factory=set[str])
 
     async def __aenter__(self) -> Self:
@@ -47,48 +60,88 @@ class Recorder:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.sleep(0.1)
+        await asyncio.sleep(0.1)  # the last events
         await self._stream.close()
         await self._listening
         await self._session.close()
+        self.steps.append(Step("events", (("GET", "/1.0/events"),), frozenset(self.events)))
 
     async def _listen(self) -> None:
         async for message in self._stream:
             event = json.loads(message.data)
             about = event["metadata"]
             name = about["action"] if event["type"] == "lifecycle" else f"{about['description']}: {about['status']}"
-            self.events |= {f"{event['type']} {name}{each}" for each in facts({**event, "location": ""})}
+            self.events |= {f"{event['type']} {name} {each}" for each in facts(event)}
 
-    async def do(self, method: str, path: str, body: Any = None, *, headers: Mapping[str, str] | None = None) -> Answer:
+    async def do(self, method: str, path: str, body: Any = None, **more: Any) -> Answer:
         """Send a request, and note the shape of the answer."""
-        data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
-        url = URL(f"http://incus{path}", encoded=True)
-        async with self._session.request(method, url, data=data, headers=headers) as answer:
-            content = await answer.read()
-            is_json = answer.content_type == "application/json" and content
-            found = Answer(answer.status, answer.headers, json.loads(content) if is_json else content)
-        # What files and logs hold is compared, too.
-        noted = found.body if is_json else {"content": "object"} if len(content) > 1000 else {"return": content}
-        label = f"{method} {general(path)} {json.dumps(body) if not isinstance(body, bytes) else '...'}"
-        self.steps.append((label, f"{method} {path}", shape(found.status, found.headers, noted)))
-        return found
+        answer = await self._send(method, path, body, **more)
+        self._note(method, path, body, [(method, path)], answer.shape)
+        return answer
 
     async def run(self, method: str, path: str, body: Any = None, **more: Any) -> Any:
         """Send a request, and wait for its operation; returns that, or the answer's metadata."""
-        answer = await self.do(method, path, body, **more)
-        if isinstance(answer.body, dict) and answer.body["type"] == "async":
-            answer = await self.do("GET", f"{answer.body['operation']}/wait")
-        return answer.body["metadata"]
+        answer = await self._send(method, path, body, **more)
+        requests, found = [(method, path)], answer.shape
+        if answer.operation:
+            wait = f"{answer.operation}/wait"
+            answer = await self._send("GET", wait)
+            requests.append(("GET", wait))
+            found |= {f"in the end {each}" for each in answer.shape}
+        self._note(method, path, body, requests, found)
+        return answer.metadata
 
-    async def websocket(self, operation: str, secret: str) -> bytes:
-        """Read a websocket of an operation to its end."""
-        url = f"http://incus{operation}/websocket?secret={secret}"
-        received = b""
-        async with self._session.ws_connect(url) as connection:
-            async for message in connection:
-                if message.type == aiohttp.WSMsgType.BINARY:
-                    received += message.data
-                elif message.type == aiohttp.WSMsgType.TEXT:  # the end of a stream
-                    break
-        self.steps.append(("websocket", f"GET {operation}/websocket", frozenset({received.decode()})))
-        return received
+    def _note(self, method: str, path: str, body: Any, requests: list[tuple[str, str]], found: Shape) -> None:
+        text = "" if body is None else "..." if isinstance(body, bytes) else json.dumps(body)
+        text = text if len(text) < 200 else "{...}"  # what was read before, and has names of each server's own
+        label = general(f"{method} {path} {text}".strip())
+        number = sum(step.label.partition(" (")[0] == label for step in self.steps)
+        self.steps.append(Step(f"{label} ({number + 1})" if number else label, tuple(requests), found))
+
+    async def _send(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        headers: Mapping[str, str] | None = None,
+        shallow: bool = False,
+    ) -> Answer:
+        """Send a request; of what depends on the machine only what is at the top belongs to the shape."""
+        data, kind = body, "application/octet-stream"
+        if not isinstance(body, bytes | None):
+            data, kind = json.dumps(body).encode(), "application/json"
+        headers = {"Content-Type": kind, **(headers or {})}
+        url = URL(f"http://incus{path}", encoded=True)
+        async with self._session.request(method, url, data=data, headers=headers) as answer:
+            content = await answer.read()
+        decoded = json.loads(content) if answer.content_type == "application/json" and content else content
+        noted = decoded
+        if isinstance(decoded, bytes):
+            noted = {"content": decoded.decode() if len(decoded) < 1000 else None}
+        elif shallow:
+            noted = {**decoded, "metadata": dict.fromkeys(decoded["metadata"] or ())}
+        return Answer(answer.status, answer.headers, decoded, shape(answer.status, answer.headers, noted))
+
+    async def all_websockets(self, operation: str, secrets: Mapping[str, str]) -> None:
+        """Read the websockets of a command to their ends, and note what each said."""
+
+        async def read(name: str, secret: str) -> None:
+            received = b""
+            url = f"http://incus{operation}/websocket?secret={secret}"
+            async with self._session.ws_connect(url) as connection:
+                if name == "0":
+                    await connection.send_str("")  # no more input
+                async for message in connection:
+                    if message.type == aiohttp.WSMsgType.BINARY:
+                        received += message.data
+                    elif message.type == aiohttp.WSMsgType.TEXT:  # the end of a stream
+                        break
+            if name != "control":
+                said.append(f"{name}: {received!r}")
+
+        said = list[str]()
+        async with asyncio.timeout(30):
+            await asyncio.gather(*(read(*each) for each in secrets.items()))
+        request = ("GET", f"{operation}/websocket")
+        self.steps.append(Step(f"websockets {sorted(secrets)}", (request,), frozenset(said)))
