@@ -130,7 +130,7 @@ class Recorder:
             received = b""
             url = f"http://incus{operation}/websocket?secret={secret}"
             async with self._session.ws_connect(url) as connection:
-                if name == "0":
+                if name == "0" and "1" in secrets:
                     await connection.send_str("")  # no more input
                 async for message in connection:
                     if message.type == aiohttp.WSMsgType.BINARY:

@@ -27,8 +27,8 @@ HEADERS = ("Content-Type", "Location", "X-Incus-mode", "X-Incus-type", "X-Incus-
 
 NOT_DONE = "501"
 
-_BY_CHANCE = re.compile(r"progress")
-"""What a server says only if it has the time."""
+_BY_CHANCE = re.compile(r"progress|\.metadata\.(success|failure|cancelled)\b")
+"""What a server says only if it has the time; and operations of other tests that it still knows."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _HASH = re.compile(r"\b[0-9a-f]{64}\b|(?<=/)[0-9a-f]{28}\b")
