@@ -61,7 +61,7 @@ async def _echo(commands: Commands, command: FakeCommand) -> int:
     end = "\n"
     if words[:1] == ("-n",):
         words, end = words[1:], ""
-    await command.write((" ".join(words) + end).encode(errors="surrogateescape"))
+    command.write((" ".join(words) + end).encode(errors="surrogateescape"))
     return 0
 
 
@@ -70,25 +70,26 @@ async def _cat(commands: Commands, command: FakeCommand) -> int:
     for name in command.args[1:] or ("-",):
         if name == "-":
             while piece := await command.stdin.read(_PIECE):
-                await command.write(piece)
+                command.write(piece)
+                await asyncio.sleep(0)
             continue
         try:
-            await command.write(command.files[_absolute(command, name)])
+            command.write(command.files[_absolute(command, name)])
         except OSError as error:
-            await command.write_error(f"cat: can't open '{name}': {error.strerror}\n")
+            command.write_error(f"cat: can't open '{name}': {error.strerror}\n")
             code = 1
     return code
 
 
 async def _pwd(commands: Commands, command: FakeCommand) -> int:
-    await command.write(f"{command.cwd}\n")
+    command.write(f"{command.cwd}\n")
     return 0
 
 
 async def _env(commands: Commands, command: FakeCommand) -> int:
     if len(command.args) > 1:
         return await commands.refuse(command)
-    await command.write("".join(f"{name}={value}\n" for name, value in command.env.items()))
+    command.write("".join(f"{name}={value}\n" for name, value in command.env.items()))
     return 0
 
 
@@ -243,18 +244,18 @@ class _Shell:
         for simple in pipeline.commands:
             piped = bytearray()
 
-            async def collect(fd: int, data: bytes, piped: bytearray = piped) -> None:
+            def collect(fd: int, data: bytes, piped: bytearray = piped) -> None:
                 if fd == STDOUT:
                     piped.extend(data)
                 else:
-                    await self._command.write_error(data)
+                    self._command.write_error(data)
 
             send = self._write if simple is pipeline.commands[-1] else collect
             self._code = await self._run_simple(simple, stdin, send)
             stdin = bytes(piped)
 
-    async def _write(self, fd: int, data: bytes) -> None:
-        await (self._command.write(data) if fd == STDOUT else self._command.write_error(data))
+    def _write(self, fd: int, data: bytes) -> None:
+        (self._command.write if fd == STDOUT else self._command.write_error)(data)
 
     async def _run_simple(self, simple: _Simple, stdin: bytes | None, send: Send) -> int:
         words = [word for each in simple.words for word in self._expand(each)]
@@ -277,13 +278,13 @@ class _Shell:
                     self._command.files[path] = b""
                 targets[fd] = path
             except OSError as error:
-                await self._command.write_error(f"sh: can't open {path}: {error.strerror}\n")
+                self._command.write_error(f"sh: can't open {path}: {error.strerror}\n")
                 return 1
 
-        async def redirect(fd: int, data: bytes) -> None:
+        def redirect(fd: int, data: bytes) -> None:
             target = targets[fd]
             if isinstance(target, int):
-                await send(target, data)
+                send(target, data)
             elif target is not None:
                 self._command.files[target] += data
 

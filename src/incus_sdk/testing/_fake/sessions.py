@@ -139,7 +139,7 @@ class Sessions:
     ) -> None:
         outputs = {STDOUT: bytearray(), STDERR: bytearray()}
 
-        async def send(number: int, data: bytes) -> None:
+        def send(number: int, data: bytes) -> None:
             outputs[number] += data
 
         command = make_command(machine, body, environment, send)
@@ -271,11 +271,10 @@ class _Exec:
         if self._work is not None:
             self._work.cancel()
 
-    async def _send(self, number: int, data: bytes) -> None:
+    def _send(self, number: int, data: bytes) -> None:
         socket = self._sockets.get("0" if self._interactive else str(number))
         if socket is not None:
             socket.send(data)
-            await socket.drain()
 
     async def _read_input(self) -> None:
         socket = await self._sockets.arrival("0")
