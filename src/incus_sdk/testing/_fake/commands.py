@@ -21,6 +21,7 @@ from .files import FakeFiles
 STDOUT, STDERR = 1, 2
 _SIGKILL = 9
 _IGNORED = (0, 17, 18, 23, 28)  # signals that end nothing: none, CHLD, CONT, URG, WINCH
+_CTRL_D = b"\x04"
 _LONGEST_LINE = 2**30
 _INPUT_SECONDS = 0.5  # that a command which could end waits for the end of its input
 
@@ -180,15 +181,17 @@ class FakeCommand:
         return f"<FakeCommand {list(self.args)} in {self.instance!r}: {self.returncode}>"
 
     def feed(self, data: bytes) -> None:
-        """Give it input.
+        """Give it input, until its end.
 
         Args:
-            data: The bytes; none for the end of its input.
+            data: The bytes; none for the end of its input, as ctrl+d at the end of what comes from a terminal.
         """
-        self._input += data
-        if data:
-            self.stdin.feed_data(data)
-        else:
+        if self._input_ended.is_set():
+            return
+        text = data.removesuffix(_CTRL_D) if self.pty else data
+        self._input += text
+        self.stdin.feed_data(text)
+        if not data or text != data:
             self.stdin.feed_eof()
             self._input_ended.set()
 

@@ -193,6 +193,7 @@ class Sessions:
 def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping[str, str], send: Any) -> FakeCommand:
     """A command as a request describes it."""
     args, user, group = unwrapped(tuple(body.get("command") or ()))
+    cwd = body.get("cwd") or environment.get("HOME") or "/"
     return FakeCommand(
         args,
         instance=machine.name,
@@ -201,7 +202,7 @@ def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping
         env=environment,
         user=(body.get("user") or 0) if user is None else user,
         group=(body.get("group") or 0) if group is None else group,
-        cwd=body.get("cwd") or environment.get("HOME") or "/root",
+        cwd=cwd if cwd in machine.files else "/",
         pty=bool(body.get("interactive")),
         width=body.get("width") or 0,
         height=body.get("height") or 0,
