@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .operations import Operation
     from .streams import ByteStream, WebSocket
 
+_ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _JSON = {"Content-Type": "application/json"}
 
 STATUSES = {
@@ -36,7 +37,7 @@ STATUSES = {
 """The API's status codes."""
 
 
-class Refused(Exception):  # noqa: N818: it is an answer
+class Refused(Exception):
     """An error that is the answer to a request, or the end of an operation.
 
     Args:
@@ -81,7 +82,7 @@ AnyAnswer = Answer | Websocket | RawStream
 
 def encoded(value: Any) -> bytes:
     """JSON, as the server writes it."""
-    return json.dumps(value, separators=(",", ":")).encode() + b"\n"
+    return _ENCODE(value).encode() + b"\n"
 
 
 def _envelope(type: str, status: str = "", code: int = 0, operation: str = "", metadata: Any = None) -> bytes:

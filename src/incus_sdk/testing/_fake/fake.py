@@ -151,7 +151,7 @@ class Fake:
             command: Its words; ``...`` at their end stands for any others. Or a function that is called with a
                 `FakeCommand` and says whether this is for it. None is for all commands.
             run: What it does: a function, called with a `FakeCommand`. It returns its exit code, its stdout or a
-                `FakeResult`; an async one can read its input, write output over time, and handle signals.
+                `FakeResult`. One that waits meanwhile can do more: see `FakeCommand`.
             instance: The name of the instance that it is for; ``*`` stands for any part of it. None is for all.
             times: For how many commands; None for all.
             **result: What it does, without a function: see `FakeResult`.

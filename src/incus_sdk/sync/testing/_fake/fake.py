@@ -14,8 +14,10 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Iterable
     from pathlib import Path
-    from typing import Any, Literal, Self
+    from typing import Any, Literal, Self, Unpack
 
+    from ....testing._fake.commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
+    from ....testing._fake.instance import FakeInstance
     from ....testing._fake.log import FakeRequests
     from ....testing._fake.rules import Drop, FakeRule
     from ...client import Client
@@ -89,6 +91,61 @@ class Fake(_twin.Twin):
         """
         result: Client = self._wrap(self._async.client(kind))
         return result
+
+    def instance(self, name: str, *, project: str = "default") -> FakeInstance:
+        """An instance, to put something into it or look at it without a request.
+
+        Args:
+            name: Its name.
+            project: Its project.
+
+        Raises:
+            IncusInputError: There is none of that name now.
+        """
+        return self._async.instance(name, project=project)
+
+    def on_exec(
+        self,
+        command: Pattern = None,
+        *,
+        run: Function | None = None,
+        instance: str | None = None,
+        times: int | None = None,
+        **result: Unpack[ResultFields],
+    ) -> FakeScript:
+        """Say what a command does in the instances; of several scripts that fit, the newest one counts.
+
+            fake.on_exec(["uname", "-a"], stdout="Linux")
+            fake.on_exec(["systemctl", ...], returncode=1, stderr="failed").then(returncode=0)
+            fake.on_exec(["sleep", ...], hang=True)
+            fake.on_exec(["tr", "a-z", "A-Z"], run=lambda command: command.input.upper())
+            fake.on_exec(error="VM agent isn't currently running", instance="vm*", times=2)
+
+        A few commands need no script: ``true``, ``false``, ``echo``, ``cat``, ``pwd``, ``env``, ``sleep``, and
+        ``sh -c`` of them and of scripted ones. Any other fails, and leaving the ``with`` block says so.
+
+        Args:
+            command: Its words; ``...`` at their end stands for any others. Or a function that is called with a
+                `FakeCommand` and says whether this is for it. None is for all commands.
+            run: What it does: a function, called with a `FakeCommand`. It returns its exit code, its stdout or a
+                `FakeResult`. One that waits meanwhile can do more: see `FakeCommand`.
+            instance: The name of the instance that it is for; ``*`` stands for any part of it. None is for all.
+            times: For how many commands; None for all.
+            **result: What it does, without a function: see `FakeResult`.
+
+        Returns:
+            The script: `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
+
+        Raises:
+            IncusInputError: No instance can have that name.
+            TypeError: The arguments contradict each other.
+        """
+        return self._async.on_exec(command, run=run, instance=instance, times=times, **result)
+
+    @property
+    def commands(self) -> list[FakeCommand]:
+        """All commands that ran in its instances, in their order."""
+        return self._async.commands
 
     def on_request(
         self,
@@ -179,8 +236,8 @@ class Fake(_twin.Twin):
     def __enter__(self) -> Self:
         return self._enter(self._async.__aenter__())
 
-    def __exit__(self, *_: object) -> None:
-        self._portal.end(self._async.__aexit__(*_))
+    def __exit__(self, exception_type: type[BaseException] | None, *_: object) -> None:
+        self._portal.end(self._async.__aexit__(exception_type, *_))
 
     def start(self) -> None:
         """Listen.
