@@ -20,14 +20,14 @@ from incus_sdk.testing._fake.commands import (
     UnscriptedCommandError,
 )
 from incus_sdk.testing._fake.files import FakeFiles
-from incus_sdk.testing._fake.programs import PROGRAMS, unwrapped
+from incus_sdk.testing._fake.programs import PROGRAMS, is_of_sdk, unwrapped
 
 
 class Host:
     """Runs commands as the server does."""
 
     def __init__(self) -> None:
-        self.commands = Commands(PROGRAMS)
+        self.commands = Commands(PROGRAMS, is_of_sdk)
         self.on_exec = self.commands.on_exec
         self.files = FakeFiles("c1")
 

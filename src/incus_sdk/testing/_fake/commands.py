@@ -352,9 +352,11 @@ class Commands:
 
     Args:
         programs: What needs no script, by its name.
+        is_hidden: Whether a test shall not see a command, nor script it.
     """
 
-    def __init__(self, programs: Mapping[str, Program]) -> None:
+    def __init__(self, programs: Mapping[str, Program], is_hidden: Callable[[tuple[str, ...]], bool]) -> None:
+        self._is_hidden = is_hidden
         self.calls: list[FakeCommand] = []
         """All that ran."""
         self.running: set[FakeCommand] = set()
@@ -386,7 +388,8 @@ class Commands:
         Raises:
             CommandFailedError: The script says that the server cannot run it.
         """
-        self.calls.append(command)
+        if not self._is_hidden(command.args):
+            self.calls.append(command)
         self.running.add(command)
         work = asyncio.ensure_future(self.perform(command))
         try:
@@ -406,7 +409,7 @@ class Commands:
         Args:
             command: The command.
         """
-        for script in self._scripts:
+        for script in () if self._is_hidden(command.args) else self._scripts:
             if script.matches(command):
                 return await self._follow(command, script.next_step(command))
         name = command.args[0].rpartition("/")[2] if command.args else ""

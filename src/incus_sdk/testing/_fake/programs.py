@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..._run import _KILL_MARKED
-from ...files._tar import _EXTRACT
+from ...files._tar import _EXTRACT, Member, pack, unpack
 from ...process import _RUN_AS_USER
 from .commands import STDERR, STDOUT, Commands, FakeCommand, Program, Send
 
@@ -46,6 +46,15 @@ def unwrapped(args: tuple[str, ...]) -> tuple[tuple[str, ...], int | None, int |
     if args[1:4] == _LOGIN:
         args = args[4:]
     return args, user, group
+
+
+def is_of_sdk(args: tuple[str, ...]) -> bool:
+    """Whether a command is one that the SDK runs for a purpose of its own.
+
+    Args:
+        args: Program and arguments.
+    """
+    return args == _TAR or (args[:2] == ("sh", "-c") and args[2:3] in ((_EXTRACT,), (_KILL_MARKED,)))
 
 
 async def _true(commands: Commands, command: FakeCommand) -> int:
@@ -109,7 +118,7 @@ async def _sh(commands: Commands, command: FakeCommand) -> int:
     letters = "".join(options)
     if letters.endswith("c") or ("c" in letters and words):
         if command.args[:3] == ("sh", "-c", _EXTRACT):
-            return 127  # without tar, the SDK writes the files one by one
+            return await _extract(command)
         if command.args[:3] == ("sh", "-c", _KILL_MARKED):
             mark = command.args[4].partition("=")[::2]
             commands.end_all(each for each in commands.running if mark in each.env.items())
@@ -127,8 +136,28 @@ async def _sh(commands: Commands, command: FakeCommand) -> int:
 
 
 async def _xargs(commands: Commands, command: FakeCommand) -> int:
-    """There is none; the SDK then reads the files one by one."""
-    return 127 if command.args == _TAR else await commands.refuse(command)
+    """Only what the SDK reads many small files with."""
+    if command.args != _TAR:
+        return await commands.refuse(command)
+    members = list[Member]()
+    for name in (await command.stdin.read()).split(b"\0")[:-1]:
+        path = _absolute(command, name.decode(errors="surrogateescape"))
+        try:
+            members.append((name, command.files.stat(path, follow_symlinks=False), command.files[path]))
+        except OSError:
+            return 1
+    command.write(b"".join(pack(members)))
+    return 0
+
+
+async def _extract(command: FakeCommand) -> int:
+    """What the SDK writes many small files with."""
+    top = posixpath.join(command.args[5], command.args[4])
+    for name, found, content in unpack(await command.stdin.read()):
+        path = posixpath.join(top, name.decode(errors="surrogateescape"))
+        command.files[path] = content
+        command.files.set(path, uid=found.uid, gid=found.gid, mode=found.mode, mtime=found.mtime)
+    return 0
 
 
 PROGRAMS: Mapping[str, Program] = {

@@ -142,6 +142,7 @@ class Sessions:
         def send(number: int, data: bytes) -> None:
             outputs[number] += data
 
+        machine.require_agent()
         command = make_command(machine, body, environment, send)
         command.feed(b"")
         code = await run_command(self.state, command)
@@ -239,6 +240,7 @@ class _Exec:
         sockets: _Sockets,
     ) -> None:
         self._state = state
+        self._machine = machine
         self._sockets = sockets
         self._interactive = bool(body.get("interactive"))
         self._command = make_command(machine, body, environment, self._send)
@@ -250,6 +252,8 @@ class _Exec:
         readers: list[asyncio.Future[None]] = []
         try:
             await self._sockets.wait(*(("0", "control") if self._interactive else ("0", "1", "2")))
+            operation.metadata = {**operation.metadata, "return": -1}  # unless it runs
+            self._machine.require_agent()
             readers = [asyncio.ensure_future(each) for each in (self._read_input(), self._read_control())]
             if not self._interactive:
                 readers.append(asyncio.ensure_future(self._watch_output()))

@@ -15,7 +15,7 @@ from .instances import Instances
 from .networks import NetworkACLs, Networks
 from .operations import Operations
 from .profiles import Profiles
-from .programs import PROGRAMS
+from .programs import PROGRAMS, is_of_sdk
 from .projects import Projects
 from .requests import FakeRequest
 from .routing import Handler, Table
@@ -46,7 +46,7 @@ class State:
         self.pools = StoragePools(self)
         self.instances = Instances(self)
         self.snapshots = Snapshots(self)
-        self.commands = Commands(PROGRAMS)
+        self.commands = Commands(PROGRAMS, is_of_sdk)
         self.sessions = Sessions(self)
         self.contents = Contents(self)
         self.certificates = Certificates(self)
