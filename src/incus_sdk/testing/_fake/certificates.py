@@ -2,32 +2,90 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
+import secrets
 import ssl
+from typing import Any, ClassVar
 
+from .answers import AnyAnswer, Refused, created
 from .collection import Collection, Object
+from .requests import FakeRequest
 
 
 class Certificates(Collection):
     """``/1.0/certificates``: objects by their fingerprints."""
 
-    segment, kind = "certificates", "certificate"
-    own_fingerprint = ""
-
-    def trust_own(self, certificate: str) -> None:
-        """Trust the client's certificate that the fake made."""
-        fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
-        self.own_fingerprint = fingerprint
-        self.of("default")[fingerprint] = _record("incus-sdk", certificate, fingerprint)
-
-
-def _record(name: str, certificate: str, fingerprint: str) -> Object:
-    return {
-        "name": name,
+    segment, kind, key = "certificates", "certificate", "fingerprint"
+    fields: ClassVar = {
+        "name": "",
         "type": "client",
         "restricted": False,
         "projects": [],
-        "certificate": certificate,
+        "certificate": "",
         "description": "",
-        "fingerprint": fingerprint,
     }
+    maps: ClassVar = ()
+    missing = "Certificate not found"
+    own_fingerprint = ""
+
+    def view(self, project: str, item: Object) -> Object:
+        """One as it is shown."""
+        return item
+
+    def complete(self, body: Any) -> Object:
+        """What a body sets; the certificate itself stays, if it does not say."""
+        return {key: value for key, value in super().complete(body).items() if key != "certificate" or value}
+
+    def trust_own(self, certificate: str) -> None:
+        """Trust the client's certificate that the fake made."""
+        der = ssl.PEM_cert_to_DER_cert(certificate)
+        self.own_fingerprint = self._store(der, {"name": "incus-sdk"})
+
+    def _store(self, der: bytes, body: Object) -> str:
+        fingerprint = hashlib.sha256(der).hexdigest()
+        if fingerprint in self.of("default"):
+            raise Refused(409, "Certificate already in trust store")
+        record = {**self.complete(body), "certificate": ssl.DER_cert_to_PEM_cert(der), "fingerprint": fingerprint}
+        self.of("default")[fingerprint] = record
+        return fingerprint
+
+    def create(self, request: FakeRequest) -> AnyAnswer:
+        """``POST`` of a certificate, or of the wish for a token, which is an operation."""
+        body = request.fields
+        if not self.state.is_trusted(request):
+            raise Refused(501, "The fake of incus_sdk does not do trust tokens: POST /1.0/certificates")
+        if body.get("token"):
+            return self._token(request, body)
+        text = body.get("certificate") or ""
+        if not text:
+            raise Refused(400, "Client is already trusted")
+        try:
+            der = base64.b64decode(text, validate=True)
+        except ValueError:
+            raise Refused(400, "illegal base64 data at input byte 0") from None
+        if not der.startswith(b"0\x82") and not der.startswith(b"0\x81"):
+            raise Refused(400, "Invalid certificate material: x509: malformed certificate")
+        fingerprint = self._store(der, body)
+        self.state.events.lifecycle("certificate-created", f"/1.0/certificates/{fingerprint}", request, "default")
+        return created(f"/1.0/certificates/{fingerprint}")
+
+    def _token(self, request: FakeRequest, body: Object) -> AnyAnswer:
+        wish = {
+            "name": body.get("name") or "",
+            "type": body.get("type") or "client",
+            "restricted": bool(body.get("restricted")),
+            "projects": body.get("projects") or [],
+            "description": body.get("description") or "",
+            "trust_token": "",
+            "token": True,
+        }
+        metadata = {
+            "addresses": [self.state.server.address],
+            "fingerprint": self.state.server.fingerprint,
+            "request": wish,
+            "secret": secrets.token_hex(32),
+        }
+        return self.state.operations.begin(
+            request, "Executing operation", None, kind="token", metadata=metadata, may_cancel=True
+        )

@@ -63,6 +63,8 @@ class Collection:
     """The path below ``/1.0``."""
     kind: ClassVar[str]
     """The first part of its lifecycle events."""
+    key: ClassVar[str] = "name"
+    """The field by which they are called; where it is another one, its beginning will do."""
     feature: ClassVar[str | None] = None
     """The key of a project that has its own; None where the server has them, not its projects."""
     fields: ClassVar[Mapping[str, Any]] = {"config": {}, "description": ""}
@@ -70,6 +72,8 @@ class Collection:
     maps: ClassVar[tuple[str, ...]] = ("config",)
     """Those of it in which PATCH keeps what it does not name."""
     missing: ClassVar[str] = "not found"
+    missing_for: ClassVar[Mapping[str, str]] = {}
+    """The same by the method of a request, where it differs."""
     exists: ClassVar[tuple[int, str]] = (409, 'The record "{name}" already exists')
 
     def __init__(self, state: State) -> None:
@@ -125,11 +129,15 @@ class Collection:
         """All objects of a project."""
         return self.items.setdefault(project, {})
 
-    def find(self, project: str, name: str) -> Object:
-        """An object, or the answer that there is none."""
-        item = self.of(project).get(name)
+    def find(self, project: str, name: str, method: str = "") -> Object:
+        """An object, or the answer that there is none, to a request with this method."""
+        items = self.of(project)
+        item = items.get(name)
+        if item is None and self.key != "name" and name:
+            found = [each for key, each in items.items() if key.startswith(name)]
+            item = found[0] if len(found) == 1 else None
         if item is None:
-            raise Refused(404, self.missing.format(name=name, project=project))
+            raise Refused(404, self.missing_for.get(method, self.missing).format(name=name))
         return item
 
     def all_of(self, request: FakeRequest) -> Iterator[tuple[str, Object]]:
@@ -152,17 +160,17 @@ class Collection:
         """``GET`` of all."""
         found = self.all_of(request)
         if not request.recursion and "filter" not in request.query:
-            return success([self.path(project, item["name"]) for project, item in found])
+            return success([self.path(project, item[self.key]) for project, item in found])
         shown = [(project, self.view(project, item)) for project, item in found]
         shown = filtered(shown, request.query.get("filter"))
         if request.recursion:
             return success([item for _, item in shown])
-        return success([self.path(project, item["name"]) for project, item in shown])
+        return success([self.path(project, item[self.key]) for project, item in shown])
 
     def get(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of one."""
         project = self.project_of(request)
-        item = self.find(project, name)
+        item = self.find(project, name, request.method)
         return success(self.view(project, item), etag=self.writable(item))
 
     def create(self, request: FakeRequest) -> Answer:
@@ -201,7 +209,7 @@ class Collection:
 
     def patch(self, request: FakeRequest, name: str) -> Answer:
         """``PATCH`` of one."""
-        item = self.find(self.project_of(request), name)
+        item = self.find(self.project_of(request), name, request.method)
         return self.change(request, name, self.complete(self.merged(item, request.fields)))
 
     def merged(self, item: Object, body: Object) -> Object:
@@ -214,17 +222,17 @@ class Collection:
     def change(self, request: FakeRequest, name: str, new: Object) -> Answer:
         """Set what a request can set."""
         project = self.project_of(request)
-        item = self.find(project, name)
+        item = self.find(project, name, request.method)
         check_etag(request.headers.get("if-match"), self.writable(item))
         self.check(project, {**item, **new})
         item.update(new)
-        self.tell("updated", request, project, name)
+        self.tell("updated", request, project, item[self.key])
         return done()
 
     def rename(self, request: FakeRequest, name: str) -> Answer:
         """``POST`` of another name."""
         project, new = self.project_of(request), request.fields.get("name")
-        self.find(project, name)
+        self.find(project, name, request.method)
         self.check_name(new)
         self.check_free(project, name, "renamed")
         if new in self.of(project):
@@ -243,7 +251,7 @@ class Collection:
     def delete(self, request: FakeRequest, name: str) -> Answer:
         """``DELETE`` of one."""
         project = self.project_of(request)
-        self.find(project, name)
+        name = self.find(project, name, request.method)[self.key]
         self.check_free(project, name, "deleted")
         del self.of(project)[name]
         self.tell("deleted", request, project, name)

@@ -35,11 +35,9 @@ class Contents:
 
     def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``GET`` that becomes a stream of SFTP."""
-        if request.headers.get("upgrade", "").lower() != "sftp":
-            raise Refused(400, "Missing or invalid upgrade header")
         machine = self.state.instances.find(request, name)
         machine.require_agent("Failed getting instance SFTP connection: ")
-        return serve_sftp(machine.files)
+        return serve_sftp(machine.files, request)
 
     def logs(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of the names of all logs."""
@@ -98,8 +96,10 @@ def call_files(files: FakeFiles, request: FakeRequest) -> Answer:
     return Answer(200, answer.content, answer.headers)
 
 
-def serve_sftp(files: FakeFiles) -> RawStream:
+def serve_sftp(files: FakeFiles, request: FakeRequest) -> RawStream:
     """A stream on which the files are served."""
+    if request.headers.get("upgrade", "").lower() != "sftp":
+        raise Refused(400, "Missing or invalid upgrade header")
 
     async def serve(stream: ByteStream) -> None:
         server = SftpServer(files)

@@ -317,7 +317,7 @@ class Fake:
         directory = self.directory
         if not self._has_identity and self._tls is not None:
             server, own = make_identity(self._tls, directory)
-            self._state.server.certificate = server
+            self._state.server.certify(server)
             self._state.certificates.trust_own(own)
             self._has_identity = True
         return directory

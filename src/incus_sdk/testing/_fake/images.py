@@ -3,46 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from .answers import Answer, AnyAnswer, Refused, content, success
+from .answers import Answer, AnyAnswer, Refused, content
 from .collection import Collection, Object
 from .events import now
 from .files import FakeFiles
-from .filtering import filtered
-from .machines import RUNNING
+from .machines import NEVER, RUNNING
 from .operations import Operation
 from .requests import FakeRequest
-
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 class Images(Collection):
     """``/1.0/images``: objects by their fingerprints."""
 
-    segment, kind, feature = "images", "image", "features.images"
+    segment, kind, key, feature = "images", "image", "fingerprint", "features.images"
     fields: ClassVar = {
         "auto_update": False,
         "properties": {},
         "public": False,
-        "expires_at": _NEVER,
+        "expires_at": NEVER,
         "profiles": ["default"],
     }
     maps: ClassVar = ("properties",)
     missing = "Image not found"
-
-    def of(self, project: str) -> dict[str, Object]:
-        """All images of a project."""
-        return super().of(project)
-
-    def resolve(self, project: str, fingerprint: str) -> Object:
-        """An image by its fingerprint, or by the beginning of it."""
-        found = [item for name, item in self.of(project).items() if name.startswith(fingerprint)]
-        if len(found) != 1 or not fingerprint:
-            raise Refused(404, self.missing)
-        return found[0]
+    missing_for: ClassVar = {"GET": 'Image "{name}" not found'}
 
     def source(self, project: str, source: Mapping[str, Any], kind: str) -> Object:
         """The image that an instance is made from."""
@@ -92,23 +79,6 @@ class Images(Collection):
             "project": project,
             "locations": ["none"],
         }
-
-    def get(self, request: FakeRequest, name: str) -> Answer:
-        """``GET`` of one."""
-        project = self.project_of(request)
-        try:
-            item = self.resolve(project, name)
-        except Refused:
-            raise Refused(404, f'Image "{name}" not found') from None
-        return success(self.view(project, item), etag=self.writable(item))
-
-    def replace(self, request: FakeRequest, name: str) -> Answer:
-        """``PUT`` of one."""
-        return super().replace(request, self.resolve(self.project_of(request), name)["fingerprint"])
-
-    def patch(self, request: FakeRequest, name: str) -> Answer:
-        """``PATCH`` of one."""
-        return super().patch(request, self.resolve(self.project_of(request), name)["fingerprint"])
 
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of an upload, or of where it comes from, as an operation."""
@@ -196,7 +166,7 @@ class Images(Collection):
             "size": len(data),
             "type": type,
             "created_at": now(),
-            "last_used_at": _NEVER,
+            "last_used_at": NEVER,
             "uploaded_at": now(),
         }
         self.state.blobs[fingerprint] = data
@@ -209,7 +179,7 @@ class Images(Collection):
 
     def export(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its content."""
-        item = self.resolve(self.project_of(request), name)
+        item = self.find(self.project_of(request), name)
         filename = item["filename"] or f"{item['fingerprint']}.tar"
         headers = {"Content-Disposition": f"inline;filename={filename}", "X-Incus-Type": "incus"}
         return content(self.state.blobs[item["fingerprint"]], headers)
@@ -217,7 +187,7 @@ class Images(Collection):
     def delete(self, request: FakeRequest, name: str) -> Any:
         """``DELETE`` of one, as an operation."""
         project = self.project_of(request)
-        item = self.resolve(project, name)
+        item = self.find(project, name)
         path = self.path(project, item["fingerprint"])
 
         def work(_: Operation) -> None:
@@ -228,21 +198,6 @@ class Images(Collection):
             self.tell("deleted", request, project, item["fingerprint"])
 
         return self.state.operations.begin(request, "Deleting image", work, {"images": [path]})
-
-    def list(self, request: FakeRequest) -> Answer:
-        """``GET`` of all."""
-        found = [(project, self.view(project, item)) for project, item in self.all_of(request)]
-        found = filtered(found, request.query.get("filter"))
-        if request.recursion:
-            return success([item for _, item in found])
-        return success([self.path(project, item["fingerprint"]) for project, item in found])
-
-    def renamed(self, project: str, old: str, new: str) -> None:
-        """Images have no names."""
-
-    def used_by(self, project: str, name: str) -> Iterator[str]:
-        """Nothing uses an image."""
-        return iter(())
 
 
 class Aliases(Collection):
@@ -263,11 +218,11 @@ class Aliases(Collection):
         """Refuse an alias of no image."""
         if not body["target"]:
             raise Refused(400, "Alias name and target are required")
-        body["target"] = self.state.images.resolve(project, body["target"])["fingerprint"]
+        body["target"] = self.state.images.find(project, body["target"])["fingerprint"]
 
     def make(self, project: str, name: str, body: Object) -> Object:
         """A new alias."""
-        target = self.state.images.resolve(project, body["target"])["fingerprint"]
+        target = self.state.images.find(project, body["target"])["fingerprint"]
         return {"description": body["description"], "target": target, "name": name}
 
     def view(self, project: str, item: Object) -> Object:

@@ -175,6 +175,24 @@ class Instances:
         machine = self.find(request, name)
         return success(machine.state(self.expand(machine)[1]))
 
+    def backups(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of its backups, of which there are none."""
+        self.find(request, name)
+        return success([])
+
+    def metadata(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of what its image says of it."""
+        machine = self.find(request, name)
+        config = machine.record["config"].items()
+        found = {
+            "architecture": machine.record["architecture"],
+            "creation_date": 1700000000,
+            "expiry_date": 4000000000,
+            "properties": {key.removeprefix("image."): text for key, text in config if key.startswith("image.")},
+            "templates": {},
+        }
+        return success(found, etag=found)
+
     # Making.
 
     def create(self, request: FakeRequest) -> AnyAnswer:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, overload
 
@@ -168,4 +169,5 @@ def _lines(requests: Sequence[FakeRequest]) -> Iterator[str]:
         text = request.body[:200].decode(errors="replace") if request.body[:1] in (b"{", b"[") else ""
         if not text and request.body:
             text = f"<{len(request.body)} bytes>"
-        yield f"  {request.method} {request.target} -> {request.status or 'no answer'} {text}".rstrip()
+        target = re.sub("secret=[^&]*", "secret=...", request.target)
+        yield f"  {request.method} {target} -> {request.status or 'no answer'} {text}".rstrip()

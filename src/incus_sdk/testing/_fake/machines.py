@@ -10,6 +10,7 @@ from .collection import Object
 from .events import now
 from .files import FakeFiles
 
+NEVER = "0001-01-01T00:00:00Z"
 STOPPED, RUNNING, FROZEN = 102, 103, 110
 
 _NO_COUNTERS = {
@@ -66,7 +67,7 @@ class Machine:
         self.agent_failures = 0.0
         """How often what needs its agent fails yet; only a virtual machine has one."""
         self.pid = 0
-        self.started_at = "0001-01-01T00:00:00Z"
+        self.started_at = NEVER
 
     def fill(self, files: FakeFiles | None) -> None:
         """Put a copy of these files into it; None for those of a new one."""
@@ -108,7 +109,7 @@ class Machine:
     def stop(self) -> None:
         """Let it not run."""
         self.record["config"]["volatile.last_state.power"] = "STOPPED"
-        self.status, self.pid, self.started_at = STOPPED, 0, "0001-01-01T00:00:00Z"
+        self.status, self.pid, self.started_at = STOPPED, 0, NEVER
 
     def state(self, devices: Object) -> Object:
         """What it tells of itself.

@@ -25,6 +25,9 @@ class Networks(Collection):
 
     segment, kind, feature = "networks", "network", "features.networks"
     missing = "Network not found"
+    missing_for: ClassVar = dict.fromkeys(
+        ("DELETE", "POST", "PATCH", "PUT"), "Failed loading network: Network not found"
+    )
     exists = (409, 'Network "{name}" already exists')
 
     def check_devices(self, project: str, devices: Mapping[str, Any]) -> None:
@@ -55,9 +58,9 @@ class Networks(Collection):
         """Refuse what cannot be the name of an interface."""
         super().check_name(name)
         if len(name) > 15:
-            raise Refused(400, "Network interface is too long (maximum 15 characters)")
+            raise Refused(400, "Invalid network name: Network interface is too long (maximum 15 characters)")
         if len(name) < 2:
-            raise Refused(400, "Network interface is too short (minimum 2 characters)")
+            raise Refused(400, "Invalid network name: Network interface is too short (minimum 2 characters)")
         if any(character in "/: \t\n" for character in name):
             raise Refused(400, f"Network interface name cannot contain {next(c for c in name if c in '/: ')!r}")
 
@@ -163,6 +166,8 @@ class NetworkACLs(Collection):
         """Refuse other characters than letters, digits and hyphens."""
         if not name:
             raise Refused(400, "Name is required")
+        if any(character.isspace() for character in name):
+            raise Refused(500, "Name cannot contain white space")
         if not name.replace("-", "").isalnum():
             raise Refused(500, "Name can only contain alphanumeric and hyphen characters")
 

@@ -189,6 +189,8 @@ class Operations:
     def __init__(self, state: State) -> None:
         self._state = state
         self._all: dict[str, Operation] = {}
+        self.count = 0
+        """How many there were."""
         self._finished: deque[Operation] = deque()
 
     def begin(
@@ -204,6 +206,7 @@ class Operations:
         operation = Operation(self._state, request, description, resources or {}, **how)
         rule = self._state.rules.operation_rule(request)
         self._all[operation.id] = operation
+        self.count += 1
         operation.tell()
         operation.status = RUNNING
         answer = accepted(operation)

@@ -16,6 +16,10 @@ class Profiles(Collection):
     fields: ClassVar = {"config": {}, "description": "", "devices": {}}
     maps: ClassVar = ("config", "devices")
     missing = "Profile not found"
+    missing_for: ClassVar = {
+        "GET": "Fetch profile: Profile not found",
+        "PATCH": 'Failed to retrieve profile="{name}": Profile not found',
+    }
     exists = (500, 'Error inserting "{name}" into database: The profile already exists')
 
     def check(self, project: str, body: Object) -> None:
@@ -27,14 +31,14 @@ class Profiles(Collection):
         """Refuse a name with slashes."""
         super().check_name(name)
         if "/" in name:
-            raise Refused(400, "Profile names may not contain slashes")
+            raise Refused(400, 'Invalid profile name: Name contains invalid character "/"')
 
     def check_free(self, project: str, name: str, change: str) -> None:
         """Refuse to change what is in use."""
         if name == "default":
             raise Refused(403, f'The "default" profile cannot be {change}')
         if change == "deleted" and any(self.used_by(project, name)):
-            raise Refused(400, "Profile is currently in use")
+            raise Refused(500, "Profile is currently in use")
 
     def make(self, project: str, name: str, body: Object) -> Object:
         """A new profile."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, ClassVar
 
 from .answers import Answer, AnyAnswer, Refused, success
 from .collection import Collection, Object
@@ -28,10 +28,10 @@ class Projects(Collection):
 
     segment, kind = "projects", "project"
     missing = "Project not found"
+    missing_for: ClassVar = {"DELETE": 'Fetch project "{name}": Project not found'}
     exists = (
-        500,
-        'Failed creating project "{name}": Failed adding database record: '
-        'Failed to create "projects" entry: UNIQUE constraint failed: projects.name',
+        409,
+        'Failed creating project "{name}": Failed adding database record: This "Project" entry already exists',
     )
 
     def owner(self, project: str, feature: str | None) -> str:
@@ -57,7 +57,7 @@ class Projects(Collection):
         """Refuse a name with slashes."""
         super().check_name(name)
         if "/" in name:
-            raise Refused(400, "Project names may not contain slashes")
+            raise Refused(400, 'Invalid project name: Name contains invalid character "/"')
 
     def check_free(self, project: str, name: str, change: str) -> None:
         """Refuse to change what is in use."""
@@ -88,6 +88,9 @@ class Projects(Collection):
         for path, instance in self.state.instances.everywhere():
             if path == name:
                 yield self.state.instances.path(path, instance.name)
+        for (pool, owner), volumes in self.state.volumes.items.items():
+            if owner == name:
+                yield from (self.state.volumes.path(pool, owner, "custom", each) for each in volumes)
         for collection in self.state.in_projects:
             if self.owner(name, collection.feature) == name:
                 yield from (collection.path(name, each) for each in collection.of(name))

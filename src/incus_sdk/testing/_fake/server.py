@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
+import ssl
 from typing import TYPE_CHECKING
 
-from .answers import Answer, Refused, check_etag, done, success
+from .answers import Answer, Refused, check_etag, content, done, success
 from .collection import texts
+from .measurements import machine_resources, measured
 from .requests import FakeRequest
 
 if TYPE_CHECKING:
     from .state import State
 
+_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _NAMESPACES = (
     *("acme", "authorization", "backups", "cluster", "core", "images", "instances", "linstor", "logging", "loki"),
     *("network", "oidc", "openfga", "storage", "user"),
@@ -27,6 +31,39 @@ class Server:
         self.address = ""
         self.certificate = ""
         self.fingerprint = ""
+
+    def certify(self, certificate: str) -> None:
+        """Have this certificate (PEM)."""
+        self.certificate = certificate
+        self.fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+
+    def nothing(self, request: FakeRequest) -> Answer:
+        """``GET`` of what the fake never has."""
+        return success([])
+
+    def cluster(self, request: FakeRequest) -> Answer:
+        """``GET`` of the cluster that it is not in."""
+        member = {
+            "entity": "storage-pool",
+            "name": "default",
+            "key": "source",
+            "value": "",
+            "description": '"source" property for storage pool "default"',
+        }
+        found = {"server_name": "", "enabled": False, "member_config": [member]}
+        return success(found, etag=found)
+
+    def not_clustered(self, request: FakeRequest) -> Answer:
+        """What only a cluster has."""
+        raise Refused(500, "Server is not clustered")
+
+    def resources(self, request: FakeRequest) -> Answer:
+        """``GET`` of a small machine."""
+        return success(machine_resources())
+
+    def metrics(self, request: FakeRequest) -> Answer:
+        """``GET`` of measurements, in the form of OpenMetrics."""
+        return content(measured(self.state).encode(), {"Content-Type": _OPENMETRICS})
 
     def versions(self, request: FakeRequest) -> Answer:
         """``GET`` of all versions of the API."""

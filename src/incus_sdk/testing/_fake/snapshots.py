@@ -8,14 +8,12 @@ from typing import TYPE_CHECKING, Any
 from .answers import Answer, AnyAnswer, Refused, check_etag, success
 from .collection import Object
 from .events import now
-from .machines import RUNNING, Machine
+from .machines import NEVER, RUNNING, Machine
 from .operations import Operation
 from .requests import FakeRequest
 
 if TYPE_CHECKING:
     from .state import State
-
-_NEVER = "0001-01-01T00:00:00Z"
 
 
 class Snapshots:
@@ -50,7 +48,7 @@ class Snapshots:
             "ephemeral": record["ephemeral"],
             "expanded_config": dict(sorted(config.items())),
             "expanded_devices": devices,
-            "last_used_at": _NEVER,
+            "last_used_at": NEVER,
             "name": name,
             "profiles": record["profiles"],
             "stateful": snapshot["stateful"],
@@ -99,7 +97,7 @@ class Snapshots:
                 "record": copy.deepcopy(machine.record),
                 "files": machine.files._copy(),
                 "created_at": now(),
-                "expires_at": body.get("expires_at") or _NEVER,
+                "expires_at": body.get("expires_at") or NEVER,
                 "stateful": bool(body.get("stateful")),
             }
             self._tell("created", request, machine, snapshot)
@@ -122,7 +120,7 @@ class Snapshots:
 
         def work(_: Operation) -> None:
             if expiry is not None or request.method == "PUT":
-                found["expires_at"] = expiry or _NEVER
+                found["expires_at"] = expiry or NEVER
             self._tell("updated", request, machine, snapshot)
 
         return self.state.operations.begin(request, "Updating snapshot", work, self._paths(machine, snapshot))

@@ -24,6 +24,8 @@ from .server import Server
 from .sessions import Sessions
 from .snapshots import Snapshots
 from .storage import StoragePools
+from .volumes import Volumes
+from .warnings import Warnings
 
 
 class State:
@@ -44,12 +46,14 @@ class State:
         self.images = Images(self)
         self.aliases = Aliases(self)
         self.pools = StoragePools(self)
+        self.volumes = Volumes(self)
         self.instances = Instances(self)
         self.snapshots = Snapshots(self)
         self.commands = Commands(PROGRAMS, is_of_sdk)
         self.sessions = Sessions(self)
         self.contents = Contents(self)
         self.certificates = Certificates(self)
+        self.warnings = Warnings(self)
         self.server = Server(self, [each for each in EXTENSIONS if each not in without])
         self.blobs: dict[str, bytes] = {}
         """The content of images, by their fingerprints."""
@@ -98,6 +102,8 @@ def table(state: State) -> Table:
     """The endpoints that the fake does."""
     server, instances, snapshots, operations = state.server, state.instances, state.snapshots, state.operations
     contents = state.contents
+    volumes = "/1.0/storage-pools/{}/volumes"
+    volume = f"{volumes}/{{}}/{{}}"
     return {
         "/": {"GET": server.versions},
         "/1.0": {"GET": server.get, "PUT": server.replace, "PATCH": server.patch},
@@ -149,6 +155,52 @@ def table(state: State) -> Table:
         "/1.0/network-acls/{}/log": {"GET": state.acls.log},
         **_collection(state.pools, renames=False),
         "/1.0/storage-pools/{}/resources": {"GET": state.pools.resources},
+        volumes: {"GET": state.volumes.list, "POST": state.volumes.create},
+        f"{volumes}/{{}}": {"GET": state.volumes.list, "POST": state.volumes.create},
+        volume: {
+            "GET": state.volumes.get,
+            "PUT": state.volumes.change,
+            "PATCH": state.volumes.change,
+            "POST": state.volumes.rename,
+            "DELETE": state.volumes.delete,
+        },
+        f"{volume}/state": {"GET": state.volumes.get_state},
+        f"{volume}/files": dict.fromkeys(("GET", "HEAD", "POST", "DELETE"), state.volumes.files),
+        f"{volume}/sftp": {"GET": state.volumes.sftp},
+        f"{volume}/snapshots": {"GET": state.volumes.snapshots, "POST": state.volumes.create_snapshot},
+        f"{volume}/snapshots/{{}}": {
+            "GET": state.volumes.snapshot,
+            "PUT": state.volumes.change_snapshot,
+            "PATCH": state.volumes.change_snapshot,
+            "POST": state.volumes.rename_snapshot,
+            "DELETE": state.volumes.delete_snapshot,
+        },
+        "/1.0/resources": {"GET": server.resources},
+        "/1.0/metrics": {"GET": server.metrics},
+        "/1.0/cluster": {"GET": server.cluster},
+        "/1.0/cluster/members": {"GET": server.not_clustered},
+        "/1.0/cluster/groups": {"GET": server.not_clustered},
+        "/1.0/network-allocations": {"GET": server.nothing},
+        "/1.0/network-zones": {"GET": server.nothing},
+        "/1.0/network-integrations": {"GET": server.nothing},
+        "/1.0/network-address-sets": {"GET": server.nothing},
+        "/1.0/storage-pools/{}/buckets": {"GET": state.pools.buckets},
+        "/1.0/instances/{}/backups": {"GET": instances.backups},
+        "/1.0/instances/{}/metadata": {"GET": instances.metadata},
+        "/1.0/certificates": {"GET": state.certificates.list, "POST": state.certificates.create},
+        "/1.0/certificates/{}": {
+            "GET": state.certificates.get,
+            "PUT": state.certificates.replace,
+            "PATCH": state.certificates.patch,
+            "DELETE": state.certificates.delete,
+        },
+        "/1.0/warnings": {"GET": state.warnings.list},
+        "/1.0/warnings/{}": {
+            "GET": state.warnings.get,
+            "PUT": state.warnings.replace,
+            "PATCH": state.warnings.patch,
+            "DELETE": state.warnings.delete,
+        },
     }
 
 

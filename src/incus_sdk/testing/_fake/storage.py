@@ -56,6 +56,9 @@ class StoragePools(Collection):
             devices = self.state.instances.expand(machine)[1]
             if any(device.get("pool") == name and device.get("path") == "/" for device in devices.values()):
                 yield self.state.instances.path(other, machine.name)
+        for (pool, other), volumes in self.state.volumes.items.items():
+            if pool == name:
+                yield from (self.state.volumes.path(pool, other, "custom", each) for each in volumes)
         for other, profiles in self.state.profiles.items.items():
             for profile in profiles.values():
                 if any(device.get("pool") == name for device in profile["devices"].values()):
@@ -65,6 +68,11 @@ class StoragePools(Collection):
         """Refuse to delete what is in use."""
         if any(self.used_by(project, name)):
             raise Refused(400, "The storage pool is currently in use")
+
+    def buckets(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of its buckets, of which there are none."""
+        self.find("default", name)
+        return success([])
 
     def resources(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its space."""
