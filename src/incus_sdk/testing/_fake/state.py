@@ -15,7 +15,7 @@ from .instances import Instances
 from .networks import NetworkACLs, Networks
 from .operations import Operations
 from .profiles import Profiles
-from .programs import PROGRAMS
+from .programs import PROGRAMS, is_of_sdk
 from .projects import Projects
 from .requests import FakeRequest
 from .routing import Handler, Table
@@ -49,7 +49,7 @@ class State:
         self.volumes = Volumes(self)
         self.instances = Instances(self)
         self.snapshots = Snapshots(self)
-        self.commands = Commands(PROGRAMS)
+        self.commands = Commands(PROGRAMS, is_of_sdk)
         self.sessions = Sessions(self)
         self.contents = Contents(self)
         self.certificates = Certificates(self)
