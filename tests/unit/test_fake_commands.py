@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from incus_sdk import IncusInputError
 from incus_sdk.process import _RUN_AS_USER
 from incus_sdk.testing._fake.commands import (
     CommandFailedError,
@@ -19,19 +20,19 @@ from incus_sdk.testing._fake.commands import (
     UnscriptedCommandError,
 )
 from incus_sdk.testing._fake.files import FakeFiles
-from incus_sdk.testing._fake.programs import PROGRAMS, unwrapped
+from incus_sdk.testing._fake.programs import PROGRAMS, is_of_sdk, unwrapped
 
 
 class Host:
     """Runs commands as the server does."""
 
     def __init__(self) -> None:
-        self.commands = Commands(PROGRAMS)
+        self.commands = Commands(PROGRAMS, is_of_sdk)
         self.on_exec = self.commands.on_exec
         self.files = FakeFiles("c1")
 
     def command(self, *args: str, stdin: bytes | None = b"", **how: Any) -> FakeCommand:
-        async def send(_: int, __: bytes) -> None:
+        def send(_: int, __: bytes) -> None:
             pass
 
         command = FakeCommand(args, instance="c1", files=self.files, send=send, **how)
@@ -68,8 +69,10 @@ async def test_scripts_are_for_exact_commands_beginnings_predicates_or_all(host:
     ran = [(await host.run(*args.split()))[1] for args in ("apt-get update", "apt-get install x", "ls", *["twice"] * 3)]
     assert ran == [b"exact", b"begins", b"all", b"twice", b"twice", b"all"]
     assert (await host.run("ls", user=7))[1] == b"predicate"
-    with pytest.raises(TypeError, match=re.escape("a list of words, as ['uname', '-a'], not 'uname -a'")):
+    with pytest.raises(IncusInputError, match=re.escape("a list of words, as ['uname', '-a'], not 'uname -a'")):
         host.on_exec("uname -a")
+    with pytest.raises(IncusInputError, match="run= or stdout=, not both"):
+        host.on_exec(["x"], run=lambda _: 0, stdout="x")
 
 
 async def test_results_come_one_after_the_other(host: Host) -> None:
@@ -79,19 +82,21 @@ async def test_results_come_one_after_the_other(host: Host) -> None:
 
 async def test_a_function_gets_the_command_and_says_how_it_ends(host: Host) -> None:
     def sort(command: FakeCommand) -> bytes:
+        command.write("sorted: ")
+        command.write_error("done")
         return b"\n".join(sorted(command.input.split(b"\n")))
 
     async def serve(command: FakeCommand) -> int:
-        await command.write("ready\n")
+        command.write("ready\n")
         while line := await command.stdin.readline():
-            await command.write(line.upper())
-        await command.write_error(command.env["WHY"])
+            command.write(line.upper())
+        command.write_error(command.env["WHY"])
         command.files["/tmp/done"] = b"yes"
         return 5
 
     host.on_exec(["sort"], run=sort)
     host.on_exec(["serve"], run=serve)
-    assert await host.run("sort", stdin=b"b\na") == (0, b"a\nb", b"")
+    assert await host.run("sort", stdin=b"b\na") == (0, b"sorted: a\nb", b"done")
     assert await host.run("serve", stdin=b"x\ny\n", env={"WHY": "end"}) == (5, b"ready\nX\nY\n", b"end")
     assert host.files["/tmp/done"] == b"yes"
     results: list[tuple[Any, tuple[int, bytes]]] = [

@@ -8,21 +8,24 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, Self, TypedDict, Unpack
 
 from ..._concurrency import in_daemon_thread
+from ...exceptions import IncusInputError
 from .files import FakeFiles
 
 STDOUT, STDERR = 1, 2
 _SIGKILL = 9
 _IGNORED = (0, 17, 18, 23, 28)  # signals that end nothing: none, CHLD, CONT, URG, WINCH
+_CTRL_D = b"\x04"
 _LONGEST_LINE = 2**30
 _INPUT_SECONDS = 0.5  # that a command which could end waits for the end of its input
 
-Send = Callable[[int, bytes], Awaitable[None]]
+Send = Callable[[int, bytes], object]
 """Takes what a command writes, with 1 for stdout or 2 for stderr."""
 
 
@@ -52,7 +55,7 @@ class FakeResult:
 
 
 class ResultFields(TypedDict, total=False):
-    """The fields of a `FakeResult`, as keyword arguments."""
+    """The fields of a `FakeResult`."""
 
     stdout: bytes | str
     stderr: bytes | str
@@ -66,8 +69,9 @@ class ResultFields(TypedDict, total=False):
 class FakeCommand:
     """A command that runs, or ran, in an instance of the fake.
 
-    A function given to `Fake.on_exec` gets it, and `FakeScript.calls` has it. An async function can read `stdin`, write
-    what it likes when it likes, and wait. It is cancelled by a signal that it does not handle.
+    A function given to `Fake.on_exec` gets it, and `FakeScript.calls` has it. An async function can read `stdin` and
+    wait, and is cancelled by a signal that it does not handle. Another one is called in a thread of its own once all of
+    `input` is there; a signal lets the command end without it.
 
     Args:
         args: Program and arguments. A command of the SDK to run them as another user is not in them.
@@ -112,42 +116,57 @@ class FakeCommand:
         self.width = width
         self.height = height
         self.stdin = asyncio.StreamReader(limit=_LONGEST_LINE)
-        self.output = b""
-        """What it wrote to stdout."""
-        self.errors = b""
-        """What it wrote to stderr."""
+        """What comes on stdin, for an async function."""
         self.returncode: int | None = None
         """The exit code; None while it runs."""
         self._input = bytearray()
         self._send = send
         self._input_ended = asyncio.Event()
         self._handlers: dict[int, Callable[[], object]] = {}
-        self._ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._written = {STDOUT: bytearray(), STDERR: bytearray()}
+        self._loop, self._thread = asyncio.get_running_loop(), threading.get_ident()
+        self._ended: asyncio.Future[int] = self._loop.create_future()
+
+    @property
+    def output(self) -> bytes:
+        """What it wrote to stdout."""
+        return bytes(self._written[STDOUT])
+
+    @property
+    def errors(self) -> bytes:
+        """What it wrote to stderr."""
+        return bytes(self._written[STDERR])
 
     @property
     def input(self) -> bytes:
         """What came on stdin so far; all of it, for a function that is not async."""
         return bytes(self._input)
 
-    async def write(self, data: bytes | str) -> None:
-        """Write to stdout.
+    def write(self, data: bytes | str) -> None:
+        """Write to stdout, at once.
 
         Args:
             data: Bytes, or text in UTF-8.
         """
-        self.output += (encoded := _encode(data))
-        if encoded:
-            await self._send(STDOUT, encoded)
+        self._write(STDOUT, data)
 
-    async def write_error(self, data: bytes | str) -> None:
-        """Write to stderr; on a terminal, that is where stdout goes as well.
+    def write_error(self, data: bytes | str) -> None:
+        """Write to stderr, at once; on a terminal, that is where stdout goes as well.
 
         Args:
             data: Bytes, or text in UTF-8.
         """
-        self.errors += (encoded := _encode(data))
-        if encoded:
-            await self._send(STDERR, encoded)
+        self._write(STDERR, data)
+
+    def _write(self, fd: int, data: bytes | str) -> None:
+        encoded = data.encode() if isinstance(data, str) else bytes(data)
+        if not encoded:
+            return
+        if threading.get_ident() != self._thread:  # a function that is not async
+            self._loop.call_soon_threadsafe(self._write, fd, encoded)
+            return
+        self._written[fd] += encoded
+        self._send(fd, encoded)
 
     def on_signal(self, number: int, handler: Callable[[], object]) -> None:
         """Handle a signal; no other can be handled, and SIGKILL never.
@@ -162,15 +181,17 @@ class FakeCommand:
         return f"<FakeCommand {list(self.args)} in {self.instance!r}: {self.returncode}>"
 
     def feed(self, data: bytes) -> None:
-        """Give it input.
+        """Give it input, until its end.
 
         Args:
-            data: The bytes; none for the end of its input.
+            data: The bytes; none for the end of its input, as ctrl+d at the end of what comes from a terminal.
         """
-        self._input += data
-        if data:
-            self.stdin.feed_data(data)
-        else:
+        if self._input_ended.is_set():
+            return
+        text = data.removesuffix(_CTRL_D) if self.pty else data
+        self._input += text
+        self.stdin.feed_data(text)
+        if not data or text != data:
             self.stdin.feed_eof()
             self._input_ended.set()
 
@@ -255,7 +276,7 @@ class FakeScript:
         where: Callable[[FakeCommand], bool],
     ) -> None:
         if isinstance(pattern, str):
-            raise TypeError(f"on_exec takes a list of words, as {[*pattern.split()]}, not {pattern!r}")
+            raise IncusInputError(f"on_exec takes a list of words, as {pattern.split()}, not {pattern!r}")
         self.calls: list[FakeCommand] = []
         """The commands that ran by it, the first one first."""
         self._pattern = pattern
@@ -272,7 +293,7 @@ class FakeScript:
             run: See `Fake.on_exec`.
             **result: See `Fake.on_exec`.
         """
-        self._steps.append(make_step(run, **result))
+        self._steps.append(make_step(run, result))
         return self
 
     def matches(self, command: FakeCommand) -> bool:
@@ -308,17 +329,17 @@ class FakeScript:
         return f"<FakeScript {self._pattern!r}: {len(self.calls)} calls>"
 
 
-def make_step(run: Function | None, **result: Any) -> FakeResult | Function:
+def make_step(run: Function | None, result: ResultFields) -> FakeResult | Function:
     """One step of a script.
 
     Args:
         run: A function; None for a result.
-        **result: The fields of a `FakeResult`.
+        result: The fields of a `FakeResult`.
     """
     if run is None:
         return FakeResult(**result)
-    if result:
-        raise TypeError(f"on_exec takes run= or {', '.join(result)}, not both: the function says what the command does")
+    if given := [name for name, value in result.items() if value]:
+        raise IncusInputError(f"on_exec takes run= or {given[0]}=, not both: what the function returns says it")
     return run
 
 
@@ -331,9 +352,11 @@ class Commands:
 
     Args:
         programs: What needs no script, by its name.
+        is_hidden: Whether a test shall not see a command, nor script it.
     """
 
-    def __init__(self, programs: Mapping[str, Program]) -> None:
+    def __init__(self, programs: Mapping[str, Program], is_hidden: Callable[[tuple[str, ...]], bool]) -> None:
+        self._is_hidden = is_hidden
         self.calls: list[FakeCommand] = []
         """All that ran."""
         self.running: set[FakeCommand] = set()
@@ -349,10 +372,10 @@ class Commands:
         run: Function | None = None,
         times: int | None = None,
         where: Callable[[FakeCommand], bool] = lambda _: True,
-        **result: Any,
+        **result: Unpack[ResultFields],
     ) -> FakeScript:
         """See `Fake.on_exec`; ``where``: whether a command is in an instance that this is for."""
-        script = FakeScript(command, make_step(run, **result), times, where)
+        script = FakeScript(command, make_step(run, result), times, where)
         self._scripts.insert(0, script)  # a test says it after its fixtures
         return script
 
@@ -365,7 +388,8 @@ class Commands:
         Raises:
             CommandFailedError: The script says that the server cannot run it.
         """
-        self.calls.append(command)
+        if not self._is_hidden(command.args):
+            self.calls.append(command)
         self.running.add(command)
         work = asyncio.ensure_future(self.perform(command))
         try:
@@ -385,7 +409,7 @@ class Commands:
         Args:
             command: The command.
         """
-        for script in self._scripts:
+        for script in () if self._is_hidden(command.args) else self._scripts:
             if script.matches(command):
                 return await self._follow(command, script.next_step(command))
         name = command.args[0].rpartition("/")[2] if command.args else ""
@@ -405,7 +429,7 @@ class Commands:
             "or with returncode=127 if it shall not exist"
         )
         self.problems.append(error)
-        await command.write_error(f"incus_sdk.testing.Fake: {error}\n")
+        command.write_error(f"incus_sdk.testing.Fake: {error}\n")
         return 127
 
     async def _follow(self, command: FakeCommand, step: FakeResult | Function) -> int:
@@ -415,8 +439,8 @@ class Commands:
             raise CommandFailedError(step.error)
         for number, code in step.signals.items():
             command.on_signal(number, _effect(command, code))
-        await command.write(step.stdout)
-        await command.write_error(step.stderr)
+        command.write(step.stdout)
+        command.write_error(step.stderr)
         if step.hang:
             await asyncio.Event().wait()
         if step.delay:
@@ -437,7 +461,7 @@ class Commands:
             return _result(await in_daemon_thread(function, command))
         except Exception as error:
             self.problems.append(error)
-            await command.write_error(f"incus_sdk.testing.Fake: {type(error).__name__}: {error}\n")
+            command.write_error(f"incus_sdk.testing.Fake: {type(error).__name__}: {error}\n")
             return FakeResult(returncode=1)
 
     def end_all(self, commands: Iterable[FakeCommand]) -> None:
@@ -493,7 +517,3 @@ def _result(made: Any) -> FakeResult:
         "a function for on_exec returns an exit code, the stdout as bytes or str, a FakeResult or None, "
         f"not {type(made).__name__}"
     )
-
-
-def _encode(data: bytes | str) -> bytes:
-    return data.encode() if isinstance(data, str) else bytes(data)

@@ -24,6 +24,7 @@ class Contents:
     def files(self, request: FakeRequest, name: str) -> AnyAnswer:
         """All methods of ``files``."""
         machine = self.state.instances.find(request, name)
+        machine.require_agent()
         answer = call_files(machine.files, request)
         if request.method in ("POST", "DELETE"):
             what = "file-pushed" if request.method == "POST" else "file-deleted"
@@ -34,7 +35,9 @@ class Contents:
 
     def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``GET`` that becomes a stream of SFTP."""
-        return serve_sftp(self.state.instances.find(request, name).files, request)
+        machine = self.state.instances.find(request, name)
+        machine.require_agent("Failed getting instance SFTP connection: ")
+        return serve_sftp(machine.files, request)
 
     def logs(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of the names of all logs."""

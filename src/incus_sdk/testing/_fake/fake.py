@@ -160,8 +160,7 @@ class Fake:
             The script: `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
 
         Raises:
-            IncusInputError: No instance can have that name.
-            TypeError: The arguments contradict each other.
+            IncusInputError: No instance can have that name, or the arguments contradict each other.
         """
         if instance is not None and not re.fullmatch(r"[A-Za-z*][A-Za-z0-9*-]*", instance):
             raise IncusInputError(f"no instance can be called {instance!r}")

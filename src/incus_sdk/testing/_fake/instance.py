@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from ipaddress import ip_address
+from math import inf
 
+from ...exceptions import IncusInputError
 from .answers import STATUSES
 from .files import FakeFiles
 from .machines import Machine
@@ -58,6 +60,19 @@ class FakeInstance:
     def logs(self) -> dict[str, bytes]:
         """Its log files, as ``lxc.log``, by their names; can be changed."""
         return self._machine.logs
+
+    def lose_agent(self, times: float = inf) -> None:
+        """Let the agent of a virtual machine not run: what needs it fails with the server's words.
+
+        Args:
+            times: How often, before it runs: for commands, files, and looks at the state.
+
+        Raises:
+            IncusInputError: It is a container, which has no agent.
+        """
+        if self._machine.record["type"] != "virtual-machine":
+            raise IncusInputError(f"{self.name!r} is a container, which has no agent")
+        self._machine.agent_failures = times
 
     def __repr__(self) -> str:
         return f"<FakeInstance {self.name!r}: {self.status}>"

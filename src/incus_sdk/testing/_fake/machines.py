@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import random
 
-from .answers import STATUSES
+from .answers import STATUSES, Refused
 from .collection import Object
 from .events import now
 from .files import FakeFiles
@@ -64,6 +64,8 @@ class Machine:
         self.addresses: list[tuple[str, str]] = []
         """Those of its first network interface: family and address."""
         self.files = FakeFiles(name)
+        self.agent_failures = 0.0
+        """How often what needs its agent fails yet; only a virtual machine has one."""
         self.pid = 0
         self.started_at = NEVER
 
@@ -75,6 +77,24 @@ class Machine:
         """Become what it was when a snapshot was made."""
         self.record = {**copy.deepcopy(snapshot["record"]), "created_at": self.record["created_at"]}
         self.files = snapshot["files"]._copy()
+
+    def has_agent(self) -> bool:
+        """Whether what only an agent can do can be done, this time."""
+        if self.record["type"] != "virtual-machine":
+            return True
+        self.agent_failures -= 1
+        return self.agent_failures < 0
+
+    def require_agent(self, what: str = "") -> None:
+        """Refuse what only an agent can do, where there is none.
+
+        Args:
+            what: How the server begins to say it.
+        """
+        if self.record["type"] == "virtual-machine" and self.status == STOPPED:
+            raise Refused(500, f"{what}Instance is not running")
+        if not self.has_agent():
+            raise Refused(500, f"{what}VM agent isn't currently running")
 
     def start(self) -> None:
         """Let it run."""
@@ -112,7 +132,7 @@ class Machine:
             },
             "network": self._network(devices) if up else None,
             "pid": self.pid,
-            "processes": 2 if up else 0,
+            "processes": 0 if not up else 2 if self.has_agent() else -1,
             "cpu": {"usage": 10**7 if up else 0, "allocated_time": 10**9 if up else 0},
             "started_at": self.started_at,
             "os_info": None,

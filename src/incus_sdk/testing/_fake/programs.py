@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from ..._run import _KILL_MARKED
-from ...files._tar import _EXTRACT
+from ...files._tar import _EXTRACT, Member, pack, unpack
 from ...process import _RUN_AS_USER
 from .commands import STDERR, STDOUT, Commands, FakeCommand, Program, Send
 
@@ -48,6 +48,15 @@ def unwrapped(args: tuple[str, ...]) -> tuple[tuple[str, ...], int | None, int |
     return args, user, group
 
 
+def is_of_sdk(args: tuple[str, ...]) -> bool:
+    """Whether a command is one that the SDK runs for a purpose of its own.
+
+    Args:
+        args: Program and arguments.
+    """
+    return args == _TAR or (args[:2] == ("sh", "-c") and args[2:3] in ((_EXTRACT,), (_KILL_MARKED,)))
+
+
 async def _true(commands: Commands, command: FakeCommand) -> int:
     return 0
 
@@ -61,7 +70,7 @@ async def _echo(commands: Commands, command: FakeCommand) -> int:
     end = "\n"
     if words[:1] == ("-n",):
         words, end = words[1:], ""
-    await command.write((" ".join(words) + end).encode(errors="surrogateescape"))
+    command.write((" ".join(words) + end).encode(errors="surrogateescape"))
     return 0
 
 
@@ -70,25 +79,26 @@ async def _cat(commands: Commands, command: FakeCommand) -> int:
     for name in command.args[1:] or ("-",):
         if name == "-":
             while piece := await command.stdin.read(_PIECE):
-                await command.write(piece)
+                command.write(piece)
+                await asyncio.sleep(0)
             continue
         try:
-            await command.write(command.files[_absolute(command, name)])
+            command.write(command.files[_absolute(command, name)])
         except OSError as error:
-            await command.write_error(f"cat: can't open '{name}': {error.strerror}\n")
+            command.write_error(f"cat: can't open '{name}': {error.strerror}\n")
             code = 1
     return code
 
 
 async def _pwd(commands: Commands, command: FakeCommand) -> int:
-    await command.write(f"{command.cwd}\n")
+    command.write(f"{command.cwd}\n")
     return 0
 
 
 async def _env(commands: Commands, command: FakeCommand) -> int:
     if len(command.args) > 1:
         return await commands.refuse(command)
-    await command.write("".join(f"{name}={value}\n" for name, value in command.env.items()))
+    command.write("".join(f"{name}={value}\n" for name, value in command.env.items()))
     return 0
 
 
@@ -108,7 +118,7 @@ async def _sh(commands: Commands, command: FakeCommand) -> int:
     letters = "".join(options)
     if letters.endswith("c") or ("c" in letters and words):
         if command.args[:3] == ("sh", "-c", _EXTRACT):
-            return 127  # without tar, the SDK writes the files one by one
+            return await _extract(command)
         if command.args[:3] == ("sh", "-c", _KILL_MARKED):
             mark = command.args[4].partition("=")[::2]
             commands.end_all(each for each in commands.running if mark in each.env.items())
@@ -126,8 +136,28 @@ async def _sh(commands: Commands, command: FakeCommand) -> int:
 
 
 async def _xargs(commands: Commands, command: FakeCommand) -> int:
-    """There is none; the SDK then reads the files one by one."""
-    return 127 if command.args == _TAR else await commands.refuse(command)
+    """Only what the SDK reads many small files with."""
+    if command.args != _TAR:
+        return await commands.refuse(command)
+    members = list[Member]()
+    for name in (await command.stdin.read()).split(b"\0")[:-1]:
+        path = _absolute(command, name.decode(errors="surrogateescape"))
+        try:
+            members.append((name, command.files.stat(path, follow_symlinks=False), command.files[path]))
+        except OSError:
+            return 1
+    command.write(b"".join(pack(members)))
+    return 0
+
+
+async def _extract(command: FakeCommand) -> int:
+    """What the SDK writes many small files with."""
+    top = posixpath.join(command.args[5], command.args[4])
+    for name, found, content in unpack(await command.stdin.read()):
+        path = posixpath.join(top, name.decode(errors="surrogateescape"))
+        command.files[path] = content
+        command.files.set(path, uid=found.uid, gid=found.gid, mode=found.mode, mtime=found.mtime)
+    return 0
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -243,18 +273,18 @@ class _Shell:
         for simple in pipeline.commands:
             piped = bytearray()
 
-            async def collect(fd: int, data: bytes, piped: bytearray = piped) -> None:
+            def collect(fd: int, data: bytes, piped: bytearray = piped) -> None:
                 if fd == STDOUT:
                     piped.extend(data)
                 else:
-                    await self._command.write_error(data)
+                    self._command.write_error(data)
 
             send = self._write if simple is pipeline.commands[-1] else collect
             self._code = await self._run_simple(simple, stdin, send)
             stdin = bytes(piped)
 
-    async def _write(self, fd: int, data: bytes) -> None:
-        await (self._command.write(data) if fd == STDOUT else self._command.write_error(data))
+    def _write(self, fd: int, data: bytes) -> None:
+        (self._command.write if fd == STDOUT else self._command.write_error)(data)
 
     async def _run_simple(self, simple: _Simple, stdin: bytes | None, send: Send) -> int:
         words = [word for each in simple.words for word in self._expand(each)]
@@ -277,13 +307,13 @@ class _Shell:
                     self._command.files[path] = b""
                 targets[fd] = path
             except OSError as error:
-                await self._command.write_error(f"sh: can't open {path}: {error.strerror}\n")
+                self._command.write_error(f"sh: can't open {path}: {error.strerror}\n")
                 return 1
 
-        async def redirect(fd: int, data: bytes) -> None:
+        def redirect(fd: int, data: bytes) -> None:
             target = targets[fd]
             if isinstance(target, int):
-                await send(target, data)
+                send(target, data)
             elif target is not None:
                 self._command.files[target] += data
 

@@ -139,9 +139,10 @@ class Sessions:
     ) -> None:
         outputs = {STDOUT: bytearray(), STDERR: bytearray()}
 
-        async def send(number: int, data: bytes) -> None:
+        def send(number: int, data: bytes) -> None:
             outputs[number] += data
 
+        machine.require_agent()
         command = make_command(machine, body, environment, send)
         command.feed(b"")
         code = await run_command(self.state, command)
@@ -193,6 +194,7 @@ class Sessions:
 def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping[str, str], send: Any) -> FakeCommand:
     """A command as a request describes it."""
     args, user, group = unwrapped(tuple(body.get("command") or ()))
+    cwd = body.get("cwd") or environment.get("HOME") or "/"
     return FakeCommand(
         args,
         instance=machine.name,
@@ -201,7 +203,7 @@ def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping
         env=environment,
         user=(body.get("user") or 0) if user is None else user,
         group=(body.get("group") or 0) if group is None else group,
-        cwd=body.get("cwd") or environment.get("HOME") or "/root",
+        cwd=cwd if cwd in machine.files else "/",
         pty=bool(body.get("interactive")),
         width=body.get("width") or 0,
         height=body.get("height") or 0,
@@ -238,6 +240,7 @@ class _Exec:
         sockets: _Sockets,
     ) -> None:
         self._state = state
+        self._machine = machine
         self._sockets = sockets
         self._interactive = bool(body.get("interactive"))
         self._command = make_command(machine, body, environment, self._send)
@@ -249,6 +252,8 @@ class _Exec:
         readers: list[asyncio.Future[None]] = []
         try:
             await self._sockets.wait(*(("0", "control") if self._interactive else ("0", "1", "2")))
+            operation.metadata = {**operation.metadata, "return": -1}  # unless it runs
+            self._machine.require_agent()
             readers = [asyncio.ensure_future(each) for each in (self._read_input(), self._read_control())]
             if not self._interactive:
                 readers.append(asyncio.ensure_future(self._watch_output()))
@@ -271,11 +276,10 @@ class _Exec:
         if self._work is not None:
             self._work.cancel()
 
-    async def _send(self, number: int, data: bytes) -> None:
+    def _send(self, number: int, data: bytes) -> None:
         socket = self._sockets.get("0" if self._interactive else str(number))
         if socket is not None:
             socket.send(data)
-            await socket.drain()
 
     async def _read_input(self) -> None:
         socket = await self._sockets.arrival("0")

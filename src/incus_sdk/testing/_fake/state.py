@@ -15,7 +15,7 @@ from .instances import Instances
 from .networks import NetworkACLs, Networks
 from .operations import Operations
 from .profiles import Profiles
-from .programs import PROGRAMS
+from .programs import PROGRAMS, is_of_sdk
 from .projects import Projects
 from .requests import FakeRequest
 from .routing import Handler, Table
@@ -49,7 +49,7 @@ class State:
         self.volumes = Volumes(self)
         self.instances = Instances(self)
         self.snapshots = Snapshots(self)
-        self.commands = Commands(PROGRAMS)
+        self.commands = Commands(PROGRAMS, is_of_sdk)
         self.sessions = Sessions(self)
         self.contents = Contents(self)
         self.certificates = Certificates(self)
@@ -155,8 +155,8 @@ def table(state: State) -> Table:
         "/1.0/network-acls/{}/log": {"GET": state.acls.log},
         **_collection(state.pools, renames=False),
         "/1.0/storage-pools/{}/resources": {"GET": state.pools.resources},
-        volumes: {"GET": state.volumes.list, "POST": state.volumes.create},
-        f"{volumes}/{{}}": {"GET": state.volumes.list, "POST": state.volumes.create},
+        volumes: {"GET": state.volumes.list_all, "POST": state.volumes.create},
+        f"{volumes}/{{}}": {"GET": state.volumes.list_all, "POST": state.volumes.create},
         volume: {
             "GET": state.volumes.get,
             "PUT": state.volumes.change,
