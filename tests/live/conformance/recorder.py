@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -120,7 +121,8 @@ class Recorder:
         if isinstance(decoded, bytes):
             noted = {"content": decoded.decode() if len(decoded) < 1000 else None}
         elif shallow:
-            noted = {**decoded, "metadata": dict.fromkeys(decoded["metadata"] or ())}
+            value = decoded["metadata"]
+            noted = {**decoded, "metadata": dict.fromkeys(value) if isinstance(value, dict) else type(value)()}
         return Answer(answer.status, answer.headers, decoded, shape(answer.status, answer.headers, noted))
 
     async def all_websockets(self, operation: str, secrets: Mapping[str, str]) -> None:
@@ -131,7 +133,8 @@ class Recorder:
             url = f"http://incus{operation}/websocket?secret={secret}"
             async with self._session.ws_connect(url) as connection:
                 if name == "0" and "1" in secrets:
-                    await connection.send_str("")  # no more input
+                    with contextlib.suppress(ConnectionError):  # the command may be over
+                        await connection.send_str("")  # no more input
                 async for message in connection:
                     if message.type == aiohttp.WSMsgType.BINARY:
                         received += message.data

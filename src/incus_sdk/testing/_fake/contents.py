@@ -28,9 +28,9 @@ class Contents:
         answer = call_files(machine.files, request)
         if request.method in ("POST", "DELETE"):
             what = "file-pushed" if request.method == "POST" else "file-deleted"
-            self.state.instances.tell(what, request, machine, {"file-destination": request.query.get("path")})
+            self.state.instances.tell(what, request, machine, {"path": request.query.get("path")})
         elif request.method == "GET":
-            self.state.instances.tell("file-retrieved", request, machine, {"file-source": request.query.get("path")})
+            self.state.instances.tell("file-retrieved", request, machine, {"path": request.query.get("path")})
         return answer
 
     def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:

@@ -89,7 +89,7 @@ class Instances:
             self.path(machine.project, machine.name, *below),
             request,
             machine.project,
-            name=machine.name,
+            name=None if below else machine.name,
             context=context,
         )
 
@@ -315,7 +315,9 @@ class Instances:
             )
         self.of(project)[name] = machine
         if request is not None:
-            self.tell("created", request, machine, {"type": machine.record["type"]})
+            root = next(each for each in self.expand(machine)[1].values() if each.get("path") == "/")
+            kind = {"type": machine.record["type"], "location": "none", "storage-pool": root.get("pool", "")}
+            self.tell("created", request, machine, kind)
         return machine
 
     def _origin(self, request: FakeRequest, source: Mapping[str, Any]) -> tuple[Machine, str]:

@@ -35,7 +35,11 @@ class Networks(Collection):
         for name, device in devices.items():
             kind = device.get("type", "")
             if kind not in _DEVICES:
-                raise Refused(500, f'Invalid device type "{kind}"')
+                reason = f'Failed loading device "{name}": Unsupported device type'
+                raise Refused(400, f'Device validation failed for "{name}": {reason}')
+            if kind == "disk" and not device.get("source") and not device.get("path"):
+                reason = 'Disk entry is missing the required "source" or "path" property'
+                raise Refused(500, f'Device validation failed for "{name}": {reason}')
             if (network := device.get("network")) and kind == "nic":
                 self._check_network(project, name, network)
             pool = device.get("pool")
@@ -70,7 +74,7 @@ class Networks(Collection):
             raise Refused(400, "Unknown driver")
         for key in body["config"]:
             if key.partition(".")[0] not in _NAMESPACES:
-                raise Refused(400, f'Invalid option for network "{body["name"]}" option "{key}"')
+                raise Refused(500, f'Invalid option for network "{body["name"]}" option "{key}"')
 
     def make(self, project: str, name: str, body: Object) -> Object:
         """A new network."""

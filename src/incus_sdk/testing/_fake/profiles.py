@@ -21,6 +21,7 @@ class Profiles(Collection):
         "PATCH": 'Failed to retrieve profile="{name}": Profile not found',
     }
     exists = (500, 'Error inserting "{name}" into database: The profile already exists')
+    taken = 'Profile "{name}" already exists'
 
     def check(self, project: str, body: Object) -> None:
         """Refuse a key that instances do not have."""

@@ -83,6 +83,10 @@ class Projects(Collection):
             body = {"description": f"Default Incus profile for project {name}"}
             self.state.profiles.add(None, name, "default", body)
 
+    def place(self, project: str, name: str) -> str:
+        """Whoever listens in it."""
+        return name
+
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """What is in it."""
         for path, instance in self.state.instances.everywhere():

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .answers import Answer, Refused, success
+from .answers import Answer, Refused, check_etag, success
 from .collection import Collection, Object
 from .requests import FakeRequest
 
@@ -40,6 +40,7 @@ class StoragePools(Collection):
     def change(self, request: FakeRequest, name: str, new: Object) -> Answer:
         """Set what a request can set; never the source."""
         item = self.find("default", name)
+        check_etag(request.headers.get("if-match"), self.writable(item))
         if new["config"].get("source") != item["config"].get("source"):
             raise Refused(500, "Pool source cannot be changed when not in pending state")
         return super().change(request, name, new)
