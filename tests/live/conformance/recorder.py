@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import json
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -128,23 +129,24 @@ class Recorder:
     async def all_websockets(self, operation: str, secrets: Mapping[str, str]) -> None:
         """Read the websockets of a command to their ends, and note what each said."""
 
-        async def read(name: str, secret: str) -> None:
+        async def read(name: str, connection: aiohttp.ClientWebSocketResponse) -> str:
             received = b""
-            url = f"http://incus{operation}/websocket?secret={secret}"
-            async with self._session.ws_connect(url) as connection:
+            with contextlib.suppress(ConnectionError):  # the command may be over, and its websockets closed
                 if name == "0" and "1" in secrets:
-                    with contextlib.suppress(ConnectionError):  # the command may be over
-                        await connection.send_str("")  # no more input
+                    await connection.send_str("")  # no more input
                 async for message in connection:
                     if message.type == aiohttp.WSMsgType.BINARY:
                         received += message.data
                     elif message.type == aiohttp.WSMsgType.TEXT:  # the end of a stream
                         break
-            if name != "control":
-                said.append(f"{name}: {received!r}")
+            return f"{name}: {received!r}"
 
-        said = list[str]()
-        async with asyncio.timeout(30):
-            await asyncio.gather(*(read(*each) for each in secrets.items()))
+        async with AsyncExitStack() as stack, asyncio.timeout(30):
+            connections = dict[str, aiohttp.ClientWebSocketResponse]()
+            for name in sorted(secrets, reverse=True):  # the command begins with the last; "control" is the first
+                url = f"http://incus{operation}/websocket?secret={secrets[name]}"
+                connections[name] = await stack.enter_async_context(self._session.ws_connect(url))
+            del connections["control"]
+            said = await asyncio.gather(*(read(*each) for each in connections.items()))
         request = ("GET", f"{operation}/websocket")
         self.steps.append(Step(f"websockets {sorted(secrets)}", (request,), frozenset(said)))

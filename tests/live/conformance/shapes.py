@@ -19,7 +19,7 @@ VALUES = {"type", "status", "status_code", "error_code", "error", "err", "class"
 """The keys whose values are compared, too, in the server's own answers."""
 
 MAPS = frozenset(
-    ["config", "expanded_config", "devices", "expanded_devices", "network", "disk", "properties", "labels"]
+    ["config", "expanded_config", "devices", "expanded_devices", "network", "disk", "properties", "templates"]
 )
 """The keys of maps whose keys are names, or depend on the machine."""
 

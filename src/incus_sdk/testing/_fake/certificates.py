@@ -77,6 +77,7 @@ class Certificates(Collection):
             "restricted": bool(body.get("restricted")),
             "projects": body.get("projects") or [],
             "description": body.get("description") or "",
+            "certificate": "",
             "trust_token": "",
             "token": True,
         }

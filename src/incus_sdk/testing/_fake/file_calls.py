@@ -64,9 +64,11 @@ def call(
                 return _get(files._tree, path)
             case "HEAD":
                 node = _lstat(files._tree, path)
-                extra = {"Content-Type": "application/octet-stream", "Content-Length": str(node.stat().size)}
                 found = _describe(node)
-                return FileAnswer({**found, **(extra if found["X-Incus-type"] == "file" else {})}, b"")
+                if found["X-Incus-type"] != "file":
+                    return FileAnswer({**found, "Content-Type": "application/json"}, b"")
+                size = str(node.stat().size)
+                return FileAnswer({**found, "Content-Type": "application/octet-stream", "Content-Length": size}, b"")
             case "POST":
                 _post(files._tree, path, headers, body)
             case "DELETE":

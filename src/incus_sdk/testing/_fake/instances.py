@@ -191,6 +191,7 @@ class Instances:
             "properties": {key.removeprefix("image."): text for key, text in config if key.startswith("image.")},
             "templates": {},
         }
+        self.tell("metadata-retrieved", request, machine, None, "metadata")
         return success(found, etag=found)
 
     # Making.
@@ -287,7 +288,12 @@ class Instances:
         devices = {device: texts(keys) for device, keys in (body.get("devices") or {}).items()}
         try:
             check_config(config)
-            self.state.networks.check_devices(project, devices)
+            self.state.networks.check_types(devices)
+            try:
+                self.state.networks.check_devices(project, devices)
+            except Refused as refused:
+                reason = f"Failed initializing instance: Invalid devices: {refused.message}"
+                raise Refused(refused.status, reason) from None
         except Refused as refused:
             raise Refused(refused.status, f"Failed creating instance record: {refused.message}") from None
         profiles = body.get("profiles")

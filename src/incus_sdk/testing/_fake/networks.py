@@ -30,6 +30,12 @@ class Networks(Collection):
     )
     exists = (409, 'Network "{name}" already exists')
 
+    def check_types(self, devices: Mapping[str, Any]) -> None:
+        """Refuse types of devices that there are not."""
+        for device in devices.values():
+            if (kind := device.get("type", "")) not in _DEVICES:
+                raise Refused(400, f'Invalid device type "{kind}"')
+
     def check_devices(self, project: str, devices: Mapping[str, Any]) -> None:
         """Refuse devices that an instance cannot have."""
         for name, device in devices.items():

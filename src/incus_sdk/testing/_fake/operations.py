@@ -41,13 +41,14 @@ class Operation:
         *,
         kind: Literal["task", "websocket", "token"] = "task",
         metadata: dict[str, Any] | None = None,
+        project: str | None = None,
         may_cancel: bool = False,
         sockets: Mapping[str, Callable[[WebSocket], Awaitable[None]]] | None = None,
         on_cancel: Callable[[], None] | None = None,
     ) -> None:
         self._state = state
         self.request = request
-        self.project = request.project
+        self.project = request.project if project is None else project
         self.id = str(uuid.uuid4())
         self.kind = kind
         self.description = description
@@ -89,7 +90,7 @@ class Operation:
     def tell(self) -> None:
         """Send what it is now to those who listen."""
         if self._state.events.has_listeners:
-            self._state.events.send("operation", self.view(), self.project)
+            self._state.events.send("operation", self.view(), self.project or None)
 
     def update(self, metadata: Mapping[str, Any]) -> None:
         """Change its metadata."""
@@ -139,14 +140,14 @@ class Operation:
 
     def _succeed(self, result: Any) -> None:
         if isinstance(result, dict):
-            self.metadata = {**self.metadata, **result}
+            self.update(result)
         self.finish(SUCCESS)
 
     def finish(self, status: int, error: str = "") -> None:
         """It is over."""
         if self.finished_at is not None:
             return
-        self.status, self.error, self.may_cancel = status, error, False
+        self.status, self.error, self.may_cancel = status, error, self.kind == "token"
         self.updated_at, self.finished_at = now(), time.monotonic()
         self._state.operations.finished(self)
         self.tell()
@@ -211,8 +212,8 @@ class Operations:
         operation.status = RUNNING
         answer = accepted(operation)
         operation.metadata = {key: value for key, value in operation.metadata.items() if key != "fds"}
-        if work is not None:
-            asyncio.get_running_loop().call_soon(operation.run, work, rule)
+        loop = asyncio.get_running_loop()
+        loop.call_soon(operation.tell) if work is None else loop.call_soon(operation.run, work, rule)
         return answer
 
     def finished(self, operation: Operation) -> None:
@@ -255,6 +256,10 @@ class Operations:
         operation = self._find(id)
         if not operation.may_cancel:
             raise Refused(400, "This operation can't be cancelled")
+        if operation.kind == "token":
+            operation.status = CANCELLING
+            operation.tell()
+            self._state.events.lifecycle("operation-cancelled", operation.path, request, operation.project)
         operation.cancel()
         return done()
 

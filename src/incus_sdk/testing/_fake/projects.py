@@ -111,7 +111,7 @@ class Projects(Collection):
                 raise Refused(409, f'A project named "{new}" already exists')
             self.move(request, "default", name, new)
 
-        return self.state.operations.begin(request, "Renaming project", work)
+        return self.state.operations.begin(request, "Renaming project", work, project="")
 
     def renamed(self, project: str, old: str, new: str) -> None:
         """What is in it goes with it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import re
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 """That a client has to connect all websockets of a session."""
 _SIGKILL = 9
+_NEWLINE = re.compile(rb"(?<!\r)\n")
 _DEFAULTS = {"LANG": "C.UTF-8", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _OF_ROOT = {"HOME": "/root", "USER": "root"}
 
@@ -98,8 +100,8 @@ class Sessions:
         user = body.get("user") or 0
         environment = self._environment(machine, user, body.get("environment") or {})
         resources = self.state.instances.paths(machine)
-        self.state.instances.tell("exec", request, machine, {"command": body.get("command")})
         if not live:
+            self.state.instances.tell("exec", request, machine, {"command": body.get("command")})
 
             async def work(operation: Operation) -> None:
                 await self._record(operation, machine, body, environment, recorded)
@@ -223,7 +225,7 @@ async def run_command(state: State, command: FakeCommand) -> int:
 
 def finish(operation: Operation, code: int, metadata: Mapping[str, Any]) -> None:
     """Note how a command ended; some exit codes are failures of its operation."""
-    operation.metadata = {**operation.metadata, **metadata}
+    operation.update(metadata)
     if (error := failure_of(code)) is not None:
         raise Refused(400, error)
 
@@ -252,6 +254,8 @@ class _Exec:
         readers: list[asyncio.Future[None]] = []
         try:
             await self._sockets.wait(*(("0", "control") if self._interactive else ("0", "1", "2")))
+            command = {"command": list(self._command.args)}
+            self._state.instances.tell("exec", operation.request, self._machine, command)
             operation.metadata = {**operation.metadata, "return": -1}  # unless it runs
             self._machine.require_agent()
             readers = [asyncio.ensure_future(each) for each in (self._read_input(), self._read_control())]
@@ -279,7 +283,7 @@ class _Exec:
     def _send(self, number: int, data: bytes) -> None:
         socket = self._sockets.get("0" if self._interactive else str(number))
         if socket is not None:
-            socket.send(data)
+            socket.send(_NEWLINE.sub(b"\r\n", data) if self._interactive else data)
 
     async def _read_input(self) -> None:
         socket = await self._sockets.arrival("0")
