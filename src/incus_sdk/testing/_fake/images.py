@@ -225,6 +225,10 @@ class Aliases(Collection):
         target = self.state.images.find(project, body["target"])["fingerprint"]
         return {"description": body["description"], "target": target, "name": name}
 
+    def context(self, what: str, item: Object) -> Object | None:
+        """The image that it is for."""
+        return {"target": item["target"]}
+
     def view(self, project: str, item: Object) -> Object:
         """An alias as it is shown."""
         image = self.state.images.of(project).get(item["target"])
