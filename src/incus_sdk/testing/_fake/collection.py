@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 from urllib.parse import quote
 
-from .answers import Answer, Refused, check_etag, created, done, success
+from .answers import Answer, AnyAnswer, Refused, check_etag, created, done, success
 from .filtering import filtered
 from .requests import FakeRequest
 
@@ -85,9 +85,9 @@ class Collection:
     def check(self, project: str, body: Object) -> None:
         """Refuse an object that the server would not take."""
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse a name that the server would not take."""
-        if not isinstance(name, str) or not name:
+        if not name:
             raise Refused(400, "No name provided")
 
     def check_free(self, project: str, name: str, change: str) -> None:
@@ -173,10 +173,10 @@ class Collection:
         item = self.find(project, name, request.method)
         return success(self.view(project, item), etag=self.writable(item))
 
-    def create(self, request: FakeRequest) -> Answer:
+    def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a new one."""
         project, body = self.project_of(request), request.fields
-        name = body.get("name")
+        name = request.text("name")
         self.check_name(name)
         if name in self.of(project):
             status, message = self.exists
@@ -229,9 +229,9 @@ class Collection:
         self.tell("updated", request, project, item[self.key])
         return done()
 
-    def rename(self, request: FakeRequest, name: str) -> Answer:
+    def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of another name."""
-        project, new = self.project_of(request), request.fields.get("name")
+        project, new = self.project_of(request), request.text("name")
         self.find(project, name, request.method)
         self.check_name(new)
         self.check_free(project, name, "renamed")
@@ -248,7 +248,7 @@ class Collection:
         self.renamed(project, name, new)
         self.tell("renamed", request, project, new, {"old_name": name})
 
-    def delete(self, request: FakeRequest, name: str) -> Answer:
+    def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``DELETE`` of one."""
         project = self.project_of(request)
         name = self.find(project, name, request.method)[self.key]

@@ -37,7 +37,7 @@ class ServerConnection(asyncio.Protocol):
         self._parser = HttpRequestParser(self)
         self._waiting: deque[FakeRequest] = deque()
         self._task: asyncio.Future[Any] | None = None
-        self._stream: Stream | None = None
+        self._stream: Stream[Any] | None = None
         self._switching = False
         self._early = b""  # what came after a request to switch, before its answer
 
@@ -164,7 +164,7 @@ class ServerConnection(asyncio.Protocol):
         if self._early:
             stream.receive(self._early)
 
-    def _stream_for(self, request: FakeRequest, answer: Websocket | RawStream) -> Stream | None:
+    def _stream_for(self, request: FakeRequest, answer: Websocket | RawStream) -> Stream[Any] | None:
         if isinstance(answer, Websocket):
             return WebSocket.accept(self.transport, request)
         return ByteStream.accept(self.transport, request, answer.protocol)

@@ -184,7 +184,7 @@ class Images(Collection):
         headers = {"Content-Disposition": f"inline;filename={filename}", "X-Incus-Type": "incus"}
         return content(self.state.blobs[item["fingerprint"]], headers)
 
-    def delete(self, request: FakeRequest, name: str) -> Any:
+    def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``DELETE`` of one, as an operation."""
         project = self.project_of(request)
         item = self.find(project, name)
@@ -209,7 +209,7 @@ class Aliases(Collection):
     missing = "Image alias not found"
     exists = (409, 'Alias "{name}" already exists')
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse no name."""
         if not name:
             raise Refused(400, "Alias name and target are required")

@@ -54,7 +54,7 @@ class Networks(Collection):
                 f'Failed to load network "{network}" for project "{project}": Network not found',
             )
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse what cannot be the name of an interface."""
         super().check_name(name)
         if len(name) > 15:
@@ -162,7 +162,7 @@ class NetworkACLs(Collection):
     missing = "Network ACL not found"
     exists = (400, "The network ACL already exists")
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse other characters than letters, digits and hyphens."""
         if not name:
             raise Refused(400, "Name is required")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from .answers import Refused
 from .collection import Collection, Object, check_config
@@ -27,7 +27,7 @@ class Profiles(Collection):
         check_config(body["config"])
         self.state.networks.check_devices(project, body["devices"])
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse a name with slashes."""
         super().check_name(name)
         if "/" in name:

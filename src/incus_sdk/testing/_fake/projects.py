@@ -53,7 +53,7 @@ class Projects(Collection):
                     change = "disabled" if before == "true" else "enabled"
                     raise Refused(400, f'Project feature "{feature}" cannot be {change} on non-empty projects')
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse a name with slashes."""
         super().check_name(name)
         if "/" in name:
@@ -97,7 +97,7 @@ class Projects(Collection):
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of another name, as an operation."""
-        new = request.fields.get("name")
+        new = request.text("name")
         self.find("default", name)
         self.check_name(new)
         self.check_free("default", name, "renamed")
@@ -117,7 +117,7 @@ class Projects(Collection):
                 for item in items.values():
                     item["project"] = new
 
-    def delete(self, request: FakeRequest, name: str) -> Answer:
+    def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``DELETE`` of one, with its profile ``default``."""
         answer = super().delete(request, name)
         for collection in self.state.in_projects:

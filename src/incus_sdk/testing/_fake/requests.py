@@ -68,6 +68,11 @@ class FakeRequest:
             raise Refused(400, f"json: cannot unmarshal {kind} into Go value of type api.Request")
         return self.json
 
+    def text(self, field: str) -> str:
+        """A field of its body that is text, as a name; empty if it is not there."""
+        value = self.fields.get(field)
+        return value if isinstance(value, str) else ""
+
     def __repr__(self) -> str:
         return f"<{self.method} {self.target} {self.status or 'unanswered'}>"
 

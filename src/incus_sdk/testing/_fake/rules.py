@@ -101,14 +101,15 @@ class RequestRule(FakeRule):
 
     async def _perform_later(self, request: FakeRequest, handle: Callable[[FakeRequest], Any]) -> AnyAnswer:
         await asyncio.sleep(self._delay)
-        if self._drop == "request":
+        drop = self._drop
+        if drop == "request":
             return Answer(cut="answer")
         answer = handle(request) if self._answer is None else self._answer
         if inspect.isawaitable(answer):
             answer = await answer
-        if self._drop and isinstance(answer, Answer):
-            return Answer(answer.status, answer.body, answer.headers, self._drop)
-        return answer  # type: ignore[no-any-return]
+        if drop is not None and isinstance(answer, Answer):
+            return Answer(answer.status, answer.body, answer.headers, drop)
+        return answer
 
 
 class OperationRule(FakeRule):

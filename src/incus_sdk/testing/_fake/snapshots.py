@@ -129,10 +129,10 @@ class Snapshots:
         """``POST`` of another name, as an operation."""
         machine = self.state.instances.find(request, name)
         self.record(machine, snapshot)
-        new = request.fields.get("name")
+        new = request.text("name")
         if request.fields.get("migration"):
             raise Refused(501, "The fake of incus_sdk does not do migrations")
-        if not isinstance(new, str) or not new:
+        if not new:
             raise Refused(400, "A new name for the instance must be provided")
         if new in machine.snapshots:
             raise Refused(409, f"Name '{name}/{new}' already in use")

@@ -155,8 +155,8 @@ def table(state: State) -> Table:
         "/1.0/network-acls/{}/log": {"GET": state.acls.log},
         **_collection(state.pools, renames=False),
         "/1.0/storage-pools/{}/resources": {"GET": state.pools.resources},
-        volumes: {"GET": state.volumes.list, "POST": state.volumes.create},
-        f"{volumes}/{{}}": {"GET": state.volumes.list, "POST": state.volumes.create},
+        volumes: {"GET": state.volumes.list_all, "POST": state.volumes.create},
+        f"{volumes}/{{}}": {"GET": state.volumes.list_all, "POST": state.volumes.create},
         volume: {
             "GET": state.volumes.get,
             "PUT": state.volumes.change,

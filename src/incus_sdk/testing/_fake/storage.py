@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 from .answers import Answer, Refused, success
 from .collection import Collection, Object
@@ -19,7 +18,7 @@ class StoragePools(Collection):
     missing = "Storage pool not found"
     exists = (409, "The storage pool already exists: The record already exists")
 
-    def check_name(self, name: Any) -> None:
+    def check_name(self, name: str) -> None:
         """Refuse slashes."""
         super().check_name(name)
         if "/" in name:

@@ -111,7 +111,7 @@ class Volumes:
                     "created_at": machine.record["created_at"],
                 }
 
-    def list(self, request: FakeRequest, pool: str, kind: str | None = None) -> Answer:
+    def list_all(self, request: FakeRequest, pool: str, kind: str | None = None) -> Answer:
         """``GET`` of all, or of those of a type."""
         if kind is not None and kind not in _TYPES:
             raise Refused(400, f'Invalid storage volume type "{kind}"')
@@ -136,7 +136,7 @@ class Volumes:
         kind = kind or body.get("type") or ""
         if kind != "custom":
             raise Refused(400, f'Currently not allowed to create storage volumes of type "{kind}"')
-        volumes, name = self._of(request, pool), body.get("name")
+        volumes, name = self._of(request, pool), request.text("name")
         _check_name(name)
         if name in volumes:
             raise Refused(409, "Volume by that name already exists")
@@ -348,7 +348,7 @@ class Volumes:
     def rename_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> AnyAnswer:
         """``POST`` of another name of a snapshot, as an operation."""
         volume, found = self._snapshot_of(request, pool, kind, name, snapshot)
-        new = request.fields.get("name")
+        new = request.text("name")
         _check_name(new)
         if new in volume.snapshots:
             raise Refused(409, "Storage volume snapshot by that name already exists")
@@ -384,8 +384,8 @@ def _writable(volume: Volume) -> Object:
     return {key: volume.record[key] for key in ("config", "description")}
 
 
-def _check_name(name: Any) -> None:
-    if not isinstance(name, str) or not name:
+def _check_name(name: str) -> None:
+    if not name:
         raise Refused(400, "No name provided")
     if "/" in name:
         raise Refused(400, 'Invalid volume name: Name contains invalid character "/"')

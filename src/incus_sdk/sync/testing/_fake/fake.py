@@ -137,8 +137,7 @@ class Fake(_twin.Twin):
             The script: `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
 
         Raises:
-            IncusInputError: No instance can have that name.
-            TypeError: The arguments contradict each other.
+            IncusInputError: No instance can have that name, or the arguments contradict each other.
         """
         return self._async.on_exec(command, run=run, instance=instance, times=times, **result)
 
