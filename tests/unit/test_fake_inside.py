@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-import incus_sdk.sync
+import incus_sdk.sync.testing
 from incus_sdk import (
     Client,
     IncusError,
