@@ -294,9 +294,8 @@ class _Exec:
         while isinstance(message := await socket.read(), bytes):
             if message:
                 self._command.feed(message)
-        if self._interactive:
-            self._command.signal(1)  # who is gone from a terminal hangs up
-        self._command.feed(b"")
+        if not self._interactive:  # a terminal's input ends by ctrl+d alone
+            self._command.feed(b"")
 
     async def _read_control(self) -> None:
         socket = await self._sockets.arrival("control")
