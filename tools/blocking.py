@@ -35,9 +35,6 @@ LEFT_OUT = (
 )
 """Rooms without anything to wait for that a user can reach."""
 
-STAYING = {"FakeCommand"}
-"""Classes of what async functions get, also those that blocking code gives."""
-
 CONSTRUCTED = {"Client", "Daemon", "Fake", "SimpleStreams"}
 """Classes that users make objects of; all others come from methods."""
 
@@ -256,7 +253,6 @@ def candidates() -> dict[tuple[str, str], ast.ClassDef]:
         for module in MODULES.values()
         if not module.name or module.parts[0] not in LEFT_OUT
         for name, node in module.classes.items()
-        if name not in STAYING
     }
 
 

@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-import incus_sdk.sync
+import incus_sdk.sync.testing
 from incus_sdk import (
     Client,
     IncusError,
@@ -66,10 +66,13 @@ async def test_live_commands_take_input_signals_and_sizes(fake: Fake, box: Insta
     async with box.open_process(["top"], pty=True) as process:
         await process.resize(132, 50)
         process.stdin.write(b"line\n")
-        assert await process.stdout.readline() == b"LINE\n"
+        assert [await process.stdout.readline() for _ in range(2)] == [b"line\r\n", b"LINE\r\n"]
         process.stdin.write_eof()
         assert await process.wait() == 7
     assert sizes == [(132, 50)]
+    async with box.open_process(["sleep", "60"], pty=True) as process:
+        process.stdin.write(b"\x03")
+        assert await process.wait() == 130
     async with box.open_process(["sleep", "60"]) as process:
         await process.terminate()
         assert await process.wait() == 143
@@ -81,7 +84,7 @@ async def test_live_commands_take_input_signals_and_sizes(fake: Fake, box: Insta
         assert await process.wait() == 137
     with pytest.raises(IncusTimeoutError):
         await box.run(["sleep", "60"], timeout=0.01, kill_tree=True)
-    assert [command.returncode for command in fake.commands][:3] == [7, 143, 137]
+    assert [command.returncode for command in fake.commands][:4] == [7, 130, 143, 137]
 
 
 async def test_commands_end_with_their_instance(box: Instance) -> None:

@@ -27,7 +27,6 @@ PARSERS = {
 
 # Each room may import those further down, and its own; those that stand alone nothing but themselves.
 FLOORS = (
-    {"_plugin"},
     {"sync"},
     {"testing", "__main__"},
     {""},

@@ -19,9 +19,9 @@ from ...exceptions import IncusInputError
 from .files import FakeFiles
 
 STDOUT, STDERR = 1, 2
-_SIGKILL = 9
+_SIGINT, _SIGKILL = 2, 9
 _IGNORED = (0, 17, 18, 23, 28)  # signals that end nothing: none, CHLD, CONT, URG, WINCH
-_CTRL_D = b"\x04"
+_CTRL_C, _CTRL_D = b"\x03", b"\x04"
 _LONGEST_LINE = 2**30
 _INPUT_SECONDS = 0.5  # that a command which could end waits for the end of its input
 
@@ -121,6 +121,7 @@ class FakeCommand:
         """The exit code; None while it runs."""
         self._input = bytearray()
         self._send = send
+        self._is_on_terminal = pty
         self._input_ended = asyncio.Event()
         self._handlers: dict[int, Callable[[], object]] = {}
         self._written = {STDOUT: bytearray(), STDERR: bytearray()}
@@ -166,7 +167,7 @@ class FakeCommand:
             self._loop.call_soon_threadsafe(self._write, fd, encoded)
             return
         self._written[fd] += encoded
-        self._send(fd, encoded)
+        self._send(fd, encoded.replace(b"\n", b"\r\n") if self._is_on_terminal else encoded)
 
     def on_signal(self, number: int, handler: Callable[[], object]) -> None:
         """Handle a signal; no other can be handled, and SIGKILL never.
@@ -188,7 +189,11 @@ class FakeCommand:
         """
         if self._input_ended.is_set():
             return
-        text = data.removesuffix(_CTRL_D) if self.pty else data
+        text = data.removesuffix(_CTRL_D) if self._is_on_terminal else data
+        if self._is_on_terminal and text:
+            self._send(STDOUT, text.replace(b"\n", b"\r\n"))  # it shows what is typed
+        if self._is_on_terminal and _CTRL_C in text:
+            self.signal(_SIGINT)
         self._input += text
         self.stdin.feed_data(text)
         if not data or text != data:
@@ -242,6 +247,7 @@ class FakeCommand:
             height=self.height,
             send=send,
         )
+        child._is_on_terminal = False  # but this one is
         child._handlers, child._ended = self._handlers, self._ended
         if stdin is None:
             child.stdin, child._input, child._input_ended = self.stdin, self._input, self._input_ended

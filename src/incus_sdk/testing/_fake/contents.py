@@ -27,11 +27,12 @@ class Contents:
         machine = self.state.instances.find(request, name)
         machine.require_agent()
         answer = call_files(machine.files, request)
+        context = {"path": request.query.get("path")}
         if request.method in ("POST", "DELETE"):
             what = "file-pushed" if request.method == "POST" else "file-deleted"
-            self.state.instances.tell(what, request, machine, {"path": request.query.get("path")})
+            self.state.instances.tell(what, None, machine, context)
         elif request.method == "GET":
-            self.state.instances.tell("file-retrieved", request, machine, {"path": request.query.get("path")})
+            self.state.instances.tell("file-retrieved", None, machine, context)
         return answer
 
     def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:
@@ -66,6 +67,14 @@ class Contents:
         machine = self.state.instances.find(request, name)
         return self._file(request, machine, machine.outputs, output, "exec-output")
 
+    def console_log(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` or ``DELETE`` of what the console showed."""
+        machine = self.state.instances.find(request, name)
+        if request.method == "GET":
+            return content(machine.console, None if machine.console else {"Content-Type": "application/json"})
+        machine.console = b""
+        return done()
+
     def _file(self, request: FakeRequest, machine: Machine, files: dict[str, bytes], name: str, *below: str) -> Answer:
         if name not in files:
             raise Refused(404, "Not Found")
@@ -75,14 +84,6 @@ class Contents:
             del files[name]
             return done()
         return content(files[name], {"Content-Disposition": f"inline;filename={name}"})
-
-    def console_log(self, request: FakeRequest, name: str) -> Answer:
-        """``GET`` or ``DELETE`` of what the console showed."""
-        machine = self.state.instances.find(request, name)
-        if request.method == "GET":
-            return Answer(200, machine.console, {"Content-Type": "application/json"})  # whatever it is
-        machine.console = b""
-        return done()
 
 
 def call_files(files: FakeFiles, request: FakeRequest) -> Answer:
@@ -96,7 +97,7 @@ def call_files(files: FakeFiles, request: FakeRequest) -> Answer:
         return Answer(200, listed.body, {**listed.headers, **answer.headers})
     if answer.content is None:
         return done()
-    return Answer(200, answer.content, answer.headers)
+    return Answer(200, answer.content, {"Content-Type": "application/json", **answer.headers})
 
 
 def serve_sftp(files: FakeFiles, request: FakeRequest) -> RawStream:

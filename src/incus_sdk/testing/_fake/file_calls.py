@@ -64,11 +64,9 @@ def call(
                 return _get(files._tree, path)
             case "HEAD":
                 node = _lstat(files._tree, path)
+                extra = {"Content-Type": "application/octet-stream", "Content-Length": str(node.stat().size)}
                 found = _describe(node)
-                if found["X-Incus-type"] != "file":
-                    return FileAnswer({**found, "Content-Type": "application/json"}, b"")
-                size = str(node.stat().size)
-                return FileAnswer({**found, "Content-Type": "application/octet-stream", "Content-Length": size}, b"")
+                return FileAnswer({**found, **(extra if found["X-Incus-type"] == "file" else {})}, b"")
             case "POST":
                 _post(files._tree, path, headers, body)
             case "DELETE":

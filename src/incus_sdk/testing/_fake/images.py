@@ -225,8 +225,8 @@ class Aliases(Collection):
         target = self.state.images.find(project, body["target"])["fingerprint"]
         return {"description": body["description"], "target": target, "name": name}
 
-    def context(self, item: Object) -> Object:
-        """Its image."""
+    def context(self, what: str, item: Object) -> Object | None:
+        """The image that it is for."""
         return {"target": item["target"]}
 
     def view(self, project: str, item: Object) -> Object:

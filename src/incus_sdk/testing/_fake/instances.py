@@ -81,9 +81,9 @@ class Instances:
         return {"instances": [self.path(machine.project, machine.name)]}
 
     def tell(
-        self, what: str, request: FakeRequest, machine: Machine, context: Object | None = None, *below: str
+        self, what: str, request: FakeRequest | None, machine: Machine, context: Object | None = None, *below: str
     ) -> None:
-        """Send a lifecycle event."""
+        """Send a lifecycle event of an instance, or of something below it."""
         self.state.events.lifecycle(
             f"instance-{what}",
             self.path(machine.project, machine.name, *below),
@@ -183,15 +183,16 @@ class Instances:
     def metadata(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of what its image says of it."""
         machine = self.find(request, name)
+        self.tell("metadata-retrieved", request, machine, None, "metadata")
+        template = {"when": ["create", "copy"], "create_only": False, "template": "hostname.tpl", "properties": None}
         config = machine.record["config"].items()
         found = {
             "architecture": machine.record["architecture"],
             "creation_date": 1700000000,
             "expiry_date": 4000000000,
             "properties": {key.removeprefix("image."): text for key, text in config if key.startswith("image.")},
-            "templates": {},
+            "templates": {"/etc/hostname": template},
         }
-        self.tell("metadata-retrieved", request, machine, None, "metadata")
         return success(found, etag=found)
 
     # Making.
@@ -288,14 +289,11 @@ class Instances:
         devices = {device: texts(keys) for device, keys in (body.get("devices") or {}).items()}
         try:
             check_config(config)
-            self.state.networks.check_types(devices)
-            try:
-                self.state.networks.check_devices(project, devices)
-            except Refused as refused:
-                reason = f"Failed initializing instance: Invalid devices: {refused.message}"
-                raise Refused(refused.status, reason) from None
+            self.state.networks.check_devices(project, devices)
         except Refused as refused:
-            raise Refused(refused.status, f"Failed creating instance record: {refused.message}") from None
+            known = refused.message.startswith("Device validation")
+            where = "Failed initializing instance: Invalid devices: " if known else ""
+            raise Refused(refused.status, f"Failed creating instance record: {where}{refused.message}") from None
         profiles = body.get("profiles")
         machine = Machine(
             name,
@@ -321,9 +319,9 @@ class Instances:
             )
         self.of(project)[name] = machine
         if request is not None:
-            root = next(each for each in self.expand(machine)[1].values() if each.get("path") == "/")
-            kind = {"type": machine.record["type"], "location": "none", "storage-pool": root.get("pool", "")}
-            self.tell("created", request, machine, kind)
+            pool = next(each["pool"] for each in self.expand(machine)[1].values() if each.get("path") == "/")
+            context = {"location": "none", "storage-pool": pool, "type": machine.record["type"]}
+            self.tell("created", request, machine, context)
         return machine
 
     def _origin(self, request: FakeRequest, source: Mapping[str, Any]) -> tuple[Machine, str]:

@@ -83,10 +83,6 @@ class Projects(Collection):
             body = {"description": f"Default Incus profile for project {name}"}
             self.state.profiles.add(None, name, "default", body)
 
-    def place(self, project: str, name: str) -> str:
-        """Whoever listens in it."""
-        return name
-
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """What is in it."""
         for path, instance in self.state.instances.everywhere():
@@ -111,7 +107,11 @@ class Projects(Collection):
                 raise Refused(409, f'A project named "{new}" already exists')
             self.move(request, "default", name, new)
 
-        return self.state.operations.begin(request, "Renaming project", work, project="")
+        return self.state.operations.begin(request, "Renaming project", work, project=None)
+
+    def project_in_events(self, project: str, name: str) -> str:
+        """The project itself."""
+        return name
 
     def renamed(self, project: str, old: str, new: str) -> None:
         """What is in it goes with it."""

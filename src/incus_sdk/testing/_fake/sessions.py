@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import re
 import secrets
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 _CONNECT_SECONDS = 10.0
 """That a client has to connect all websockets of a session."""
 _SIGKILL = 9
-_NEWLINE = re.compile(rb"(?<!\r)\n")
 _DEFAULTS = {"LANG": "C.UTF-8", "PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
 _OF_ROOT = {"HOME": "/root", "USER": "root"}
 
@@ -101,7 +99,6 @@ class Sessions:
         environment = self._environment(machine, user, body.get("environment") or {})
         resources = self.state.instances.paths(machine)
         if not live:
-            self.state.instances.tell("exec", request, machine, {"command": body.get("command")})
 
             async def work(operation: Operation) -> None:
                 await self._record(operation, machine, body, environment, recorded)
@@ -147,6 +144,7 @@ class Sessions:
         machine.require_agent()
         command = make_command(machine, body, environment, send)
         command.feed(b"")
+        tell_exec(self.state, operation, command)
         code = await run_command(self.state, command)
         metadata: dict[str, Any] = {"return": code}
         if keep:
@@ -213,6 +211,13 @@ def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping
     )
 
 
+def tell_exec(state: State, operation: Operation, command: FakeCommand) -> None:
+    """Send the lifecycle event of a command."""
+    machine = state.instances.of(command.project).get(command.instance)
+    if machine is not None:
+        state.instances.tell("exec", operation.request, machine, {"command": list(command.args)})
+
+
 async def run_command(state: State, command: FakeCommand) -> int:
     """Run a command to its end, and return its exit code."""
     if not command.args:
@@ -254,8 +259,7 @@ class _Exec:
         readers: list[asyncio.Future[None]] = []
         try:
             await self._sockets.wait(*(("0", "control") if self._interactive else ("0", "1", "2")))
-            command = {"command": list(self._command.args)}
-            self._state.instances.tell("exec", operation.request, self._machine, command)
+            tell_exec(self._state, operation, self._command)
             operation.metadata = {**operation.metadata, "return": -1}  # unless it runs
             self._machine.require_agent()
             readers = [asyncio.ensure_future(each) for each in (self._read_input(), self._read_control())]
@@ -283,16 +287,15 @@ class _Exec:
     def _send(self, number: int, data: bytes) -> None:
         socket = self._sockets.get("0" if self._interactive else str(number))
         if socket is not None:
-            socket.send(_NEWLINE.sub(b"\r\n", data) if self._interactive else data)
+            socket.send(data.replace(b"\n", b"\r\n") if self._interactive else data)  # as a terminal does
 
     async def _read_input(self) -> None:
         socket = await self._sockets.arrival("0")
         while isinstance(message := await socket.read(), bytes):
             if message:
                 self._command.feed(message)
-        if self._interactive:
-            self._command.signal(1)  # who is gone from a terminal hangs up
-        self._command.feed(b"")
+        if not self._interactive:  # a terminal's input ends by ctrl+d alone
+            self._command.feed(b"")
 
     async def _read_control(self) -> None:
         socket = await self._sockets.arrival("control")

@@ -273,12 +273,10 @@ class Volumes:
         return serve_sftp(self.find(request, pool, kind, name).files, request)
 
     def _tell(
-        self, what: str, request: FakeRequest, pool: str, volume: Volume, context: Any = None, *snapshot: str
+        self, what: str, request: FakeRequest, pool: str, volume: Volume, context: Any = None, *below: str
     ) -> None:
-        below = ("snapshots", *snapshot) if snapshot else ()
         path = self.path(pool, volume.project, "custom", volume.name, *below)
-        events = self.state.events
-        events.lifecycle(f"storage-volume-{what}", path, request, volume.project, context=context)
+        self.state.events.lifecycle(f"storage-volume-{what}", path, request, volume.project, context=context)
 
     # Snapshots.
 
@@ -310,9 +308,9 @@ class Volumes:
         if not request.recursion:
             return success([self._resources(pool, volume, each)[0] for each in volume.snapshots])
         views = [self._snapshot_view(volume, each) for each in volume.snapshots]
-        for each in views:
-            each["name"] = f"{name}/{each['name']}"
-            each["expires_at"] = None if each["expires_at"] == NEVER else each["expires_at"]
+        for view in views:
+            view["name"] = f"{name}/{view['name']}"
+            view["expires_at"] = None if view["expires_at"] == NEVER else view["expires_at"]
         return success(views)
 
     def snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> Answer:
@@ -334,7 +332,7 @@ class Volumes:
             kept = {"description": body.get("description") or volume.record["description"]}
             kept["expires_at"] = body.get("expires_at") or NEVER
             volume.snapshots[snapshot] = _snapshot(volume, kept)
-            self._tell("snapshot-created", request, pool, volume, {"type": "custom"}, snapshot)
+            self._tell("snapshot-created", request, pool, volume, {"type": "custom"}, "snapshots", snapshot)
 
         resources = {
             "storage_volume_snapshots": self._resources(pool, volume, snapshot),
@@ -350,7 +348,7 @@ class Volumes:
             found["description"] = body.get("description") or ""
         if request.method == "PUT" or body.get("expires_at") is not None:
             found["expires_at"] = body.get("expires_at") or NEVER
-        self._tell("snapshot-updated", request, pool, volume, None, snapshot)
+        self._tell("snapshot-updated", request, pool, volume, None, "snapshots", snapshot)
         return done()
 
     def rename_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> AnyAnswer:
@@ -364,7 +362,7 @@ class Volumes:
         def work(_: Operation) -> None:
             del volume.snapshots[snapshot]
             volume.snapshots[new] = found
-            self._tell("snapshot-renamed", request, pool, volume, {"old_name": snapshot}, new)
+            self._tell("snapshot-renamed", request, pool, volume, {"old_name": snapshot}, "snapshots", new)
 
         resources = {"storage_volume_snapshots": self._resources(pool, volume, snapshot)}
         return self.state.operations.begin(request, "Renaming storage volume snapshot", work, resources)
@@ -375,7 +373,7 @@ class Volumes:
 
         def work(_: Operation) -> None:
             volume.snapshots.pop(snapshot, None)
-            self._tell("snapshot-deleted", request, pool, volume, None, snapshot)
+            self._tell("snapshot-deleted", request, pool, volume, None, "snapshots", snapshot)
 
         resources = {"storage_volume_snapshots": self._resources(pool, volume, snapshot)}
         return self.state.operations.begin(request, "Deleting storage volume snapshot", work, resources)
@@ -391,8 +389,7 @@ def _snapshot(volume: Volume, kept: Object) -> Object:
 
 
 def _writable(volume: Volume) -> Object:
-    """What the ETag is made from: the server leaves the description out."""
-    return {"config": volume.record["config"], "name": volume.name}
+    return {"name": volume.name, "config": volume.record["config"]}
 
 
 def _check_name(name: str) -> None:
