@@ -287,7 +287,7 @@ class _Exec:
     def _send(self, number: int, data: bytes) -> None:
         socket = self._sockets.get("0" if self._interactive else str(number))
         if socket is not None:
-            socket.send(data.replace(b"\n", b"\r\n") if self._interactive else data)  # as a terminal does
+            socket.send(data)
 
     async def _read_input(self) -> None:
         socket = await self._sockets.arrival("0")
