@@ -318,11 +318,20 @@ class Instances:
                 "Failed getting root disk: No root device could be found",
             )
         self.of(project)[name] = machine
+        self._name_interfaces(machine)
         if request is not None:
             pool = next(each["pool"] for each in self.expand(machine)[1].values() if each.get("path") == "/")
             context = {"location": "none", "storage-pool": pool, "type": machine.record["type"]}
             self.tell("created", request, machine, context)
         return machine
+
+    def _name_interfaces(self, machine: Machine) -> None:
+        """Give each network device an address that stays."""
+        config = machine.record["config"]
+        for name, device in self.expand(machine)[1].items():
+            if device.get("type") == "nic" and "hwaddr" not in device:
+                config.setdefault(f"volatile.{name}.hwaddr", f"10:66:6a:{random.randbytes(3).hex(':')}")
+        machine.record["config"] = dict(sorted(config.items()))
 
     def _origin(self, request: FakeRequest, source: Mapping[str, Any]) -> tuple[Machine, str]:
         name, _, snapshot = str(source.get("source", "")).partition("/")
@@ -415,6 +424,7 @@ class Instances:
     def _set(self, request: FakeRequest, machine: Machine, new: Object) -> None:
         self.check(machine.project, new)
         machine.record.update(new)
+        self._name_interfaces(machine)
         self.tell("updated", request, machine)
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
