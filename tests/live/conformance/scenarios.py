@@ -25,9 +25,16 @@ async def the_server(to: Recorder) -> None:
 async def what_the_machine_has(to: Recorder) -> None:
     for path in ("resources", "metrics", "metadata/configuration"):
         await to.do("GET", f"/1.0/{path}", shallow=True, headers={"Accept-Encoding": "identity"})
+    for path in ("network-address-sets", "network-allocations", "network-integrations", "network-zones"):
+        await to.do("GET", f"/1.0/{path}")
+    for path in ("cluster", "cluster/groups", "cluster/members"):
+        await to.do("GET", f"/1.0/{path}")
+    await to.do("GET", NETWORKS, shallow=True)
+    await to.do("GET", f"{POOLS}/default/buckets")
     await to.do("GET", "/1.0/warnings", shallow=True)
     await to.do("GET", "/1.0/warnings?recursion=1", shallow=True)
-    await to.do("GET", "/1.0/warnings/11111111-2222-3333-4444-555555555555")
+    for method, body in (("GET", None), ("PUT", {"status": "new"}), ("PATCH", {"status": "new"}), ("DELETE", None)):
+        await to.do(method, "/1.0/warnings/11111111-2222-3333-4444-555555555555", body)
 
 
 async def instances(to: Recorder) -> None:
@@ -39,6 +46,9 @@ async def instances(to: Recorder) -> None:
     await to.do("GET", f"{INSTANCES}/c1")
     await to.do("GET", f"{INSTANCES}/c1?recursion=1")
     await to.do("GET", f"{INSTANCES}/c1/state")
+    await to.do("GET", f"{INSTANCES}/c1/backups")
+    await to.run("POST", f"{INSTANCES}/c1/rebuild", {"source": BUSYBOX})
+    await to.run("POST", f"{INSTANCES}/c1/rebuild", {"source": {"type": "none"}})
     await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
     await to.run("POST", INSTANCES, {"name": "not a name", "source": BUSYBOX})
     await to.run("POST", INSTANCES, {"name": "c2", "source": {"type": "image", "alias": "nothing"}})
@@ -200,13 +210,16 @@ async def projects(to: Recorder) -> None:
 async def images(to: Recorder) -> None:
     found = (await to.do("GET", IMAGES)).metadata[0]
     await to.do("GET", f"{IMAGES}?recursion=1")
-    await to.do("GET", found)
+    image = (await to.do("GET", found)).metadata
     await to.do("GET", found[: len(IMAGES) + 29])
     await to.do("GET", f"{IMAGES}/nothing")
     await to.do("GET", f"{IMAGES}?filter=public%20eq%20true&recursion=1")
     await to.run("PATCH", found, {"properties": {"os": "busybox"}})
     await to.do("GET", found)
     await to.run("PATCH", found, {"properties": {"os": ""}})
+    await to.run("PUT", found, {"public": True, "properties": {"a": "b"}})
+    await to.run("PUT", found, {"public": False, "properties": image["properties"]})
+    await to.do("GET", f"{IMAGES}/nothing/export")
     await to.run("DELETE", f"{IMAGES}/nothing")
     await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
     made = await to.run("POST", IMAGES, {"source": {"type": "instance", "name": "c1"}, "properties": {"a": "b"}})
@@ -273,6 +286,7 @@ async def network_acls(to: Recorder) -> None:
     await to.do("GET", f"{ACLS}/nothing")
     await to.do("PATCH", f"{ACLS}/a", {"description": "d"})
     await to.do("PUT", f"{ACLS}/a", {"description": "e", "egress": [rule | {"source": ""}]})
+    await to.do("GET", f"{ACLS}/a/log")
     await to.do("POST", f"{ACLS}/a", {"name": "b"})
     await to.do("DELETE", f"{ACLS}/b")
     await to.do("DELETE", f"{ACLS}/b")
@@ -315,8 +329,13 @@ async def volumes(to: Recorder) -> None:
     await to.do("GET", f"{CUSTOM}/v/snapshots?recursion=1")
     await to.do("GET", f"{CUSTOM}/v/snapshots/s0")
     await to.run("PATCH", f"{CUSTOM}/v/snapshots/s0", {"description": "d"})
+    await to.run("PUT", f"{CUSTOM}/v/snapshots/s0", {"description": "e"})
     await to.run("POST", f"{CUSTOM}/v/snapshots/s0", {"name": "s1"})
     await to.run("DELETE", f"{CUSTOM}/v/snapshots/s1")
+    await to.run("POST", f"{POOLS}/default/volumes", {"name": "v", "type": "custom"})
+    await to.do("POST", f"{CUSTOM}/v/files?path=/a", b"text\n", headers={"X-Incus-type": "file"})
+    for method in ("GET", "HEAD", "DELETE", "GET"):
+        await to.do(method, f"{CUSTOM}/v/files?path=/a")
     await to.run("POST", f"{CUSTOM}/v", {"name": "w"})
     disk = {"data": {"type": "disk", "pool": "default", "source": "w", "path": "/data"}}
     await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX, "devices": disk})
@@ -334,6 +353,9 @@ async def certificates(to: Recorder) -> None:
     await to.do("GET", f"/1.0/certificates/{'0' * 64}")
     await to.do("PATCH", found, {"name": "n"})
     await to.do("PATCH", found, {"name": "incus-sdk"})
+    await to.do("PUT", found, {"name": "n", "type": "client", "restricted": False})
+    await to.do("PUT", found, {"name": "incus-sdk", "type": "client"})
+    await to.do("DELETE", f"/1.0/certificates/{'0' * 64}")
     await to.do("POST", "/1.0/certificates", {"type": "client", "certificate": "!"})
     token = await to.do("POST", "/1.0/certificates", {"type": "client", "name": "n", "token": True})
     await to.do("DELETE", token.operation or "/1.0/operations/nothing")
@@ -401,7 +423,10 @@ async def files(to: Recorder) -> None:
     await to.do("GET", f"{INSTANCES}/c1/logs")
     await to.do("GET", f"{INSTANCES}/c1/logs/lxc.log")
     await to.do("GET", f"{INSTANCES}/c1/logs/nothing")
+    await to.do("DELETE", f"{INSTANCES}/c1/logs/lxc.log")
+    await to.do("DELETE", f"{INSTANCES}/c1/logs/console.log")
     await to.do("GET", f"{INSTANCES}/c1/console")
+    await to.do("DELETE", f"{INSTANCES}/c1/console")
     await to.do("GET", f"{INSTANCES}/c1/metadata")
     await to.run("PUT", f"{INSTANCES}/c1/state", {"action": "stop", "force": True})
     await to.run("DELETE", f"{INSTANCES}/c1")

@@ -50,10 +50,12 @@ class Contents:
     def log(self, request: FakeRequest, name: str, log: str) -> Answer:
         """``GET`` or ``DELETE`` of one."""
         machine = self.state.instances.find(request, name)
-        if log not in ("lxc.log", "console.log", "qemu.log", "qemu.early.log", "forkexec.log") and not log.startswith(
+        if log not in ("lxc.log", "qemu.log", "qemu.early.log", "forkexec.log") and not log.startswith(
             ("snapshot_", "migration_", "forkexec", "proxy.", "netcat_")
         ):
             raise Refused(400, f'Log file name "{log}" not valid')
+        if request.method == "DELETE" and log in ("lxc.log", "qemu.log"):
+            raise Refused(400, "Only log files excluding qemu.log and lxc.log may be deleted")
         return self._file(request, machine, machine.logs, log)
 
     def outputs(self, request: FakeRequest, name: str) -> Answer:
@@ -73,6 +75,7 @@ class Contents:
         if request.method == "GET":
             return content(machine.console, None if machine.console else {"Content-Type": "application/json"})
         machine.console = b""
+        self.state.instances.tell("console-reset", None, machine)
         return done()
 
     def _file(self, request: FakeRequest, machine: Machine, files: dict[str, bytes], name: str, *below: str) -> Answer:

@@ -216,7 +216,10 @@ class Images(Collection):
 
     def export(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its content."""
-        item = self.find(self.project_of(request), name)
+        try:
+            item = self.find(self.project_of(request), name)
+        except Refused:
+            raise Refused(404, f'Image "{name}" not found') from None
         filename = item["filename"] or f"{item['fingerprint']}.tar"
         headers = {"Content-Disposition": f"inline;filename={filename}", "X-Incus-Type": "incus"}
         return content(self.state.blobs[item["fingerprint"]], headers)
