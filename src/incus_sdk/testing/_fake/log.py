@@ -17,7 +17,11 @@ class FakeRequests(Sequence[FakeRequest]):
         self._all: list[FakeRequest] = []
 
     def add(self, request: FakeRequest) -> None:
-        """Note a request."""
+        """Note a request.
+
+        Args:
+            request: The request.
+        """
         self._all.append(request)
 
     @overload
@@ -115,7 +119,7 @@ class FakeRequests(Sequence[FakeRequest]):
             fake.requests.assert_order(("POST", "/1.0/instances"), ("PUT", "/1.0/instances/c1/state"))
 
         Args:
-            steps: Method and path of each: see `Fake.on_request`.
+            *steps: Method and path of each: see `Fake.on_request`.
 
         Raises:
             AssertionError: They were not.

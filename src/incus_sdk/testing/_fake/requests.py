@@ -69,7 +69,11 @@ class FakeRequest:
         return self.json
 
     def text(self, field: str) -> str:
-        """A field of its body that is text, as a name; empty if it is not there."""
+        """A field of its body that is text, as a name; empty if it is not there.
+
+        Args:
+            field: The name of the field.
+        """
         value = self.fields.get(field)
         return value if isinstance(value, str) else ""
 

@@ -58,7 +58,11 @@ class FakeRule:
         self._removed = True
 
     def takes(self, request: FakeRequest) -> bool:
-        """Whether a request is to be treated by it, which counts."""
+        """Whether a request is to be treated by it, which counts.
+
+        Args:
+            request: The request.
+        """
         if self._removed or (self._times is not None and self.used >= self._times):
             return False
         if self.method not in ("*", request.method) or not self._pattern.fullmatch(request.path):

@@ -143,7 +143,7 @@ class Sessions:
 
         machine.require_agent()
         command = make_command(machine, body, environment, send)
-        command.feed(b"")
+        command._feed(b"")
         tell_exec(self.state, operation, command)
         code = await run_command(self.state, command)
         metadata: dict[str, Any] = {"return": code}
@@ -280,7 +280,7 @@ class _Exec:
 
     def cancel(self) -> None:
         """End it before its end."""
-        self._command.signal(_SIGKILL)
+        self._command._signal(_SIGKILL)
         if self._work is not None:
             self._work.cancel()
 
@@ -293,9 +293,9 @@ class _Exec:
         socket = await self._sockets.arrival("0")
         while isinstance(message := await socket.read(), bytes):
             if message:
-                self._command.feed(message)
+                self._command._feed(message)
         if not self._interactive:  # a terminal's input ends by ctrl+d alone
-            self._command.feed(b"")
+            self._command._feed(b"")
 
     async def _read_control(self) -> None:
         socket = await self._sockets.arrival("control")
@@ -303,14 +303,14 @@ class _Exec:
             with contextlib.suppress(ValueError, KeyError, TypeError):
                 asked = json.loads(message)
                 if asked["command"] == "signal":
-                    self._command.signal(int(asked["signal"]))
+                    self._command._signal(int(asked["signal"]))
                 elif asked["command"] == "window-resize" and self._interactive:
-                    self._command.resize(int(asked["args"]["width"]), int(asked["args"]["height"]))
-        self._command.signal(_SIGKILL)
+                    self._command._resize(int(asked["args"]["width"]), int(asked["args"]["height"]))
+        self._command._signal(_SIGKILL)
 
     async def _watch_output(self) -> None:
         socket = await self._sockets.arrival("1")
         while await socket.read() is not None:
             pass
         if self._sockets.get("control") is None:
-            self._command.signal(_SIGKILL)
+            self._command._signal(_SIGKILL)
