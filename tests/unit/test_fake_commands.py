@@ -37,9 +37,9 @@ class Host:
 
         command = FakeCommand(args, instance="c1", files=self.files, send=send, **how)
         if stdin:
-            command.feed(stdin)
+            command._feed(stdin)
         if stdin is not None:
-            command.feed(b"")
+            command._feed(b"")
         return command
 
     async def run(self, *args: str, **how: Any) -> tuple[int, bytes, bytes]:
@@ -135,7 +135,7 @@ async def test_signals_end_a_command_unless_it_handles_them(host: Host) -> None:
         await asyncio.sleep(0)
         await asyncio.sleep(0)
         for number in signals:
-            command.signal(number)
+            command._signal(number)
         assert await running == code, line
     assert host.commands.running == set()
 
@@ -163,8 +163,8 @@ async def test_a_scripted_command_waits_for_what_is_sent_to_it(host: Host) -> No
     command = host.command("tee", "/x", stdin=None)
     running = asyncio.ensure_future(host.commands.run(command))
     await asyncio.sleep(0.01)
-    command.feed(b"late")
-    command.feed(b"")
+    command._feed(b"late")
+    command._feed(b"")
     assert (await running, tee.calls[0].input) == (0, b"late")
 
 

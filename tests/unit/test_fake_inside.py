@@ -31,11 +31,14 @@ async def fake() -> AsyncIterator[Fake]:
         yield fake
 
 
-@pytest.fixture(params=["unix", "https"])
+@pytest.fixture
 async def client(request: pytest.FixtureRequest, fake: Fake) -> AsyncIterator[Client]:
-    kind: Literal["unix", "https"] = request.param
+    kind: Literal["unix", "https"] = getattr(request, "param", "unix")
     async with fake.client(kind) as client:
         yield client
+
+
+both_transports = pytest.mark.parametrize("client", ["unix", "https"], indirect=True)
 
 
 @pytest.fixture
@@ -43,6 +46,7 @@ async def box(client: Client) -> Instance:
     return await client.instances.launch("busybox", "c1")
 
 
+@both_transports
 async def test_commands_run_and_their_output_comes_whole(fake: Fake, box: Instance) -> None:
     text = await box.run(["sh", "-c", "echo out; echo err >&2; exit 3"], text=True)
     assert (text.returncode, text.stdout, text.stderr) == (3, "out\n", "err\n")
@@ -53,6 +57,7 @@ async def test_commands_run_and_their_output_comes_whole(fake: Fake, box: Instan
     assert [command.args[0] for command in fake.commands] == ["sh", "cat", "sh"]
 
 
+@both_transports
 async def test_live_commands_take_input_signals_and_sizes(fake: Fake, box: Instance) -> None:
     sizes = list[tuple[int, int]]()
 
@@ -129,6 +134,7 @@ async def test_what_had_no_script_is_raised_where_the_block_ends() -> None:
         await run_unscripted(ZeroDivisionError())
 
 
+@both_transports
 async def test_files_are_what_both_sides_make_of_them(fake: Fake, box: Instance) -> None:
     files = fake.instance("c1").files
     files["/srv/in"] = "from the test"
@@ -196,6 +202,33 @@ async def test_the_agent_of_a_virtual_machine_can_be_missing(fake: Fake, client:
     await client.instances.create("c1", {"type": "none"}, wait=True)
     with pytest.raises(IncusInputError, match="'c1' is a container"):
         fake.instance("c1").lose_agent()
+
+
+async def test_waiting_outlasts_a_missing_agent(fake: Fake, client: Client) -> None:
+    vm = await client.instances.create("vm", {"type": "none"}, instance_type="virtual-machine", wait=True)
+    await vm.start(wait=True)
+    fake.instance("vm").lose_agent(times=2)  # for the look at its state, and for the command
+    systemd = fake.on_exec(["systemctl", "is-system-running"], stdout="running\n")
+    await vm.wait_for("systemd")
+    assert len(systemd.calls) == 1
+    fake.on_exec(["systemctl", "is-system-running"], error="something else")
+    with pytest.raises(IncusOperationError, match="something else"):
+        await vm.wait_for("systemd")
+
+
+async def test_waiting_is_not_woken_by_what_it_does_itself(box: Instance) -> None:
+    looks = 0
+
+    async def look(box: Instance) -> bool:
+        nonlocal looks
+        looks += 1
+        await box.run(["true"])
+        await box.get_files("/etc/hostname")
+        return False
+
+    with pytest.raises(IncusTimeoutError):
+        await box.wait_for(look, timeout=0.2)
+    assert looks == 1
 
 
 def test_the_blocking_form_is_the_same(tmp_path: Path) -> None:

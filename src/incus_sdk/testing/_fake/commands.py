@@ -93,8 +93,8 @@ class FakeCommand:
         args: Sequence[str],
         *,
         instance: str,
-        files: FakeFiles,
         project: str = "default",
+        files: FakeFiles,
         env: Mapping[str, str] | None = None,
         user: int = 0,
         group: int = 0,
@@ -181,41 +181,28 @@ class FakeCommand:
     def __repr__(self) -> str:
         return f"<FakeCommand {list(self.args)} in {self.instance!r}: {self.returncode}>"
 
-    def feed(self, data: bytes) -> None:
-        """Give it input, until its end.
-
-        Args:
-            data: The bytes; none for the end of its input, as ctrl+d at the end of what comes from a terminal.
-        """
+    def _feed(self, data: bytes) -> None:
+        """Give it input; none is its end, as is ctrl+d at the end of what comes from a terminal."""
         if self._input_ended.is_set():
             return
         text = data.removesuffix(_CTRL_D) if self._is_on_terminal else data
         if self._is_on_terminal and text:
             self._send(STDOUT, text.replace(b"\n", b"\r\n"))  # it shows what is typed
         if self._is_on_terminal and _CTRL_C in text:
-            self.signal(_SIGINT)
+            self._signal(_SIGINT)
         self._input += text
         self.stdin.feed_data(text)
         if not data or text != data:
             self.stdin.feed_eof()
             self._input_ended.set()
 
-    def resize(self, width: int, height: int) -> None:
-        """Give its terminal another size, which is signal 28.
-
-        Args:
-            width: Columns.
-            height: Rows.
-        """
+    def _resize(self, width: int, height: int) -> None:
+        """Give its terminal another size, which is signal 28."""
         self.width, self.height = width, height
-        self.signal(28)
+        self._signal(28)
 
-    def signal(self, number: int) -> None:
-        """Send it a signal.
-
-        Args:
-            number: The signal.
-        """
+    def _signal(self, number: int) -> None:
+        """Send it a signal."""
         if number in self._handlers and number != _SIGKILL:
             self._handlers[number]()
         elif number not in _IGNORED:
@@ -225,14 +212,8 @@ class FakeCommand:
         if not self._ended.done():
             self._ended.set_result(code)
 
-    def derive(self, args: Sequence[str], send: Send, stdin: bytes | None = None) -> FakeCommand:
-        """A command that this one runs, with the same environment, input and signals.
-
-        Args:
-            args: Program and arguments.
-            send: Takes what it writes.
-            stdin: Its input; None for that of this one.
-        """
+    def _derive(self, args: Sequence[str], send: Send, stdin: bytes | None = None) -> FakeCommand:
+        """A command that this one runs, with the same environment, input and signals."""
         child = FakeCommand(
             args,
             instance=self.instance,
@@ -253,8 +234,8 @@ class FakeCommand:
             child.stdin, child._input, child._input_ended = self.stdin, self._input, self._input_ended
         else:
             if stdin:
-                child.feed(stdin)
-            child.feed(b"")
+                child._feed(stdin)
+            child._feed(b"")
         return child
 
 
@@ -302,12 +283,8 @@ class FakeScript:
         self._steps.append(make_step(run, result))
         return self
 
-    def matches(self, command: FakeCommand) -> bool:
-        """Check whether it is for a command.
-
-        Args:
-            command: The command.
-        """
+    def _matches(self, command: FakeCommand) -> bool:
+        """Check whether it is for a command."""
         if self._times is not None and len(self.calls) >= self._times:
             return False
         if not self._where(command):
@@ -321,12 +298,8 @@ class FakeScript:
             return command.args[: len(words) - 1] == words[:-1]
         return command.args == words
 
-    def next_step(self, command: FakeCommand) -> FakeResult | Function:
-        """What a command does, which is noted.
-
-        Args:
-            command: The command.
-        """
+    def _next_step(self, command: FakeCommand) -> FakeResult | Function:
+        """What a command does, which is noted."""
         step = self._steps[min(len(self.calls), len(self._steps) - 1)]
         self.calls.append(command)
         return step
@@ -416,8 +389,8 @@ class Commands:
             command: The command.
         """
         for script in () if self._is_hidden(command.args) else self._scripts:
-            if script.matches(command):
-                return await self._follow(command, script.next_step(command))
+            if script._matches(command):
+                return await self._follow(command, script._next_step(command))
         name = command.args[0].rpartition("/")[2] if command.args else ""
         if name in self._programs:
             return await self._programs[name](self, command)
@@ -477,7 +450,7 @@ class Commands:
             commands: Which of those that run.
         """
         for command in list(commands):
-            command.signal(_SIGKILL)
+            command._signal(_SIGKILL)
 
     def check(self) -> None:
         """Raise what a test must hear of, once.

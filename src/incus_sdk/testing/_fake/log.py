@@ -16,8 +16,7 @@ class FakeRequests(Sequence[FakeRequest]):
     def __init__(self) -> None:
         self._all: list[FakeRequest] = []
 
-    def add(self, request: FakeRequest) -> None:
-        """Note a request."""
+    def _add(self, request: FakeRequest) -> None:
         self._all.append(request)
 
     @overload
@@ -78,7 +77,7 @@ class FakeRequests(Sequence[FakeRequest]):
         found = [
             each
             for each in to_path
-            if (body is None or _contains(_body(each), body)) and (query is None or query.items() <= each.query.items())
+            if (body is None or _contains(each.json, body)) and (query is None or query.items() <= each.query.items())
         ]
         if len(found) == times or (times is None and found):
             return found
@@ -115,7 +114,7 @@ class FakeRequests(Sequence[FakeRequest]):
             fake.requests.assert_order(("POST", "/1.0/instances"), ("PUT", "/1.0/instances/c1/state"))
 
         Args:
-            steps: Method and path of each: see `Fake.on_request`.
+            *steps: Method and path of each: see `Fake.on_request`.
 
         Raises:
             AssertionError: They were not.
@@ -143,10 +142,6 @@ class FakeRequests(Sequence[FakeRequest]):
 
 def _times(count: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def _body(request: FakeRequest) -> Any:
-    return request.json if request.body[:1] in (b"{", b"[") else None
 
 
 def _contains(value: Any, wanted: Any) -> bool:

@@ -331,7 +331,7 @@ class _Shell:
             case ["set", *options] if all(re.fullmatch("-[eux]+", each) for each in options):
                 self._stops_at_errors |= any("e" in each for each in options)
                 return 0
-        child = self._command.derive(words, send, stdin)
+        child = self._command._derive(words, send, stdin)
         child.returncode = await self._commands.perform(child)
         return child.returncode
 
