@@ -95,9 +95,9 @@ def test_blocking_and_strict_async_fixtures(run: Runs) -> None:
 
 
 def test_the_async_mode_auto_and_a_wider_scope(run: Runs) -> None:
-    options = "--asyncio-mode=auto", "-o", "asyncio_default_fixture_loop_scope=module"
-    options += "-o", "asyncio_default_test_loop_scope=module", "-o", "incus_scope=module"
-    run.apart(ASYNC.format(mark="") + SHARED, *options).assert_outcomes(passed=3)
+    scopes = ("asyncio_default_fixture_loop_scope", "asyncio_default_test_loop_scope", "incus_scope")
+    options = [each for name in scopes for each in ("-o", f"{name}=module")]
+    run.apart(ASYNC.format(mark="") + SHARED, "--asyncio-mode=auto", *options).assert_outcomes(passed=3)
 
 
 def test_anyio_runs_them_where_pytest_asyncio_is_not(run: Runs) -> None:

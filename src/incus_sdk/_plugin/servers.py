@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
@@ -44,7 +44,10 @@ class Remote(Generic[ClientT_co]):
 
 
 _OWNER = "user.incus-sdk.pytest"
-_FEATURES = {"images": False, "profiles": False, "networks": False, "storage.volumes": True, "storage.buckets": True}
+_FEATURES = {
+    **dict.fromkeys(("features.images", "features.profiles", "features.networks"), False),
+    **dict.fromkeys(("features.storage.volumes", "features.storage.buckets"), True),
+}
 """What a project on a remote has for itself; the rest it shares with the project ``default``."""
 
 _CONTENT = ("instances", "images", "networks", "network-acls", "network-zones", "volumes", "buckets", "profiles")
@@ -71,7 +74,7 @@ def server_of(request: pytest.FixtureRequest, prefix: str = "") -> Any:
 
 
 @contextmanager
-def server_left_clean(request: pytest.FixtureRequest, prefix: str = "") -> Iterator[Any]:
+def server_left_clean(request: pytest.FixtureRequest, prefix: str = "") -> Generator[Any]:
     """The server of a test; from a real one, what the test adds to it is removed at the end."""
     server = server_of(request, prefix)
     if is_fake(request):
@@ -104,13 +107,13 @@ def _remove(client: sync.Client, urls: set[str]) -> None:
 
 
 @contextmanager
-def own_project(remote: str) -> Iterator[Remote[sync.Client]]:
+def own_project(remote: str) -> Generator[Remote[sync.Client]]:
     """A new project on a remote, which is deleted with all that is in it; first those of runs that were killed."""
     with sync.Client.from_remote(remote) as client:
         for project in client.projects.list():
             if has_ended(project.config.get(_OWNER, "")):
                 project.delete(force=True, missing_ok=True)  # another worker may be faster
-        config = {_OWNER: this_process(), **{f"features.{name}": value for name, value in _FEATURES.items()}}
+        config: dict[str, str | int | bool | None] = {_OWNER: this_process(), **_FEATURES}
         project = client.projects.create(unique("pytest"), config, "Tests by pytest; deleted at their end")
         yield Remote(remote, project.name, sync.Client)
         project.delete(force=True)

@@ -27,4 +27,4 @@ def server_scope(fixture_name: str, config: pytest.Config) -> Scope:
     """How long a server is shared: at least as long as an instance in it. A real daemon takes a second to start."""
     usual: Scope = "session" if fixture_name.endswith("_daemon") else "function"
     given = cast(Scope, setting(config, "incus_scope") or usual)
-    return max(given, box_scope(fixture_name, config), key=SCOPES.index)
+    return SCOPES[max(map(SCOPES.index, (given, box_scope(fixture_name, config))))]
