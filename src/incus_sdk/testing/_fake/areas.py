@@ -167,7 +167,7 @@ def table(areas: Areas) -> Table:
         "/1.0/metrics": {"GET": server.metrics},
         "/1.0/cluster": {"GET": server.cluster},
         "/1.0/cluster/members": {"GET": server.not_clustered},
-        "/1.0/cluster/groups": {"GET": server.not_clustered},
+        "/1.0/cluster/groups": {"GET": server.no_groups},
         "/1.0/network-allocations": {"GET": server.nothing},
         "/1.0/network-zones": {"GET": server.nothing},
         "/1.0/network-integrations": {"GET": server.nothing},
