@@ -15,6 +15,7 @@ import pytest
 from incus_sdk import (
     Client,
     F,
+    Gap,
     IncusAPIError,
     IncusConnectionError,
     IncusInputError,
@@ -403,10 +404,9 @@ async def test_what_the_fake_does_not_do_it_says(client: Client) -> None:
     todo = [(method, path) for method, path in operations() if method not in done.get(path, {})]
     assert todo
     for method, path in todo:
-        with pytest.raises(IncusAPIError) as caught:
-            await client.query(method, path.replace("{}", "x"), body=b"" if method == "HEAD" else None)
+        with pytest.raises(IncusAPIError, match="The fake of incus_sdk does not do") as caught:
+            await client.query(method, path.replace("{}", "x"))
         assert caught.value.status_code == 501
-    assert "The fake of incus_sdk does not do" in str(caught.value)
 
 
 async def test_an_old_server_lacks_an_extension() -> None:
@@ -471,6 +471,7 @@ async def test_operations_tell_how_far_they_are_and_can_fail(fake: Fake, client:
         await client.instances.create("c2", IMAGE)
         seen = list[tuple[str, str]]()
         async for event in events:
+            assert not isinstance(event, Gap)
             if stage := (event.metadata["metadata"] or {}).get("progress"):
                 seen.append((stage["stage"], stage["percent"]))
             if event.metadata["status"] == "Success":
@@ -497,6 +498,7 @@ async def test_events_tell_what_happens(client: Client) -> None:
         await client.instances.delete("c1", force=True, wait=True)
         seen = list[str]()
         async for event in events:
+            assert not isinstance(event, Gap)
             seen.append(event.metadata["action"])
             if seen[-1] == "instance-deleted":
                 break

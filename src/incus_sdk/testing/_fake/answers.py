@@ -57,7 +57,7 @@ class Answer:
     status: int = 200
     body: bytes = b""
     headers: Mapping[str, str] = field(default_factory=dict)
-    cut: Literal["answer", "body"] | None = None
+    cut: Literal["request", "answer", "body"] | None = None
     """Where the connection breaks: before the answer, or in the middle of its body."""
 
 

@@ -178,7 +178,7 @@ class ServerConnection(asyncio.Protocol):
     def _write(self, answer: Answer, request: FakeRequest | None) -> None:
         if request is not None:
             request.status = answer.status
-        if answer.cut == "answer":
+        if answer.cut in ("request", "answer"):
             return
         lines = [f"HTTP/1.1 {answer.status} {_REASONS.get(answer.status, '')}"]
         lines += [f"{name}: {value}" for name, value in answer.headers.items()]

@@ -11,6 +11,8 @@ from .sftp_server import SftpProtocolError, SftpServer
 from .state import State
 from .streams import AnyAnswer, ByteStream, RawStream
 
+_LOGS = ("lxc.log", "qemu.early.log", "qemu.log", "qemu.qmp.log")
+
 
 class Contents:
     """``/1.0/instances/{name}/files``, ``sftp``, ``logs`` and ``console``."""
@@ -46,9 +48,7 @@ class Contents:
     def log(self, request: FakeRequest, name: str, log: str) -> Answer:
         """``GET`` or ``DELETE`` of one."""
         machine = self.state.machines.find(request, name)
-        if log not in ("lxc.log", "qemu.log", "qemu.early.log", "forkexec.log") and not log.startswith(
-            ("snapshot_", "migration_", "forkexec", "proxy.", "netcat_")
-        ):
+        if log not in _LOGS and not log.startswith(("exec_", "migration_", "snapshot_")):
             raise Refused(400, f'Log file name "{log}" not valid')
         if request.method == "DELETE" and log in ("lxc.log", "qemu.log"):
             raise Refused(400, "Only log files excluding qemu.log and lxc.log may be deleted")

@@ -259,10 +259,7 @@ class Images(Collection):
 
     def export(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its content."""
-        try:
-            item = self.find(self.project_of(request), name)
-        except Refused:
-            raise Refused(404, f'Image "{name}" not found') from None
+        item = self.find(self.project_of(request), name, request.method)
         filename = item["filename"] or f"{item['fingerprint']}.tar"
         headers = {"Content-Disposition": f"inline;filename={filename}", "X-Incus-Type": "incus"}
         return content(self.state.blobs[item["fingerprint"]], headers)

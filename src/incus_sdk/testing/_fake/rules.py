@@ -99,14 +99,13 @@ class RequestRule(FakeRule):
 
     async def _perform_later(self, request: FakeRequest, handle: Callable[[FakeRequest], Any]) -> AnyAnswer:
         await asyncio.sleep(self._delay)
-        drop = self._drop
-        if drop == "request":
-            return Answer(cut="answer")
+        if self._drop == "request":
+            return Answer(cut="request")
         answer = handle(request) if self._answer is None else self._answer
         if inspect.isawaitable(answer):
             answer = await answer
-        if drop is not None and isinstance(answer, Answer):
-            return Answer(answer.status, answer.body, answer.headers, drop)
+        if self._drop is not None and isinstance(answer, Answer):
+            return Answer(answer.status, answer.body, answer.headers, self._drop)
         return answer
 
 

@@ -39,13 +39,13 @@ class Server:
         found = {"server_name": "", "enabled": False, "member_config": [member]}
         return success(found, etag=found)
 
-    def members(self, request: FakeRequest) -> Answer:
-        """``GET`` of the members, which only a cluster has."""
-        raise Refused(500, "Server is not clustered")
-
-    def groups(self, request: FakeRequest) -> Answer:
-        """``GET`` of the groups, which only a cluster has."""
+    def no_groups(self, request: FakeRequest) -> Answer:
+        """The groups of a cluster."""
         raise Refused(400, "This server is not clustered")
+
+    def not_clustered(self, request: FakeRequest) -> Answer:
+        """What only a cluster has."""
+        raise Refused(500, "Server is not clustered")
 
     def resources(self, request: FakeRequest) -> Answer:
         """``GET`` of a small machine."""
