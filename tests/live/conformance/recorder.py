@@ -17,6 +17,9 @@ from yarl import URL
 
 from tests.live.conformance.shapes import Shape, facts, general, shape
 
+_END = "the-end"
+"""A profile whose events come after all others."""
+
 
 @dataclass(frozen=True)
 class Answer:
@@ -56,13 +59,19 @@ class Recorder:
     async def __aenter__(self) -> Self:
         self._session = aiohttp.ClientSession(connector=aiohttp.UnixConnector(str(self.socket)))
         self._stream = await self._session.ws_connect("http://incus/1.0/events?type=lifecycle,operation")
+        self._end = asyncio.Event()
         self._listening = asyncio.create_task(self._listen())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await asyncio.sleep(0.1)  # the last events
+        if kind is None:
+            await self._send("POST", "/1.0/profiles", {"name": _END})
+            await self._send("DELETE", f"/1.0/profiles/{_END}")
+            async with asyncio.timeout(30):
+                await self._end.wait()
+            await asyncio.sleep(0.05)  # the server sends events side by side
         await self._stream.close()
         await self._listening
         await self._session.close()
@@ -72,6 +81,10 @@ class Recorder:
         async for message in self._stream:
             event = json.loads(message.data)
             about = event["metadata"]
+            if _END in about.get("source", ""):
+                if about["action"] == "profile-deleted":
+                    self._end.set()
+                continue
             name = about["action"] if event["type"] == "lifecycle" else f"{about['description']}: {about['status']}"
             self.events |= {f"{event['type']} {name} {each}" for each in facts(event)}
 
