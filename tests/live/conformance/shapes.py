@@ -27,7 +27,7 @@ HEADERS = ("Content-Type", "Location", "X-Incus-mode", "X-Incus-type", "X-Incus-
 
 NOT_DONE = "501"
 
-_BY_CHANCE = re.compile(r"progress|\.metadata\.(success|failure|cancelled)\b")
+_BY_CHANCE = re.compile(r"progress|: Cancelling |\.metadata\.(success|failure|cancelled)\b")
 """What a server says only if it has the time; and operations of other tests that it still knows."""
 
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
