@@ -563,7 +563,7 @@ class Writer:
             if isinstance(each, ast.AnnAssign)
             and isinstance(each.target, ast.Name)
             and "ClassVar" not in ast.unparse(each.annotation)
-            and each.target.id not in ("resource", "get_extension")
+            and each.target.id not in ("_resource", "_get_extension")
         }
         for method in methods(node):
             if method.name != "__init__":

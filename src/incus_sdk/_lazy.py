@@ -16,7 +16,7 @@ def lazy_names(
 
     ``modules`` has the names that each module gives, separated by spaces; a dot before a module is one package up. The
     package imports the same names under ``TYPE_CHECKING``, for type checkers and editors; a test holds the two equal.
-    Its modules are found as well.
+    Its modules are found as well. What else the package imports for itself is not listed.
     """
     module_of = {name: module for module, names in modules.items() for name in names.split()}
     found = vars(sys.modules[package])
@@ -30,4 +30,8 @@ def lazy_names(
             raise AttributeError(f"module {package!r} has no attribute {name!r}")
         return found[name]
 
-    return get, lambda: sorted({*found, *module_of}), list(module_of)
+    def names() -> list[str]:
+        modules = (name for name in found if f"{package}.{name}" in sys.modules)
+        return sorted({*module_of, *modules, *(name for name in found if name.startswith("__"))})
+
+    return get, names, list(module_of)

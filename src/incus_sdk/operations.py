@@ -356,6 +356,8 @@ class _MetadataWithFields(dict[str, Any]):
         self._metadata, self._fields = metadata, fields
 
     def __missing__(self, key: str) -> Any:
+        if key not in self._fields and self._fields.get("status_code", 0) < _FINAL:
+            raise KeyError(f"{key}: the operation is still under way; wait for it with wait=True, or operation.wait()")
         return self._fields[key]
 
     get = Mapping.get  # type: ignore[assignment]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import os
 import socket
 import time
@@ -40,7 +41,10 @@ OTHER = answer(b"another's")
 
 
 @pytest.mark.parametrize("method", ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"])
-async def test_a_request_is_sent_again_only_if_it_changes_nothing_and_no_byte_came(method: str) -> None:
+async def test_a_request_is_sent_again_only_if_it_changes_nothing_and_no_byte_came(
+    method: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "incus_sdk.retries")
     heads: list[bytes] = []
 
     async def talk(reader: Reader, writer: Writer) -> None:
@@ -54,6 +58,7 @@ async def test_a_request_is_sent_again_only_if_it_changes_nothing_and_no_byte_ca
             assert (await transport.request(method, "/1.0/x")).status == 200
             assert len(heads) == 3
             assert server.connections == 2
+            assert f"{method} /1.0/x: its connection had been closed; sent again" in caplog.text
         else:
             with pytest.raises(IncusConnectionError, match="closed the connection"):
                 await transport.request(method, "/1.0/x", body=b"{}")

@@ -335,6 +335,37 @@ async def test_images_come_from_uploads_and_instances(fake: Fake, client: Client
         await ask(client, "POST", "/1.0/images", {"source": {"type": "instance", "name": "c1"}})
 
 
+async def test_it_has_every_image_of_other_servers(fake: Fake, client: Client) -> None:
+    box = await client.instances.launch("images:debian/13/cloud", name="c1")
+    assert (box.config["image.os"], box.config["image.release"]) == ("Debian", "13")
+    await client.instances.launch("docker:nginx", name="c2")
+    source = {"type": "image", "server": "https://images.example", "protocol": "simplestreams", "alias": "debian/13"}
+    machine = await client.instances.create("v1", source, instance_type="virtual-machine", wait=True)
+    assert machine.type == "virtual-machine"
+    assert sorted((image.type, image.cached) for image in await client.images.list(filter=F("cached") == True)) == [  # noqa: E712
+        ("container", True),
+        ("container", True),
+        ("virtual-machine", True),
+    ]
+    fake.on_operation("POST", "/1.0/instances", fails="Failed getting remote image info: no such image")
+    with pytest.raises(IncusOperationError, match="no such image"):
+        await client.instances.launch("images:nope")
+
+
+async def test_addresses_and_warnings_are_what_the_test_says(fake: Fake, client: Client) -> None:
+    await client.networks.create("n0", config={"ipv4.address": "none", "ipv6.address": "none"})
+    box = await client.instances.create("c1", IMAGE, devices={"eth0": {"type": "nic", "network": "n0"}}, wait=True)
+    fake.instance("c1").addresses = ["198.51.100.7", "2001:db8::7"]
+    assert (await box.get_state()).network == {}
+    await box.start(wait=True)
+    assert str(await box.wait_for_address(timeout=5)) == "198.51.100.7"
+    network = (await box.get_state()).network["eth0"]
+    assert network.hwaddr == (await client.instances.get("c1")).config["volatile.eth0.hwaddr"]
+    fake.warn("Unable to connect to OIDC provider", severity="high")
+    (warning,) = await client.warnings.list()
+    assert (warning.type, warning.severity, warning.status) == ("Unable to connect to OIDC provider", "high", "new")
+
+
 async def test_networks_and_volumes_know_what_uses_them(client: Client) -> None:
     await client.networks.create("n0", config={"ipv4.address": "none", "ipv6.address": "none"})
     await client.network_acls.create("web", ingress=[{"action": "allow", "state": "enabled"}])

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import dataclasses
 import importlib
 import inspect
 import pkgutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 import incus_sdk
+import incus_sdk.sync
 
 ROOT = Path(incus_sdk.__file__).parent
 MODULES = sorted(ROOT.rglob("*.py"))
@@ -305,3 +307,14 @@ def test_no_two_modules_beside_the_data_types_share_a_name() -> None:
     inside = [module for module in MODULES if apart.isdisjoint(module.parts) and module.stem != "__init__"]
     names = [module.stem.strip("_") for module in inside]
     assert sorted(names) == sorted(set(names))
+
+
+@pytest.mark.parametrize("package", [incus_sdk, incus_sdk.sync], ids=lambda package: package.__name__)
+def test_completion_shows_no_internals(package: ModuleType) -> None:
+    shown = {name for name in dir(package) if not name.startswith("_")}
+    assert {name for name in shown if f"{package.__name__}.{name}" not in sys.modules} == set(package.__all__)
+    for kind in (getattr(package, name) for name in package.__all__):
+        if inspect.isclass(kind) and not dataclasses.is_dataclass(kind):
+            values = {name: value for name, value in vars(kind).items() if not name.startswith("_")}
+            plain = {name for name, value in values.items() if isinstance(value, str | bool | Mapping | frozenset)}
+            assert plain <= {"KEY"}, f"{kind.__name__} shows {plain}"

@@ -398,7 +398,7 @@ async def test_what_a_head_request_is_answered(server: Server, machine: Instance
 
 async def test_files_of_what_newer_servers_alone_let_in(server: Server, machine: Instance) -> None:
     class Volume(FileVerbs):
-        FILES_EXTENSION = "file_storage_volume"
+        _FILES_EXTENSION = "file_storage_volume"
 
     volume = Volume(machine._scope, ("storage-pools", "p", "volumes", "custom", "v"), {}, loaded=False)
     with pytest.raises(IncusUnsupportedError, match="file_storage_volume"):

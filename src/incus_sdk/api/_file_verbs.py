@@ -23,7 +23,7 @@ _MAX_LINKS = 40  # symbolic links followed to a file, as many as the kernel foll
 class FileVerbs(Resource):
     """Verbs of an object that has files: `path` does everything, the others are single calls of the REST API."""
 
-    FILES_EXTENSION: ClassVar[str | None] = None
+    _FILES_EXTENSION: ClassVar[str | None] = None
     """The API extension that introduced these calls, where servers of 6.0 may lack it."""
 
     def path(self, path: str) -> RemotePath:
@@ -178,8 +178,8 @@ class FileVerbs(Resource):
     async def _request_file(self, method: str, path: str, **options: Any) -> wire.Answer:
         if not isinstance(path, str) or (not path.strip("/") and path != "/") or "\0" in path:
             raise IncusInputError(f"path must be that of a file or directory, not {path!r}")
-        if self.FILES_EXTENSION is not None:
-            await self._scope.require(self.FILES_EXTENSION, f"the files of {type(self).__name__}")
+        if self._FILES_EXTENSION is not None:
+            await self._scope.require(self._FILES_EXTENSION, f"the files of {type(self).__name__}")
         try:
             return await self._request(method, "files", query={"path": path}, **options)
         except IncusNotFoundError as error:

@@ -23,7 +23,7 @@ class ImageAlias(models.ImageAliasesEntry, Editable[models.ImageAliasesEntryPut]
 class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut], Ensures, Renames, Deletes):
     """``client.images.aliases``; a name can contain slashes."""
 
-    resource, segment = ImageAlias, "aliases"
+    _resource, _path_part = ImageAlias, "aliases"
 
     @known_options(models.ImageAliasesEntryPut)
     async def create(self, name: str, **body: Unpack[models.ImageAliasesEntryPut]) -> ImageAlias:

@@ -78,7 +78,9 @@ async def find_by_fingerprint(scope: Scope, name: str, secret: str | None = None
                 response=error.response,
             ) from None
     raise IncusNotFoundError(
-        f"GET {path}: this server has no image {name!r}, neither by alias nor by fingerprint", status_code=404
+        f"GET {path}: this server has no image {name!r}, neither by alias nor by fingerprint; one of another server has"
+        " that server's name before it: images:debian/13",
+        status_code=404,
     )
 
 

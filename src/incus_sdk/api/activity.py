@@ -18,7 +18,7 @@ from .base import Collection, Deletable, Editable, Group
 class OperationsAPI(Group):
     """``client.operations``."""
 
-    segment = "operations"
+    _path_part = "operations"
 
     def __getitem__(self, operation_id: str) -> Operation:
         """A handle on an operation, to wait for it or to cancel it; makes no request."""
@@ -116,7 +116,7 @@ class OperationsAPI(Group):
 class EventsAPI(Group):
     """``client.events``."""
 
-    segment = "events"
+    _path_part = "events"
 
     def listen(self, types: Iterable[str] | None = None, *, all_projects: bool = False) -> EventStream:
         """A stream of the server's events, which ``async with`` opens.
@@ -153,5 +153,5 @@ class Warning(models.Warning, Editable[models.WarningPut], Deletable):
 class WarningsAPI(Collection[Warning], Edits[models.WarningPut], Deletes):
     """``client.warnings``; the key is the UUID."""
 
-    resource, segment, lists_any_project = Warning, "warnings", True
-    options: ClassVar = {"filter": "warnings"}
+    _resource, _path_part, _lists_any_project = Warning, "warnings", True
+    _options: ClassVar = {"filter": "warnings"}

@@ -136,7 +136,7 @@ BackupItem = TypeVar("BackupItem", bound=Backup)
 class Backups(Collection[BackupItem], Renames, Deletes):
     """All backups of one object."""
 
-    segment = "backups"
+    _path_part = "backups"
 
     async def _create_backup(
         self, name: str | None, expires_at: Expiry, options: Mapping[str, Any], progress: OnProgress | None
@@ -176,7 +176,7 @@ class InstanceBackup(models.InstanceBackup, Backup):
 class InstanceBackupsAPI(Backups[InstanceBackup]):
     """``instance.backups``."""
 
-    resource, urls_quoted = InstanceBackup, False
+    _resource, _urls_quoted = InstanceBackup, False
 
     @known_options(InstanceBackupOptions)
     async def create(
@@ -267,7 +267,7 @@ class VolumeBackup(models.StorageVolumeBackup, Backup):
 class VolumeBackupsAPI(Backups[VolumeBackup]):
     """``volume.backups``, of a custom volume."""
 
-    resource = VolumeBackup
+    _resource = VolumeBackup
 
     @known_options(VolumeBackupOptions)
     async def create(
@@ -358,7 +358,7 @@ class BucketBackup(models.StorageBucketBackup, Backup):
 class BucketBackupsAPI(Backups[BucketBackup]):
     """``bucket.backups``."""
 
-    resource, urls_quoted = BucketBackup, False  # servers break when asked for the URLs
+    _resource, _urls_quoted = BucketBackup, False  # servers break when asked for the URLs
 
     @known_options(BucketBackupOptions)
     async def create(

@@ -16,10 +16,10 @@ The first is one object: a record that knows where it lives (a handle until it i
 one path. Each verb stands on the object; the collection's verb of the same name takes the object's key first and does
 just that: see `_by_key`.
 
-What servers do differently for one kind of object is said by class attributes (`AtPath.EXTENSION`,
-`Resource.FIELD_EXTENSIONS`, `Patchable.PATCH_NEEDS_CONFIG`, `Collection.urls_quoted`, `Collection.named_with_parent`,
-`Collection.located` and the like) and by hooks: `Resource._segment`, `Resource._written`, `Collection._spelling` and
-`Writable._put_body`.
+What servers do differently for one kind of object is said by class attributes (`AtPath._EXTENSION`,
+`Resource._FIELD_EXTENSIONS`, `Patchable._PATCH_NEEDS_CONFIG`, `Collection._urls_quoted`,
+`Collection._named_with_parent`, `Collection._located` and the like) and by hooks: `Resource._segment`,
+`Resource._written`, `Collection._spelling` and `Writable._put_body`.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is rais
 class AtPath:
     """Something at a path of the API: sends requests to that path and below it."""
 
-    EXTENSION: ClassVar[str | None] = None
+    _EXTENSION: ClassVar[str | None] = None
     """The API extension that introduced it, where servers of 6.0 may lack it."""
 
     def __init__(self, scope: Scope, path: tuple[str, ...]) -> None:
@@ -144,8 +144,8 @@ class AtPath:
                 writer.transport.abort()
 
     async def _require_extension(self) -> None:
-        if self.EXTENSION is not None:
-            await self._scope.require(self.EXTENSION, type(self).__name__)
+        if self._EXTENSION is not None:
+            await self._scope.require(self._EXTENSION, type(self).__name__)
 
 
 class Group(AtPath):
@@ -158,7 +158,7 @@ class Group(AtPath):
         IncusInputError: ``client`` is something else.
     """
 
-    segment: ClassVar[str] = ""
+    _path_part: ClassVar[str] = ""
     """Its own part of the path; empty for the path of the client or object itself."""
 
     def __init__(self, client: Scoped | AtPath | Scope) -> None:
@@ -166,7 +166,7 @@ class Group(AtPath):
         if not isinstance(scope, Scope):
             raise IncusInputError(f"{type(self).__name__} needs a Client, not {type(client).__name__}")
         self._scope = scope
-        self._path = (*getattr(client, "_path", ()), *([self.segment] if self.segment else []))
+        self._path = (*getattr(client, "_path", ()), *([self._path_part] if self._path_part else []))
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self._url()}>"
@@ -177,11 +177,11 @@ class Resource(Record, AtPath):
 
     KEY: ClassVar[str] = "name"
     """The field that names it within its collection."""
-    FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
+    _FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {}
     """Writable fields that servers without these API extensions would drop silently."""
-    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {}
+    _NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {}
     """Fields of a ``PUT`` that make it another request than a change of the object, each with the call to use."""
-    NEVER: ClassVar[str | None] = None
+    _NEVER: ClassVar[str | None] = None
     """How ``expires_at`` says never, where servers take a field that is missing for no change."""
 
     _loaded: bool
@@ -281,7 +281,7 @@ class Resource(Record, AtPath):
     @classmethod
     async def _require_fields(cls, scope: Scope, body: Mapping[str, Any]) -> None:
         """Raise `IncusUnsupportedError` for a field that this server would drop."""
-        for field, extension in cls.FIELD_EXTENSIONS.items():
+        for field, extension in cls._FIELD_EXTENSIONS.items():
             if body.get(field):
                 await scope.require(extension, f"{field} of {cls.__name__}")
 
@@ -301,7 +301,7 @@ class Resource(Record, AtPath):
             for base in getattr(kind, "__orig_bases__", ()):
                 for body in typing.get_args(base):
                     if typing.is_typeddict(body):
-                        return frozenset(body.__annotations__) - cls.NOT_FOR_UPDATE.keys()
+                        return frozenset(body.__annotations__) - cls._NOT_FOR_UPDATE.keys()
         return frozenset()
 
     def _require_known(self, patch: Json, current: Json | None, strict: bool = False) -> None:
@@ -319,7 +319,7 @@ class Resource(Record, AtPath):
         fixed = (known - writable) & patch.keys() if before is not None or strict else frozenset()
         changed = [field for field in sorted(fixed) if patch[field] != (before or {}).get(field)]
         for field in changed:
-            if remedy := self.NOT_FOR_UPDATE.get(field):
+            if remedy := self._NOT_FOR_UPDATE.get(field):
                 raise IncusInputError(f"{kind}: {field} is not changed by an update: {remedy}; nothing was changed")
         if changed:
             raise IncusInputError(
@@ -355,7 +355,7 @@ Body = TypeVar("Body")
 class Writable(Resource, Generic[Body]):
     """An object that can be written as a whole."""
 
-    WRITTEN_AT_ONCE: ClassVar[bool] = False
+    _WRITTEN_AT_ONCE: ClassVar[bool] = False
     """Whether servers compare the ETag and write in one step. Else they write a moment later, and can undo each other's
     changes."""
 
@@ -434,7 +434,7 @@ class Writable(Resource, Generic[Body]):
 
     async def _put(self, body: Json, etag: str | None, wait: bool = True) -> Operation | None:
         await self._require_fields(self._scope, body)
-        body = await self._put_body(with_never(body, self.NEVER))
+        body = await self._put_body(with_never(body, self._NEVER))
         done = await self._perform("PUT", body=body, headers={"If-Match": etag} if etag else None, wait=wait)
         self._etag = None
         self._written(body)
@@ -488,7 +488,7 @@ class Writable(Resource, Generic[Body]):
                     if last:
                         raise
                     continue
-                if self.WRITTEN_AT_ONCE:
+                if self._WRITTEN_AT_ONCE:
                     return outcome, None
                 # Who compared the ETag at the same moment has written about as long after.
                 await self._scope.transport.pause(min(time.monotonic() - begun, _LONGEST_WRITE))
@@ -532,9 +532,9 @@ class Updatable(Writable[Body], Generic[Body]):
 class Patchable(Resource, Generic[Body]):
     """An object that the server itself can merge changes into."""
 
-    PATCH_NEEDS_CONFIG: ClassVar[bool] = False
+    _PATCH_NEEDS_CONFIG: ClassVar[bool] = False
     """Whether servers fail on a ``PATCH`` without ``config``; then an empty one is added."""
-    PATCH_IGNORES: ClassVar[frozenset[str]] = frozenset()
+    _PATCH_IGNORES: ClassVar[frozenset[str]] = frozenset()
     """Writable fields that servers drop from a ``PATCH``."""
 
     async def patch(self, body: Body | Mapping[str, Any]) -> None:
@@ -553,13 +553,13 @@ class Patchable(Resource, Generic[Body]):
         """
         json = with_dotted_keys(to_body(body))  # type: ignore[arg-type]
         self._require_known(json, None, strict=True)
-        if ignored := self.PATCH_IGNORES & json.keys():
+        if ignored := self._PATCH_IGNORES & json.keys():
             raise IncusInputError(f"servers drop {sorted(ignored)} from a PATCH: use update(); nothing was changed")
         await self._require_fields(self._scope, json)
-        if self.PATCH_NEEDS_CONFIG:
+        if self._PATCH_NEEDS_CONFIG:
             json["config"] = json.get("config") or {}
         if "expires_at" in json:
-            json = with_never(json, self.NEVER)
+            json = with_never(json, self._NEVER)
         async with self._scope.write_lock(self._path):
             await self._perform("PATCH", body=json)
         self._etag = None
@@ -618,16 +618,16 @@ Item = TypeVar("Item", bound=Resource)
 class Collection(Group, Generic[Item]):
     """All objects of one kind under one path."""
 
-    resource: type[Item]
-    lists_any_project: ClassVar[bool] = False
+    _resource: type[Item]
+    _lists_any_project: ClassVar[bool] = False
     """Whether servers list nothing for a project that does not exist, instead of saying so."""
-    urls_quoted: ClassVar[bool] = True
+    _urls_quoted: ClassVar[bool] = True
     """Whether the server quotes names in the URLs that it lists. Where it does not, they can mean two things."""
-    named_with_parent: ClassVar[bool] = False
+    _named_with_parent: ClassVar[bool] = False
     """Whether servers list an object as ``parent/name``, and show it alone as ``name``."""
-    located: ClassVar[bool] = False
+    _located: ClassVar[bool] = False
     """Whether each belongs to a member of the cluster, on which its handle then looks for it."""
-    options: ClassVar[Mapping[str, str]] = {}
+    _options: ClassVar[Mapping[str, str]] = {}
     """What `list` takes here, each with the API extension it needs: ``filter``, ``all-projects``, ``target``."""
 
     def __getitem__(self, key: str) -> Item:
@@ -679,21 +679,21 @@ class Collection(Group, Generic[Item]):
         await self._require_extension()
         for option in [option for option, value in {**query, "target": target}.items() if value is not None]:
             await self._require_option(option)
-        depth = recursion if self.urls_quoted else max(recursion, 1)
+        depth = recursion if self._urls_quoted else max(recursion, 1)
         answer = await scope.request("GET", self._url(*segments), query={"recursion": depth, **query})
-        if self.lists_any_project and not answer.entries and not all_projects:
+        if self._lists_any_project and not answer.entries and not all_projects:
             await scope.require_project()
         return Table(self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries)
 
     async def _require_extension(self) -> None:
-        if self.resource.EXTENSION is not None:
-            await self._scope.require(self.resource.EXTENSION, self.resource.__name__)
+        if self._resource._EXTENSION is not None:
+            await self._scope.require(self._resource._EXTENSION, self._resource.__name__)
 
     async def _require_option(self, option: str) -> None:
         name = option.replace("-", "_")
-        if option not in self.options:
+        if option not in self._options:
             raise IncusInputError(f"{type(self).__name__}.list() has no {name}: the API does not offer it here")
-        await self._scope.require(self.options[option], f"{name} of {type(self).__name__}.list()")
+        await self._scope.require(self._options[option], f"{name} of {type(self).__name__}.list()")
 
     async def get(self, name: str) -> Item:
         """One of them, read.
@@ -727,18 +727,18 @@ class Collection(Group, Generic[Item]):
     def _segments(self, key: str) -> tuple[str, ...]:
         """The path segments of one object below the collection's; checks the key before anything is sent."""
         wire.path(key)
-        return (self.resource._segment(key),)
+        return (self._resource._segment(key),)
 
     def _known(self, key: str) -> Json:
         """What a handle knows of its object without reading it."""
-        return {self.resource.KEY: key, "project": self._scope.project or "default"}
+        return {self._resource.KEY: key, "project": self._scope.project or "default"}
 
     def _key(self, json: Json) -> str:
         """The key of an object that the server sent."""
-        return wire.text(json, self.resource.KEY)
+        return wire.text(json, self._resource.KEY)
 
     def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> Item:
-        return self.resource(scope or self._scope, (*self._path, *segments), json, loaded)
+        return self._resource(scope or self._scope, (*self._path, *segments), json, loaded)
 
     def _from_list(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> Item:
         """The object of one entry of a list: its JSON, or with recursion 0 its URL."""
@@ -746,15 +746,15 @@ class Collection(Group, Generic[Item]):
             segments, project = tuple(wire.names(item)[len(self._path) :]), wire.parameter(item, "project")
             key = "/".join(segments)
         else:
-            if self.named_with_parent:
-                item[self.resource.KEY] = self._key(item).rpartition("/")[2]
+            if self._named_with_parent:
+                item[self._resource.KEY] = self._key(item).rpartition("/")[2]
             key, project = self._key(item), wire.text(item, "project") if "project" in item else ""
             segments = self._segments(key)
         if loaded and isinstance(item, dict):
             json: Json = item
         else:
             json = self._known(key) | {"project": project or scope.project or "default"}
-        if self.located and not scope.target:
+        if self._located and not scope.target:
             location = wire.parameter(item, "target") if isinstance(item, str) else item.get("location")
             scope = scope.view(target=location if location != "none" else None) if location else scope
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
@@ -766,7 +766,7 @@ class Collection(Group, Generic[Item]):
         handle = self[key]
         json = to_body({**handle._json, **body})
         json.pop("project", None)
-        await self.resource._require_fields(self._scope, json)
+        await self._resource._require_fields(self._scope, json)
 
         async def undo(operation: Operation | None) -> None:
             if operation is not None and was_created(operation):  # else it was a single request, done or not
@@ -781,9 +781,9 @@ class Collection(Group, Generic[Item]):
 class Nested(Collection[Item]):
     """Objects that can be read together with what hangs below them, in one request."""
 
-    get_extension: ClassVar[str]
+    _get_extension: ClassVar[str]
     """The API extension that `get` needs for it."""
-    list_extension: ClassVar[str | None] = None
+    _list_extension: ClassVar[str | None] = None
     """The API extension that `list` needs for it, if servers of 6.0 may lack it."""
 
     async def get(self, name: str, *, recursion: int = 0) -> Item:
@@ -803,7 +803,7 @@ class Nested(Collection[Item]):
         handle = self[name]
         if not recursion:
             return await handle._read()
-        await self._scope.require(self.get_extension, f"recursion of {type(self).__name__}.get()")
+        await self._scope.require(self._get_extension, f"recursion of {type(self).__name__}.get()")
         return await handle._read({"recursion": recursion})
 
     async def _list(
@@ -815,6 +815,6 @@ class Nested(Collection[Item]):
         project: str | None,
         target: str | None,
     ) -> builtins.list[Item]:
-        if wire.depth(recursion) > 1 and self.list_extension is not None:
-            await self._scope.require(self.list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
+        if wire.depth(recursion) > 1 and self._list_extension is not None:
+            await self._scope.require(self._list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
         return await super()._list(segments, recursion, filter, all_projects, project, target)

@@ -31,7 +31,7 @@ class BucketKeysAPI(
 ):
     """``bucket.bucket_keys``."""
 
-    resource, segment = BucketKey, "keys"
+    _resource, _path_part = BucketKey, "keys"
 
     @known_options(models.StorageBucketKeyPut)
     async def create(self, name: str, **body: Unpack[models.StorageBucketKeyPut]) -> BucketKey:
@@ -61,7 +61,7 @@ class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable)
     ``config``, and resets the description unless it names it.
     """
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
 
     @property
     def bucket_keys(self) -> BucketKeysAPI:
@@ -122,9 +122,9 @@ class BucketsAPI(Nested[Bucket], Edits[models.StorageBucketPut], Ensures, Delete
     local pool.
     """
 
-    resource, segment, located = Bucket, "buckets", True
-    get_extension = list_extension = "storage_bucket_full"
-    options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "storage_buckets_all_projects"}
+    _resource, _path_part, _located = Bucket, "buckets", True
+    _get_extension = _list_extension = "storage_bucket_full"
+    _options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "storage_buckets_all_projects"}
 
     @known_options(models.StorageBucketPut)
     async def create(self, name: str, **body: Unpack[models.StorageBucketPut]) -> Bucket:

@@ -35,9 +35,9 @@ class Certificate(models.Certificate, Editable[models.CertificatePut], Deletable
 class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Ensures, Deletes, IssuesTokens):
     """``client.certificates``; the key is the fingerprint, the SHA-256 of the certificate in DER, or its beginning."""
 
-    resource, segment = Certificate, "certificates"
-    options: ClassVar = {"filter": "api_filtering_extended"}
-    TOKEN_NAME, TOKEN_FIELD = ("request", "name"), "client_name"
+    _resource, _path_part = Certificate, "certificates"
+    _options: ClassVar = {"filter": "api_filtering_extended"}
+    _TOKEN_NAME, _TOKEN_FIELD = ("request", "name"), "client_name"
 
     def _spelling(self, key: str) -> str:
         return key.replace(":", "").lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key

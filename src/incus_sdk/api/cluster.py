@@ -128,9 +128,9 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
 class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut], Renames):
     """``client.cluster.members``."""
 
-    resource, segment = ClusterMember, "members"
+    _resource, _path_part = ClusterMember, "members"
     # Their filter has no extension of its own, but came with the release of this one; older servers would ignore it.
-    options: ClassVar[Mapping[str, str]] = {"filter": "server_logging_webhook"}
+    _options: ClassVar[Mapping[str, str]] = {"filter": "server_logging_webhook"}
 
     async def add(self, name: str) -> str:
         """Issue the token with which another server can join the cluster.
@@ -243,13 +243,13 @@ class ClusterGroup(models.ClusterGroup, Editable[models.ClusterGroupPut], Renama
     needs the extension ``clustering_groups_config``. A member cannot leave its last group.
     """
 
-    FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {"config": "clustering_groups_config"}
+    _FIELD_EXTENSIONS: ClassVar[Mapping[str, str]] = {"config": "clustering_groups_config"}
 
 
 class ClusterGroupsAPI(Collection[ClusterGroup], Edits[models.ClusterGroupPut], Ensures, Renames, Deletes):
     """``client.cluster.groups``."""
 
-    resource, segment = ClusterGroup, "groups"
+    _resource, _path_part = ClusterGroup, "groups"
 
     @known_options(models.ClusterGroupPut)
     async def create(self, name: str, **body: Unpack[models.ClusterGroupPut]) -> ClusterGroup:
@@ -326,8 +326,8 @@ class Cluster(models.Cluster, Resource):
 class ClusterAPI(IssuesTokens):
     """``client.cluster``."""
 
-    segment = "cluster"
-    TOKEN_NAME, TOKEN_FIELD = ("serverName",), "server_name"
+    _path_part = "cluster"
+    _TOKEN_NAME, _TOKEN_FIELD = ("serverName",), "server_name"
 
     @property
     def members(self) -> ClusterMembersAPI:

@@ -75,8 +75,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
     """
 
     KEY = "fingerprint"
-    NEVER = "1970-01-01T00:00:00Z"
-    PATCH_IGNORES = frozenset({"expires_at", "profiles"})
+    _NEVER = "1970-01-01T00:00:00Z"
+    _PATCH_IGNORES = frozenset({"expires_at", "profiles"})
 
     @overload
     async def delete(self, wait: bool = False, *, missing_ok: Literal[False] = False) -> Operation: ...
@@ -308,9 +308,9 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
     An alias goes before a fingerprint that begins with the same letters.
     """
 
-    resource, segment = Image, "images"
-    urls_quoted = False  # in a list of all projects they do not say which project's image they mean
-    options: ClassVar = {"filter": "api_filtering", "all-projects": "images_all_projects"}
+    _resource, _path_part = Image, "images"
+    _urls_quoted = False  # in a list of all projects they do not say which project's image they mean
+    _options: ClassVar = {"filter": "api_filtering", "all-projects": "images_all_projects"}
 
     def _spelling(self, key: str) -> str:
         return key.lower() if is_fingerprint(key) else key

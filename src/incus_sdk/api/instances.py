@@ -50,7 +50,7 @@ if TYPE_CHECKING:
 class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
     """An instance as it was at one moment."""
 
-    NEVER = NEVER
+    _NEVER = NEVER
 
     async def restore(self, stateful: bool = False, *, disk_only: bool = False) -> None:
         """Bring the instance back to the snapshot.
@@ -102,7 +102,7 @@ class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.Inst
 class SnapshotsAPI(Collection[Snapshot], Edits[models.InstanceSnapshotPut], Renames, Deletes):
     """``instance.snapshots``."""
 
-    resource, segment, urls_quoted, named_with_parent = Snapshot, "snapshots", False, True
+    _resource, _path_part, _urls_quoted, _named_with_parent = Snapshot, "snapshots", False, True
 
     async def create(self, name: str | None = None, stateful: bool = False, expires_at: Expiry = "default") -> Snapshot:
         """Take a snapshot, and return it, read.
@@ -143,8 +143,8 @@ class Instance(
     raises `IncusOperationError` if it failed. Nothing is cut off because it takes long.
     """
 
-    WRITTEN_AT_ONCE = True
-    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = dict.fromkeys(
+    _WRITTEN_AT_ONCE = True
+    _NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("restore", "stateful", "disk_only"), "`snapshots[...].restore()` restores"
     )
 
@@ -450,8 +450,8 @@ class InstancesAPI(
     server's own merge; that of 6.0.4 empties the description unless it is named.
     """
 
-    resource, segment, get_extension, lists_any_project = Instance, "instances", "instance_get_full", True
-    options: ClassVar[Mapping[str, str]] = {"filter": "api_filtering", "all-projects": "instance_all_projects"}
+    _resource, _path_part, _get_extension, _lists_any_project = Instance, "instances", "instance_get_full", True
+    _options: ClassVar[Mapping[str, str]] = {"filter": "api_filtering", "all-projects": "instance_all_projects"}
 
     @overload
     async def create(

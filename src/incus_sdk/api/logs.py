@@ -15,7 +15,7 @@ from .base import AtPath, Group
 class LogsAPI(Group):
     """``instance.logs``: the log files that the server keeps of an instance, by name: ``lxc.log``."""
 
-    segment = "logs"
+    _path_part = "logs"
 
     async def list(self) -> builtins.list[str]:
         """List their names.
@@ -93,7 +93,7 @@ class ExecOutputAPI(LogsAPI):
     The operation's ``metadata["output"]`` has the URLs of its files.
     """
 
-    segment = "exec-output"
+    _path_part = "exec-output"
 
     async def list(self) -> builtins.list[str]:
         """List the names of the files.

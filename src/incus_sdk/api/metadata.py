@@ -24,7 +24,7 @@ class TemplatesAPI(Group):
     `InstanceMetadata.templates` says which file is written from which template, and when.
     """
 
-    segment = "templates"
+    _path_part = "templates"
 
     async def list(self) -> builtins.list[str]:
         """List their names.

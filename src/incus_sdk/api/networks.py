@@ -23,7 +23,7 @@ Addressed = TypeVar("Addressed", bound=Resource)
 class _ByAddress(Collection[Addressed]):
     """Objects whose key is an address, which servers write in its shortest form."""
 
-    located = True
+    _located = True
 
     def _spelling(self, key: str) -> str:
         try:
@@ -39,14 +39,14 @@ class NetworkForward(models.NetworkForward, Editable[models.NetworkForwardPut], 
     Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
     KEY = "listen_address"
 
 
 class NetworkForwardsAPI(_ByAddress[NetworkForward], Edits[models.NetworkForwardPut], Ensures, Deletes):
     """``network.forwards``; the key is the listen address."""
 
-    resource, segment, options = NetworkForward, "forwards", _FILTER
+    _resource, _path_part, _options = NetworkForward, "forwards", _FILTER
 
     @known_options(models.NetworkForwardPut)
     async def create(self, listen_address: str, **body: Unpack[models.NetworkForwardPut]) -> NetworkForward:
@@ -75,7 +75,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
     Servers do not check its ETag: `replace` can undo what another client writes at the same moment.
     """
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
     KEY = "listen_address"
 
     async def get_state(self) -> models.NetworkLoadBalancerState:
@@ -96,7 +96,7 @@ class NetworkLoadBalancer(models.NetworkLoadBalancer, Editable[models.NetworkLoa
 class NetworkLoadBalancersAPI(_ByAddress[NetworkLoadBalancer], Edits[models.NetworkLoadBalancerPut], Ensures, Deletes):
     """``network.load_balancers``, of OVN networks; the key is the listen address."""
 
-    resource, segment, options = NetworkLoadBalancer, "load-balancers", _FILTER
+    _resource, _path_part, _options = NetworkLoadBalancer, "load-balancers", _FILTER
 
     @known_options(models.NetworkLoadBalancerPut)
     async def create(self, listen_address: str, **body: Unpack[models.NetworkLoadBalancerPut]) -> NetworkLoadBalancer:
@@ -145,7 +145,7 @@ class NetworkPeer(models.NetworkPeer, Editable[models.NetworkPeerPut], Deletable
 class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Ensures, Deletes):
     """``network.peers``, of OVN networks."""
 
-    resource, segment, options = NetworkPeer, "peers", _FILTER
+    _resource, _path_part, _options = NetworkPeer, "peers", _FILTER
 
     @known_options(models.NetworkPeerPut)
     async def create(
@@ -230,8 +230,8 @@ class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable)
 class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Ensures, Renames, Deletes):
     """``client.networks``."""
 
-    resource, segment, urls_quoted = Network, "networks", False
-    options: ClassVar = {**_FILTER, "all-projects": "networks_all_projects"}
+    _resource, _path_part, _urls_quoted = Network, "networks", False
+    _options: ClassVar = {**_FILTER, "all-projects": "networks_all_projects"}
 
     async def create(
         self,
@@ -330,7 +330,7 @@ class NetworksAPI(Collection[Network], Edits[models.NetworkPut], Ensures, Rename
 class NetworkACL(models.NetworkACL, Editable[models.NetworkACLPut], Renamable, Deletable):
     """Rules for traffic; networks and NICs use it by ``security.acls``."""
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
 
     async def get_log(self) -> str:
         """The traffic that the logged rules of the ACL met on OVN networks.
@@ -352,8 +352,8 @@ class NetworkACL(models.NetworkACL, Editable[models.NetworkACLPut], Renamable, D
 class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Ensures, Renames, Deletes):
     """``client.network_acls``."""
 
-    resource, segment, urls_quoted = NetworkACL, "network-acls", False
-    options: ClassVar = {**_FILTER, "all-projects": "network_acls_all_projects"}
+    _resource, _path_part, _urls_quoted = NetworkACL, "network-acls", False
+    _options: ClassVar = {**_FILTER, "all-projects": "network_acls_all_projects"}
 
     @known_options(models.NetworkACLPut)
     async def create(self, name: str, **body: Unpack[models.NetworkACLPut]) -> NetworkACL:
@@ -396,8 +396,8 @@ class NetworkACLsAPI(Collection[NetworkACL], Edits[models.NetworkACLPut], Ensure
 class NetworkAddressSet(models.NetworkAddressSet, Editable[models.NetworkAddressSetPut], Renamable, Deletable):
     """A set of addresses, which rules of ACLs use as ``$name``; needs the extension ``network_address_set``."""
 
-    PATCH_NEEDS_CONFIG = True
-    EXTENSION = "network_address_set"
+    _PATCH_NEEDS_CONFIG = True
+    _EXTENSION = "network_address_set"
 
 
 class NetworkAddressSetsAPI(
@@ -405,8 +405,8 @@ class NetworkAddressSetsAPI(
 ):
     """``client.network_address_sets``; needs the extension ``network_address_set``."""
 
-    resource, segment, urls_quoted = NetworkAddressSet, "network-address-sets", False
-    options: ClassVar = {**_FILTER, "all-projects": "network_address_set"}
+    _resource, _path_part, _urls_quoted = NetworkAddressSet, "network-address-sets", False
+    _options: ClassVar = {**_FILTER, "all-projects": "network_address_set"}
 
     @known_options(models.NetworkAddressSetPut)
     async def create(self, name: str, **body: Unpack[models.NetworkAddressSetPut]) -> NetworkAddressSet:
@@ -435,13 +435,13 @@ class NetworkZoneRecord(models.NetworkZoneRecord, Editable[models.NetworkZoneRec
     `patch` is of little use: servers merge the zone's configuration into the record's, and then refuse the result.
     """
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
 
 
 class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZoneRecordPut], Ensures, Deletes):
     """``zone.records``; the key is a name without the zone's, or ``@`` for the zone itself."""
 
-    resource, segment, options = NetworkZoneRecord, "records", _FILTER
+    _resource, _path_part, _options = NetworkZoneRecord, "records", _FILTER
 
     @known_options(models.NetworkZoneRecordPut)
     async def create(self, name: str, **body: Unpack[models.NetworkZoneRecordPut]) -> NetworkZoneRecord:
@@ -466,7 +466,7 @@ class NetworkZoneRecordsAPI(Collection[NetworkZoneRecord], Edits[models.NetworkZ
 class NetworkZone(models.NetworkZone, Editable[models.NetworkZonePut], Deletable):
     """A DNS zone; networks use it by ``dns.zone.forward`` and the like."""
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
 
     @property
     def records(self) -> NetworkZoneRecordsAPI:
@@ -477,8 +477,8 @@ class NetworkZone(models.NetworkZone, Editable[models.NetworkZonePut], Deletable
 class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Ensures, Deletes):
     """``client.network_zones``; the key is the domain name."""
 
-    resource, segment, urls_quoted = NetworkZone, "network-zones", False
-    options: ClassVar = {**_FILTER, "all-projects": "network_zones_all_projects"}
+    _resource, _path_part, _urls_quoted = NetworkZone, "network-zones", False
+    _options: ClassVar = {**_FILTER, "all-projects": "network_zones_all_projects"}
 
     @known_options(models.NetworkZonePut)
     async def create(self, name: str, **body: Unpack[models.NetworkZonePut]) -> NetworkZone:
@@ -503,7 +503,7 @@ class NetworkZonesAPI(Collection[NetworkZone], Edits[models.NetworkZonePut], Ens
 class NetworkIntegration(models.NetworkIntegration, Editable[models.NetworkIntegrationPut], Renamable, Deletable):
     """A connection to the networks of another server or cluster, for peers of the type ``remote``."""
 
-    PATCH_NEEDS_CONFIG = True
+    _PATCH_NEEDS_CONFIG = True
 
 
 class NetworkIntegrationsAPI(
@@ -511,7 +511,7 @@ class NetworkIntegrationsAPI(
 ):
     """``client.network_integrations``."""
 
-    resource, segment, options = NetworkIntegration, "network-integrations", _FILTER
+    _resource, _path_part, _options = NetworkIntegration, "network-integrations", _FILTER
 
     @known_options(models.NetworkIntegrationPut)
     async def create(

@@ -19,7 +19,7 @@ _BINARY = "application/octet-stream"
 class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
     """A UEFI variable. It can be changed only while the virtual machine is stopped."""
 
-    EXTENSION = "instance_nvram"
+    _EXTENSION = "instance_nvram"
 
     @property
     def guid(self) -> str:
@@ -91,7 +91,7 @@ class NVRAMVariable(models.InstanceNVRAMVariable, Deletable):
 
 
 class _NVRAMGroup(Group):
-    EXTENSION = "instance_nvram"
+    _EXTENSION = "instance_nvram"
 
     async def _read(self, recursion: int) -> wire.Answer:
         return await self._request("GET", query={"recursion": recursion})
@@ -159,7 +159,7 @@ class NVRAMAPI(_NVRAMGroup):
     virtual machine is stopped by force at that moment, this can go on.
     """
 
-    segment = "nvram"
+    _path_part = "nvram"
 
     def __getitem__(self, guid: str) -> NVRAMVariablesAPI:
         """The variables of one GUID; makes no request."""

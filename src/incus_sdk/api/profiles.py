@@ -19,8 +19,8 @@ class Profile(models.Profile, DeviceVerbs[models.ProfilePut], Editable[models.Pr
 class ProfilesAPI(Collection[Profile], ChangesDevices, Edits[models.ProfilePut], Ensures, Renames, Deletes):
     """``client.profiles``."""
 
-    resource, segment = Profile, "profiles"
-    options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "profiles_all_projects"}
+    _resource, _path_part = Profile, "profiles"
+    _options: ClassVar = {"filter": "api_filtering_extended", "all-projects": "profiles_all_projects"}
 
     @known_options(models.ProfilePut)
     async def create(self, name: str, **body: Unpack[models.ProfilePut]) -> Profile:

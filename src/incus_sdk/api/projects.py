@@ -91,8 +91,8 @@ class Project(models.Project, Editable[models.ProjectPut], Renamable):
 class ProjectsAPI(Collection[Project], Edits[models.ProjectPut], Ensures, Renames):
     """``client.projects``."""
 
-    resource, segment = Project, "projects"
-    options: ClassVar = {"filter": "api_filtering_extended"}
+    _resource, _path_part = Project, "projects"
+    _options: ClassVar = {"filter": "api_filtering_extended"}
 
     async def create(self, name: str, config: models.Config | None = None, description: str = "") -> Project:
         """Create a project.

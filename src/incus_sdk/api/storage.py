@@ -89,7 +89,7 @@ class VolumeSnapshot(models.StorageVolumeSnapshot, Editable[models.StorageVolume
 class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeSnapshotPut], Renames, Deletes):
     """``volume.snapshots``."""
 
-    resource, segment, urls_quoted, named_with_parent = VolumeSnapshot, "snapshots", False, True
+    _resource, _path_part, _urls_quoted, _named_with_parent = VolumeSnapshot, "snapshots", False, True
 
     async def create(self, name: str | None = None, expires_at: Expiry = "default") -> VolumeSnapshot:
         """Take a snapshot of the volume.
@@ -117,13 +117,13 @@ class VolumeSnapshotsAPI(Collection[VolumeSnapshot], Edits[models.StorageVolumeS
 class VolumeBitmap(models.StorageVolumeBitmap, Deletable):
     """A record of which parts of a running virtual machine's block volume were written to."""
 
-    EXTENSION = "storage_volume_nbd"
+    _EXTENSION = "storage_volume_nbd"
 
 
 class VolumeBitmapsAPI(Collection[VolumeBitmap], Deletes):
     """``volume.bitmaps``, of a running virtual machine's block volume."""
 
-    resource, segment = VolumeBitmap, "bitmaps"
+    _resource, _path_part = VolumeBitmap, "bitmaps"
 
     async def create(
         self, name: str, *, granularity: int | None = None, persistent: bool = False, disabled: bool = False
@@ -160,8 +160,8 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
     ``custom_volume_sftp``, the single calls ``file_storage_volume``.
     """
 
-    FILES_EXTENSION = "file_storage_volume"
-    NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {"restore": "`snapshots[...].restore()` restores"}
+    _FILES_EXTENSION = "file_storage_volume"
+    _NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {"restore": "`snapshots[...].restore()` restores"}
 
     @property
     def snapshots(self) -> VolumeSnapshotsAPI:
@@ -391,9 +391,9 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
 class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Renames, Deletes):
     """``pool.volumes``; the key is the type and the name, as ``"custom/data"``."""
 
-    resource, segment, located = Volume, "volumes", True
-    get_extension = list_extension = "storage_volume_full"
-    options: ClassVar = {
+    _resource, _path_part, _located = Volume, "volumes", True
+    _get_extension = _list_extension = "storage_volume_full"
+    _options: ClassVar = {
         **{"filter": "storage_volume_api_filtering", "all-projects": "storage_volumes_all_projects"},
         "target": "clustering",
     }
@@ -641,8 +641,8 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
 class StoragePoolsAPI(Collection[StoragePool], Edits[models.StoragePoolPut], Ensures, Deletes):
     """``client.storage_pools``."""
 
-    resource, segment, urls_quoted = StoragePool, "storage-pools", False
-    options: ClassVar = {"filter": "api_filtering_extended"}
+    _resource, _path_part, _urls_quoted = StoragePool, "storage-pools", False
+    _options: ClassVar = {"filter": "api_filtering_extended"}
 
     async def create(
         self, name: str, driver: str, config: models.Config | None = None, description: str = ""

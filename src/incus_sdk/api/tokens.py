@@ -34,14 +34,14 @@ class Token:
 class IssuesTokens(Group):
     """Verbs for the tokens of a group."""
 
-    TOKEN_NAME: ClassVar[tuple[str, ...]]
+    _TOKEN_NAME: ClassVar[tuple[str, ...]]
     """Where the name is in the metadata of a token's operation."""
-    TOKEN_FIELD: ClassVar[str]
+    _TOKEN_FIELD: ClassVar[str]
     """What the name is called in a token."""
 
     def _token(self, metadata: Mapping[str, Any]) -> Token:
-        name = wire.text(metadata, *self.TOKEN_NAME)
-        return Token(name, wire.token(metadata, **{self.TOKEN_FIELD: name}), parse_time(metadata.get("expiresAt")))
+        name = wire.text(metadata, *self._TOKEN_NAME)
+        return Token(name, wire.token(metadata, **{self._TOKEN_FIELD: name}), parse_time(metadata.get("expiresAt")))
 
     async def list_tokens(self) -> list[Token]:
         """List the tokens that were issued and are not used yet.
@@ -80,4 +80,4 @@ class IssuesTokens(Group):
 
     def _is_own(self, metadata: Any) -> bool:
         """Whether it is of this group, since the others' tokens are operations, too."""
-        return isinstance(metadata, Mapping) and self.TOKEN_NAME[0] in metadata
+        return isinstance(metadata, Mapping) and self._TOKEN_NAME[0] in metadata

@@ -153,7 +153,7 @@ class Record(Mapping[str, Any]):
         return entry[1](self)
 
     def __dir__(self) -> Iterable[str]:
-        return [*super().__dir__(), *self._field_table()]
+        return {*super().__dir__(), *self._field_table()}
 
     def __getitem__(self, key: str) -> Any:
         return self._json[key]

@@ -253,8 +253,9 @@ async def test_remotes_of_the_whole_machine_and_certificates_of_their_own(
 
 
 async def test_of_several_addresses_the_first_that_proves_itself_is_used(
-    daemon: Daemon, owner: Client, directory: Path, tmp_path: Path
+    daemon: Daemon, owner: Client, directory: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.INFO, "incus_sdk.retries")
     mine, theirs = pair(tmp_path, "mine"), pair(tmp_path, "theirs")
     fake = incus_server(theirs, mine)
     (directory / "servercerts").mkdir(parents=True)
@@ -272,6 +273,8 @@ async def test_of_several_addresses_the_first_that_proves_itself_is_used(
             assert (await client.get_server_info()).auth == "trusted"  # found once more
             await client.disconnect()
         assert (any(fake.clients), fake.heard) == (False, b"")
+        assert f"{DEAD} does not answer (IncusConnectionError)" in caplog.text
+        assert f"{impostor} does not answer (IncusCertificateError)" in caplog.text
         configure(directory, {"remotes": {"prod": {"addr": f"{DEAD},{impostor}"}}})
         with pytest.raises(
             IncusCertificateError, match=rf"none of .* addresses.*{DEAD} cannot be reached.*{impostor} did not prove"

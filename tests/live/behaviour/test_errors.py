@@ -44,7 +44,7 @@ REFUSALS: dict[str, tuple[str, Callable[[Client, Instance, Path], Any]]] = {
     "running": ("is running: stop it first, as delete.force=True", lambda c, b, p: b.delete(wait=True)),
     "image by alias": ("no image 'nope'; launch", lambda c, b, p: c.instances.create("x", NO_IMAGE, wait=True)),
     "image later": ("no image 'nope'; launch", lambda c, b, p: later(c.instances.create("x", NO_IMAGE))),
-    "image by name": ("no image 'nope'", lambda c, b, p: c.instances.launch("nope", "x")),
+    "image by name": ("no image 'nope'.*images:debian/13", lambda c, b, p: c.instances.launch("nope", "x")),
     "value": ("value of limits.memory", lambda c, b, p: b.update({"config": MEMORY}, wait=True)),
     "value later": ("value of limits.memory", lambda c, b, p: later(b.update(MEMORY))),
     "one of many values": (r"value of boot.autostart\)", lambda c, b, p: b.update(MANY, wait=True)),
@@ -87,6 +87,8 @@ async def test_a_refusal_names_what_is_wrong_and_the_remedy(box: Instance, clien
     assert not wrong
     with pytest.raises(AttributeError, match="no stdin before it is open: enter it as a context manager"):
         _ = box.open_process(["cat"]).stdin
+    with pytest.raises(KeyError, match="still under way; wait for it with wait=True"):
+        _ = (await client.instances.execute(box.name, ["sleep", "1"]))["metadata"]["output"]
     with pytest.raises(AttributeError, match=r"read as .config.get\('restricted'\)"):
         _ = (await client.projects.get("default")).restricted  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Iterable
 from typing import Any
 
@@ -195,7 +196,8 @@ async def test_a_slow_reader_loses_nothing(client: Client, name: str, monkeypatc
     assert sources == [f"/1.0/profiles/{name}-{number // 2}" for number in range(100)]
 
 
-async def test_a_broken_stream_says_so_and_goes_on(name: str) -> None:
+async def test_a_broken_stream_says_so_and_goes_on(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "incus_sdk.retries")
     async with (
         Daemon(image=False) as daemon,
         daemon.client() as unix,
@@ -213,6 +215,7 @@ async def test_a_broken_stream_says_so_and_goes_on(name: str) -> None:
             for stream in (events, others):
                 while await happened(stream) != [("profile-deleted", f"/1.0/profiles/{name}")]:
                     pass
+    assert caplog.text.count("the stream of events broke") == caplog.text.count("is open again") == 4
 
 
 async def collect(events: EventStream) -> list[Event | Gap]:

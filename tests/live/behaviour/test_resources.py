@@ -153,7 +153,7 @@ async def test_an_object_is_created_found_listed_and_deleted(group: Any, kind: K
     assert not await group.exists(kind.key)
     made = await group.create(kind.key, **kind.create)
     try:
-        assert type(made) is group.resource
+        assert type(made) is group._resource
         assert fields(made, kind.create) == kind.create
         assert await group.exists(kind.key)
         assert await group[kind.key].exists()
@@ -168,7 +168,7 @@ async def test_an_object_is_created_found_listed_and_deleted(group: Any, kind: K
         assert requests == ["GET", "GET"], "a list is one request"
         assert len(mine) == len(handles) == 1
         assert mine[0].fields() == found.fields()
-        assert (type(mine[0]), type(handles[0])) == (group.resource, group.resource)
+        assert (type(mine[0]), type(handles[0])) == (group._resource, group._resource)
         assert (await handles[0].refresh()).raw == (await mine[0].refresh()).raw == found.raw
 
         with pytest.raises((IncusAPIError, IncusOperationError)):  # not always a 409

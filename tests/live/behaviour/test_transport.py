@@ -244,7 +244,7 @@ async def round_trip(
     """Each name makes one object, which is found by exactly that name, and whose end leaves the others alone."""
     neighbours = ["a", "b"]
     names = [f"{prefix}{name}" for name in (*neighbours, *names)]
-    key = collection.resource.KEY
+    key = collection._resource.KEY
     try:
         for name in names:
             assert not await collection.exists(name)

@@ -198,7 +198,7 @@ async def live_through_every_verb(group: Any, kind: Kind) -> None:
     made = await group.create(key, **create)
     try:
         # Read in every way.
-        assert type(made) is group.resource
+        assert type(made) is group._resource
         assert fields(made, create) == create
         assert await group.exists(key)
         found = await group.get(key)

@@ -117,7 +117,7 @@ def done() -> Answer:
 
 def created(location: str) -> Answer:
     """The answer to what made something at a path."""
-    return Answer(201, _envelope("sync", "Created", 201), {**_JSON, "Location": location})
+    return Answer(201, _envelope("sync", "Success", 200), {**_JSON, "Location": location})
 
 
 def accepted(operation: Operation) -> Answer:

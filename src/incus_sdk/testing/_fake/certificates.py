@@ -6,11 +6,14 @@ import base64
 import hashlib
 import secrets
 import ssl
+import string
 from typing import Any, ClassVar
 
 from .answers import AnyAnswer, Refused, created
 from .collection import Collection, Object
 from .requests import FakeRequest
+
+_BASE64 = string.ascii_letters + string.digits + "+/="
 
 
 class Certificates(Collection):
@@ -63,7 +66,8 @@ class Certificates(Collection):
         try:
             der = base64.b64decode(text, validate=True)
         except ValueError:
-            raise Refused(400, "illegal base64 data at input byte 0") from None
+            at = next((place for place, each in enumerate(text) if each not in _BASE64), len(text) // 4 * 4)
+            raise Refused(400, f"illegal base64 data at input byte {at}") from None
         if not der.startswith(b"0\x82") and not der.startswith(b"0\x81"):
             raise Refused(400, "Invalid certificate material: x509: malformed certificate")
         fingerprint = self._store(der, body)
@@ -76,6 +80,7 @@ class Certificates(Collection):
             "type": body.get("type") or "client",
             "restricted": bool(body.get("restricted")),
             "projects": body.get("projects") or [],
+            "certificate": "",
             "description": body.get("description") or "",
             "trust_token": "",
             "token": True,

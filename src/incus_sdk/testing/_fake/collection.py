@@ -76,6 +76,9 @@ class Collection:
     """The same by the method of a request, where it differs."""
     exists: ClassVar[tuple[int, str]] = (409, 'The record "{name}" already exists')
 
+    taken: ClassVar[tuple[int, str] | None] = None
+    """The same for a new name of an old one, where it differs."""
+
     def __init__(self, state: State) -> None:
         self.state = state
         self.items: dict[str, dict[str, Object]] = {}
@@ -110,6 +113,14 @@ class Collection:
 
     def renamed(self, project: str, old: str, new: str) -> None:
         """An object has another name."""
+
+    def context(self, what: str, item: Object) -> Object | None:
+        """What a lifecycle event says beside the path."""
+        return None
+
+    def project_in_events(self, project: str, name: str) -> str:
+        """The project whose listeners hear of an object."""
+        return project
 
     # What is the same.
 
@@ -190,7 +201,7 @@ class Collection:
         self.check(project, {**body, **made})
         item = self.of(project)[name] = self.make(project, name, {**body, **made})
         self.added(project, name)
-        self.tell("created", request, project, name)
+        self.tell("created", request, project, name, self.context("created", item))
         return item
 
     def complete(self, body: Mapping[str, Any]) -> Object:
@@ -226,7 +237,7 @@ class Collection:
         check_etag(request.headers.get("if-match"), self.writable(item))
         self.check(project, {**item, **new})
         item.update(new)
-        self.tell("updated", request, project, item[self.key])
+        self.tell("updated", request, project, item[self.key], self.context("updated", item))
         return done()
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
@@ -236,7 +247,7 @@ class Collection:
         self.check_name(new)
         self.check_free(project, name, "renamed")
         if new in self.of(project):
-            status, message = self.exists
+            status, message = self.taken or self.exists
             raise Refused(status, message.format(name=new, project=project))
         self.move(request, project, name, new)
         return created(self.path(project, new))
@@ -262,5 +273,9 @@ class Collection:
     ) -> None:
         """Send a lifecycle event."""
         self.state.events.lifecycle(
-            f"{self.kind}-{what}", self.path(project, name), request, project, name=name, context=context
+            f"{self.kind}-{what}",
+            self.path(project, name),
+            request,
+            self.project_in_events(project, name),
+            context=context,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from .answers import Answer, AnyAnswer, RawStream, Refused, content, done, success
 from .file_calls import FileCallError, call
 from .files import FakeFiles
+from .machines import Machine
 from .requests import FakeRequest
 from .sftp_server import SftpProtocolError, SftpServer
 from .streams import ByteStream
@@ -26,11 +27,12 @@ class Contents:
         machine = self.state.instances.find(request, name)
         machine.require_agent()
         answer = call_files(machine.files, request)
+        context = {"path": request.query.get("path")}
         if request.method in ("POST", "DELETE"):
             what = "file-pushed" if request.method == "POST" else "file-deleted"
-            self.state.instances.tell(what, request, machine, {"file-destination": request.query.get("path")})
+            self.state.instances.tell(what, None, machine, context)
         elif request.method == "GET":
-            self.state.instances.tell("file-retrieved", request, machine, {"file-source": request.query.get("path")})
+            self.state.instances.tell("file-retrieved", None, machine, context)
         return answer
 
     def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:
@@ -52,7 +54,7 @@ class Contents:
             ("snapshot_", "migration_", "forkexec", "proxy.", "netcat_")
         ):
             raise Refused(400, f'Log file name "{log}" not valid')
-        return _file(request, machine.logs, log)
+        return self._file(request, machine, machine.logs, log)
 
     def outputs(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of the names of all recorded outputs."""
@@ -62,24 +64,26 @@ class Contents:
 
     def output(self, request: FakeRequest, name: str, output: str) -> Answer:
         """``GET`` or ``DELETE`` of one."""
-        return _file(request, self.state.instances.find(request, name).outputs, output)
+        machine = self.state.instances.find(request, name)
+        return self._file(request, machine, machine.outputs, output, "exec-output")
 
     def console_log(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` or ``DELETE`` of what the console showed."""
         machine = self.state.instances.find(request, name)
         if request.method == "GET":
-            return content(machine.console)
+            return content(machine.console, None if machine.console else {"Content-Type": "application/json"})
         machine.console = b""
         return done()
 
-
-def _file(request: FakeRequest, files: dict[str, bytes], name: str) -> Answer:
-    if name not in files:
-        raise Refused(404, "Not Found")
-    if request.method == "DELETE":
-        del files[name]
-        return done()
-    return content(files[name], {"Content-Disposition": f"inline;filename={name}"})
+    def _file(self, request: FakeRequest, machine: Machine, files: dict[str, bytes], name: str, *below: str) -> Answer:
+        if name not in files:
+            raise Refused(404, "Not Found")
+        what = "deleted" if request.method == "DELETE" else "retrieved"
+        self.state.instances.tell(f"log-{what}", request, machine, None, "logs", *below, name)
+        if request.method == "DELETE":
+            del files[name]
+            return done()
+        return content(files[name], {"Content-Disposition": f"inline;filename={name}"})
 
 
 def call_files(files: FakeFiles, request: FakeRequest) -> Answer:
@@ -93,7 +97,7 @@ def call_files(files: FakeFiles, request: FakeRequest) -> Answer:
         return Answer(200, listed.body, {**listed.headers, **answer.headers})
     if answer.content is None:
         return done()
-    return Answer(200, answer.content, answer.headers)
+    return Answer(200, answer.content, {"Content-Type": "application/json", **answer.headers})
 
 
 def serve_sftp(files: FakeFiles, request: FakeRequest) -> RawStream:

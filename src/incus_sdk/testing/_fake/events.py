@@ -74,6 +74,14 @@ class Events:
             if type in listener.types and (project is None or listener.project in (None, project)):
                 listener.socket.send(text)
 
+    def log_request(self, request: FakeRequest) -> None:
+        """Send what a server logs of a request."""
+        if self._listeners:
+            who = requestor(request)
+            context = {"ip": who["address"], "method": request.method, "protocol": who["protocol"]}
+            context |= {"url": request.target, "username": who["username"]}
+            self.send("logging", {"message": "Handling API request", "level": "debug", "context": context})
+
     def lifecycle(
         self,
         action: str,

@@ -10,6 +10,7 @@ import re
 import shutil
 import socket as sockets
 import ssl
+import sys
 import tempfile
 from collections.abc import Awaitable, Iterable
 from fnmatch import fnmatchcase
@@ -22,7 +23,6 @@ from .answers import AnyAnswer, Refused, error
 from .commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
 from .connection import ServerConnection
 from .extensions import EXTENSIONS
-from .identity import make_identity
 from .instance import FakeInstance
 from .log import FakeRequests
 from .requests import FakeRequest
@@ -105,7 +105,7 @@ class Fake:
         """Make a client of the fake, which is not connected yet.
 
         Args:
-            kind: Over the unix socket, or over HTTPS with `client_cert`.
+            kind: Over the unix socket, which Windows lacks, or over HTTPS with `client_cert`.
         """
         if kind == "unix":
             return Client(str(self.socket))
@@ -171,6 +171,26 @@ class Fake:
             where=lambda each: instance is None or fnmatchcase(each.instance, instance),
             **result,
         )
+
+    def warn(
+        self,
+        type: str,
+        message: str = "",
+        *,
+        severity: Literal["low", "moderate", "high"] = "low",
+        project: str = "",
+        entity_url: str = "",
+    ) -> None:
+        """Add one of the server's warnings; a new fake has none.
+
+        Args:
+            type: As ``Instance type not operational``.
+            message: Its message.
+            severity: How bad it is.
+            project: The project that it is about.
+            entity_url: The path of what it is about.
+        """
+        self._state.warnings.warn(type, message, severity, project, entity_url)
 
     @property
     def commands(self) -> list[FakeCommand]:
@@ -282,7 +302,7 @@ class Fake:
         self._directory = self._given_directory or Path(tempfile.mkdtemp(prefix="incus-fake-"))
         loop = asyncio.get_running_loop()
         try:
-            if hasattr(loop, "create_unix_server"):
+            if sys.platform != "win32":
                 self._listeners.append(await loop.create_unix_server(self._connected, str(self.socket)))
             # Without a certificate until somebody wants to know where this is: making one takes time.
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -316,6 +336,8 @@ class Fake:
     def _identify(self) -> Path:
         directory = self.directory
         if not self._has_identity and self._tls is not None:
+            from .identity import make_identity  # which takes longer to import than all the rest
+
             server, own = make_identity(self._tls, directory)
             self._state.server.certify(server)
             self._state.certificates.trust_own(own)
@@ -324,6 +346,7 @@ class Fake:
 
     def _handle(self, request: FakeRequest) -> AnyAnswer | Awaitable[AnyAnswer]:
         self._requests.add(request)
+        self._state.events.log_request(request)
         rule = self._state.rules.request_rule(request)
         return self._answer(request) if rule is None else rule.perform(request, self._answer)
 

@@ -35,7 +35,7 @@ class Images(Collection):
         """The image that an instance is made from."""
         owner = self.state.projects.owner(source.get("project") or project, self.feature)
         if source.get("server"):
-            raise Refused(501, f"The fake of incus_sdk does not download images, such as from {source['server']}")
+            return self.download(owner, source, kind)
         if alias := source.get("alias"):
             known = self.state.aliases.of(owner).get(alias)
             fingerprint = known["target"] if known else ""
@@ -48,6 +48,25 @@ class Images(Collection):
             raise Refused(500, f'Requested image\'s type "{found[0]["type"]}" doesn\'t match instance type "{kind}"')
         found[0]["last_used_at"] = now()
         return found[0]
+
+    def download(self, project: str, source: Mapping[str, Any], kind: str) -> Object:
+        """An image of another server, which the fake makes up: it has any that is asked for."""
+        name = source.get("alias") or source.get("fingerprint") or ""
+        data = f"{source['server']} {name} {kind}".encode()
+        if (found := self.of(project).get(hashlib.sha256(data).hexdigest())) is not None:
+            return found
+        system, _, rest = name.partition("/")
+        release, _, variant = rest.partition("/")
+        properties = {
+            "architecture": "x86_64",
+            "description": f"{name} of {source['server']}",
+            "os": system.capitalize(),
+            "release": release or "latest",
+            "variant": variant or "default",
+        }
+        item = self.store(None, project, data, {"properties": properties}, type=kind)
+        item |= {"cached": True, "last_used_at": now()}
+        return item
 
     def files_of(self, image: Object) -> FakeFiles | None:
         """The files of the instances made from an image; None for the usual ones."""
@@ -68,7 +87,7 @@ class Images(Collection):
             "profiles": item["profiles"],
             "aliases": aliases,
             "architecture": item["architecture"],
-            "cached": False,
+            "cached": item["cached"],
             "filename": item["filename"],
             "fingerprint": item["fingerprint"],
             "size": item["size"],
@@ -88,6 +107,8 @@ class Images(Collection):
         body = request.fields
         source = body.get("source") or {}
         kind = source.get("type")
+        if kind == "image" and source.get("server"):
+            return self._download(request, project, body, source)
         if kind not in ("instance", "container", "virtual-machine", "snapshot"):
             raise Refused(501, f"The fake of incus_sdk does not make images from a source of type {kind}")
 
@@ -110,6 +131,21 @@ class Images(Collection):
             given = {**body, "properties": {**own, **(body.get("properties") or {})}}
             item = self.store(request, project, data, given, type=record["type"])
             self.state.image_files[item["fingerprint"]] = files._copy()
+            return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
+
+        return self.state.operations.begin(request, "Downloading image", work)
+
+    def _download(
+        self, request: FakeRequest, project: str, body: Mapping[str, Any], source: Mapping[str, Any]
+    ) -> AnyAnswer:
+        def work(operation: Operation) -> Object:
+            operation.progress("download", 100, "rootfs: 100% (100.00MB/s)")
+            item = self.download(project, source, source.get("image_type") or "container")
+            item |= {"cached": False, "public": bool(body.get("public"))}
+            item["auto_update"] = bool(body.get("auto_update"))
+            item["properties"] = {**item["properties"], **(body.get("properties") or {})}
+            for alias in body.get("aliases") or ():
+                self.state.aliases.add(None, project, alias["name"], {**alias, "target": item["fingerprint"]})
             return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
 
         return self.state.operations.begin(request, "Downloading image", work)
@@ -161,6 +197,7 @@ class Images(Collection):
         item = self.of(project)[fingerprint] = {
             **made,
             "architecture": made["properties"].get("architecture") or "x86_64",
+            "cached": False,
             "filename": body.get("filename") or "",
             "fingerprint": fingerprint,
             "size": len(data),
@@ -224,6 +261,10 @@ class Aliases(Collection):
         """A new alias."""
         target = self.state.images.find(project, body["target"])["fingerprint"]
         return {"description": body["description"], "target": target, "name": name}
+
+    def context(self, what: str, item: Object) -> Object | None:
+        """The image that it is for."""
+        return {"target": item["target"]}
 
     def view(self, project: str, item: Object) -> Object:
         """An alias as it is shown."""

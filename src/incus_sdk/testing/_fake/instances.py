@@ -81,15 +81,15 @@ class Instances:
         return {"instances": [self.path(machine.project, machine.name)]}
 
     def tell(
-        self, what: str, request: FakeRequest, machine: Machine, context: Object | None = None, *below: str
+        self, what: str, request: FakeRequest | None, machine: Machine, context: Object | None = None, *below: str
     ) -> None:
-        """Send a lifecycle event."""
+        """Send a lifecycle event of an instance, or of something below it."""
         self.state.events.lifecycle(
             f"instance-{what}",
             self.path(machine.project, machine.name, *below),
             request,
             machine.project,
-            name=machine.name,
+            name=None if below else machine.name,
             context=context,
         )
 
@@ -183,13 +183,15 @@ class Instances:
     def metadata(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of what its image says of it."""
         machine = self.find(request, name)
+        self.tell("metadata-retrieved", request, machine, None, "metadata")
+        template = {"when": ["create", "copy"], "create_only": False, "template": "hostname.tpl", "properties": None}
         config = machine.record["config"].items()
         found = {
             "architecture": machine.record["architecture"],
             "creation_date": 1700000000,
             "expiry_date": 4000000000,
             "properties": {key.removeprefix("image."): text for key, text in config if key.startswith("image.")},
-            "templates": {},
+            "templates": {"/etc/hostname": template},
         }
         return success(found, etag=found)
 
@@ -289,7 +291,9 @@ class Instances:
             check_config(config)
             self.state.networks.check_devices(project, devices)
         except Refused as refused:
-            raise Refused(refused.status, f"Failed creating instance record: {refused.message}") from None
+            known = refused.message.startswith("Device validation")
+            where = "Failed initializing instance: Invalid devices: " if known else ""
+            raise Refused(refused.status, f"Failed creating instance record: {where}{refused.message}") from None
         profiles = body.get("profiles")
         machine = Machine(
             name,
@@ -314,9 +318,20 @@ class Instances:
                 "Failed getting root disk: No root device could be found",
             )
         self.of(project)[name] = machine
+        self._name_interfaces(machine)
         if request is not None:
-            self.tell("created", request, machine, {"type": machine.record["type"]})
+            pool = next(each["pool"] for each in self.expand(machine)[1].values() if each.get("path") == "/")
+            context = {"location": "none", "storage-pool": pool, "type": machine.record["type"]}
+            self.tell("created", request, machine, context)
         return machine
+
+    def _name_interfaces(self, machine: Machine) -> None:
+        """Give each network device an address that stays."""
+        config = machine.record["config"]
+        for name, device in self.expand(machine)[1].items():
+            if device.get("type") == "nic" and "hwaddr" not in device:
+                config.setdefault(f"volatile.{name}.hwaddr", f"10:66:6a:{random.randbytes(3).hex(':')}")
+        machine.record["config"] = dict(sorted(config.items()))
 
     def _origin(self, request: FakeRequest, source: Mapping[str, Any]) -> tuple[Machine, str]:
         name, _, snapshot = str(source.get("source", "")).partition("/")
@@ -409,6 +424,7 @@ class Instances:
     def _set(self, request: FakeRequest, machine: Machine, new: Object) -> None:
         self.check(machine.project, new)
         machine.record.update(new)
+        self._name_interfaces(machine)
         self.tell("updated", request, machine)
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:

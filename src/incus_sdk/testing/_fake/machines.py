@@ -140,11 +140,12 @@ class Machine:
 
     def _network(self, devices: Object) -> Object:
         found: Object = {"lo": _LOOPBACK}
-        names = [device.get("name") or name for name, device in devices.items() if device.get("type") == "nic"]
-        if self.addresses and not names:
-            names = ["eth0"]
-        for number, name in enumerate(names):
-            found[name] = {
+        nics = {name: device for name, device in devices.items() if device.get("type") == "nic"}
+        if self.addresses and not nics:
+            nics = {"eth0": {}}
+        for number, (name, device) in enumerate(nics.items()):
+            hwaddr = device.get("hwaddr") or self.record["config"].get(f"volatile.{name}.hwaddr", "10:66:6a:00:00:01")
+            found[device.get("name") or name] = {
                 "addresses": [
                     {
                         "family": family,
@@ -155,7 +156,7 @@ class Machine:
                     for family, address in (() if number else self.addresses)
                 ],
                 "counters": _NO_COUNTERS,
-                "hwaddr": f"10:66:6a:00:00:{number:02x}",
+                "hwaddr": hwaddr,
                 "host_name": f"veth{self.pid}{number}",
                 "mtu": 1500,
                 "state": "up",

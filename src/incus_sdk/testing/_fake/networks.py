@@ -9,7 +9,7 @@ from .answers import Answer, Refused, success
 from .collection import Collection, Object
 from .requests import FakeRequest
 
-_DEVICES = (
+DEVICES = (
     *("disk", "gpu", "infiniband", "nic", "none", "pci", "proxy", "tpm", "unix-block", "unix-char"),
     *("unix-hotplug", "usb"),
 )
@@ -18,6 +18,19 @@ _NAMESPACES = (
     *("bgp", "bridge", "dns", "gvrp", "ipv4", "ipv6", "mtu", "network", "ovn", "parent", "raw", "security"),
     *("tunnel", "user", "volatile", "vlan"),
 )
+
+
+_LOOPBACK: Object = {
+    "config": {},
+    "description": "",
+    "name": "lo",
+    "type": "loopback",
+    "used_by": [],
+    "managed": False,
+    "status": "",
+    "locations": None,
+    "project": "default",
+}
 
 
 class Networks(Collection):
@@ -34,10 +47,16 @@ class Networks(Collection):
         """Refuse devices that an instance cannot have."""
         for name, device in devices.items():
             kind = device.get("type", "")
-            if kind not in _DEVICES:
+            if kind not in DEVICES:
                 raise Refused(500, f'Invalid device type "{kind}"')
             if (network := device.get("network")) and kind == "nic":
                 self._check_network(project, name, network)
+            if kind == "disk" and not (device.get("source") or device.get("path")):
+                raise Refused(
+                    500,
+                    f'Device validation failed for "{name}": '
+                    'Disk entry is missing the required "source" or "path" property',
+                )
             pool = device.get("pool")
             if kind == "disk" and pool and pool not in self.state.pools.of("default"):
                 raise Refused(
@@ -70,7 +89,10 @@ class Networks(Collection):
             raise Refused(400, "Unknown driver")
         for key in body["config"]:
             if key.partition(".")[0] not in _NAMESPACES:
-                raise Refused(400, f'Invalid option for network "{body["name"]}" option "{key}"')
+                raise Refused(
+                    400 if body["name"] in self.of(project) else 500,
+                    f'Invalid option for network "{body["name"]}" option "{key}"',
+                )
 
     def make(self, project: str, name: str, body: Object) -> Object:
         """A new network."""
@@ -88,6 +110,8 @@ class Networks(Collection):
 
     def view(self, project: str, item: Object) -> Object:
         """A network as it is shown."""
+        if item is _LOOPBACK:
+            return item
         return {
             "config": item["config"],
             "description": item["description"],
@@ -117,6 +141,17 @@ class Networks(Collection):
                 for profile in profiles.values():
                     if _uses(profile["devices"], name):
                         yield self.state.profiles.path(other, profile["name"])
+
+    def all_of(self, request: FakeRequest) -> Iterator[tuple[str, Object]]:
+        """All, and the loopback interface of the machine, which is not the server's."""
+        yield from super().all_of(request)
+        yield "default", _LOOPBACK
+
+    def get(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of one."""
+        if name == "lo":
+            return success(_LOOPBACK, etag=name)
+        return super().get(request, name)
 
     def state_of(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its state."""

@@ -39,6 +39,7 @@ class Operation:
         description: str,
         resources: Mapping[str, list[str]],
         *,
+        project: str | None,
         kind: Literal["task", "websocket", "token"] = "task",
         metadata: dict[str, Any] | None = None,
         may_cancel: bool = False,
@@ -47,7 +48,7 @@ class Operation:
     ) -> None:
         self._state = state
         self.request = request
-        self.project = request.project
+        self.project = project
         self.id = str(uuid.uuid4())
         self.kind = kind
         self.description = description
@@ -111,7 +112,7 @@ class Operation:
         """Write to the log of the instance that it is about."""
         for path in self.resources.get("instances", ()):
             name = unquote(path.partition("?")[0].removeprefix("/1.0/instances/"))
-            if (machine := self._state.instances.of(self.project).get(name)) is not None:
+            if (machine := self._state.instances.of(self.request.project).get(name)) is not None:
                 machine.logs["lxc.log"] = text.encode()
 
     def run(self, work: Work, rule: OperationRule | None) -> None:
@@ -139,14 +140,15 @@ class Operation:
 
     def _succeed(self, result: Any) -> None:
         if isinstance(result, dict):
-            self.metadata = {**self.metadata, **result}
+            self.update(result)
         self.finish(SUCCESS)
 
     def finish(self, status: int, error: str = "") -> None:
         """It is over."""
         if self.finished_at is not None:
             return
-        self.status, self.error, self.may_cancel = status, error, False
+        self.status, self.error = status, error
+        self.may_cancel = self.may_cancel and self.kind == "token"
         self.updated_at, self.finished_at = now(), time.monotonic()
         self._state.operations.finished(self)
         self.tell()
@@ -156,6 +158,8 @@ class Operation:
 
     def cancel(self) -> None:
         """End it before its end."""
+        self.status = CANCELLING
+        self.tell()
         self.finish(CANCELLED)
         if self._on_cancel is not None:
             self._on_cancel()
@@ -203,6 +207,7 @@ class Operations:
     ) -> Answer:
         """Begin an operation after this answer, which names it; one without work waits until it is cancelled."""
         self._forget()
+        how = {"project": request.project, **how}
         operation = Operation(self._state, request, description, resources or {}, **how)
         rule = self._state.rules.operation_rule(request)
         self._all[operation.id] = operation
@@ -211,8 +216,11 @@ class Operations:
         operation.status = RUNNING
         answer = accepted(operation)
         operation.metadata = {key: value for key, value in operation.metadata.items() if key != "fds"}
-        if work is not None:
-            asyncio.get_running_loop().call_soon(operation.run, work, rule)
+        loop = asyncio.get_running_loop()
+        if work is None:
+            loop.call_soon(operation.tell)
+        else:
+            loop.call_soon(operation.run, work, rule)
         return answer
 
     def finished(self, operation: Operation) -> None:
@@ -236,7 +244,7 @@ class Operations:
         everything = request.query.get("all-projects") == "true"
         if everything and "project" in request.query:
             raise Refused(400, "Cannot specify a project when requesting all projects")
-        return (each for each in self._all.values() if everything or each.project == request.project)
+        return (each for each in self._all.values() if everything or each.project in (None, request.project))
 
     def list(self, request: FakeRequest) -> Answer:
         """``GET`` of all, by their status."""
@@ -253,9 +261,12 @@ class Operations:
     def cancel(self, request: FakeRequest, id: str) -> Answer:
         """``DELETE`` of one."""
         operation = self._find(id)
+        if operation.finished_at is not None:
+            raise Refused(400, "Only running operations can be cancelled")
         if not operation.may_cancel:
             raise Refused(400, "This operation can't be cancelled")
         operation.cancel()
+        self._state.events.lifecycle("operation-cancelled", operation.path, request, request.project)
         return done()
 
     def wait(self, request: FakeRequest, id: str) -> AnyAnswer | Awaitable[AnyAnswer]:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from .answers import Refused
 from .collection import Collection, Object, check_config
+from .networks import DEVICES
 
 
 class Profiles(Collection):
@@ -21,11 +22,17 @@ class Profiles(Collection):
         "PATCH": 'Failed to retrieve profile="{name}": Profile not found',
     }
     exists = (500, 'Error inserting "{name}" into database: The profile already exists')
+    taken = (500, 'Profile "{name}" already exists')
 
     def check(self, project: str, body: Object) -> None:
         """Refuse a key that instances do not have."""
         check_config(body["config"])
-        self.state.networks.check_devices(project, body["devices"])
+        for name, device in body["devices"].items():
+            if device.get("type") not in DEVICES:
+                message = (
+                    f'Device validation failed for "{name}": Failed loading device "{name}": Unsupported device type'
+                )
+                raise Refused(400, message)
 
     def check_name(self, name: str) -> None:
         """Refuse a name with slashes."""

@@ -107,7 +107,11 @@ class Projects(Collection):
                 raise Refused(409, f'A project named "{new}" already exists')
             self.move(request, "default", name, new)
 
-        return self.state.operations.begin(request, "Renaming project", work)
+        return self.state.operations.begin(request, "Renaming project", work, project=None)
+
+    def project_in_events(self, project: str, name: str) -> str:
+        """The project itself."""
+        return name
 
     def renamed(self, project: str, old: str, new: str) -> None:
         """What is in it goes with it."""

@@ -14,7 +14,6 @@ from .requests import FakeRequest
 if TYPE_CHECKING:
     from .state import State
 
-_OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8"
 _NAMESPACES = (
     *("acme", "authorization", "backups", "cluster", "core", "images", "instances", "linstor", "logging", "loki"),
     *("network", "oidc", "openfga", "storage", "user"),
@@ -63,7 +62,7 @@ class Server:
 
     def metrics(self, request: FakeRequest) -> Answer:
         """``GET`` of measurements, in the form of OpenMetrics."""
-        return content(measured(self.state).encode(), {"Content-Type": _OPENMETRICS})
+        return content(measured(self.state).encode(), {"Content-Type": "text/plain"})
 
     def versions(self, request: FakeRequest) -> Answer:
         """``GET`` of all versions of the API."""

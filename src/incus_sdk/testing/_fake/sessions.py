@@ -98,7 +98,6 @@ class Sessions:
         user = body.get("user") or 0
         environment = self._environment(machine, user, body.get("environment") or {})
         resources = self.state.instances.paths(machine)
-        self.state.instances.tell("exec", request, machine, {"command": body.get("command")})
         if not live:
 
             async def work(operation: Operation) -> None:
@@ -145,6 +144,7 @@ class Sessions:
         machine.require_agent()
         command = make_command(machine, body, environment, send)
         command._feed(b"")
+        tell_exec(self.state, operation, command)
         code = await run_command(self.state, command)
         metadata: dict[str, Any] = {"return": code}
         if keep:
@@ -211,6 +211,13 @@ def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping
     )
 
 
+def tell_exec(state: State, operation: Operation, command: FakeCommand) -> None:
+    """Send the lifecycle event of a command."""
+    machine = state.instances.of(command.project).get(command.instance)
+    if machine is not None:
+        state.instances.tell("exec", operation.request, machine, {"command": list(command.args)})
+
+
 async def run_command(state: State, command: FakeCommand) -> int:
     """Run a command to its end, and return its exit code."""
     if not command.args:
@@ -223,7 +230,7 @@ async def run_command(state: State, command: FakeCommand) -> int:
 
 def finish(operation: Operation, code: int, metadata: Mapping[str, Any]) -> None:
     """Note how a command ended; some exit codes are failures of its operation."""
-    operation.metadata = {**operation.metadata, **metadata}
+    operation.update(metadata)
     if (error := failure_of(code)) is not None:
         raise Refused(400, error)
 
@@ -252,6 +259,7 @@ class _Exec:
         readers: list[asyncio.Future[None]] = []
         try:
             await self._sockets.wait(*(("0", "control") if self._interactive else ("0", "1", "2")))
+            tell_exec(self._state, operation, self._command)
             operation.metadata = {**operation.metadata, "return": -1}  # unless it runs
             self._machine.require_agent()
             readers = [asyncio.ensure_future(each) for each in (self._read_input(), self._read_control())]

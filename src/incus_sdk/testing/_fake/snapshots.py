@@ -121,7 +121,6 @@ class Snapshots:
         def work(_: Operation) -> None:
             if expiry is not None or request.method == "PUT":
                 found["expires_at"] = expiry or NEVER
-            self._tell("updated", request, machine, snapshot)
 
         return self.state.operations.begin(request, "Updating snapshot", work, self._paths(machine, snapshot))
 

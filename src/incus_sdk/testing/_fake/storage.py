@@ -31,18 +31,14 @@ class StoragePools(Collection):
             raise Refused(400, "No driver provided")
         if driver not in _DRIVERS:
             raise Refused(500, "Unknown driver")
+        old = self.of("default").get(body.get("name", ""))
+        if old is not None and old["config"].get("source") != body["config"].get("source"):
+            raise Refused(500, "Pool source cannot be changed when not in pending state")
 
     def make(self, project: str, name: str, body: Object) -> Object:
         """A new pool."""
         config = {"source": f"/var/lib/incus/storage-pools/{name}", **body["config"]}
         return {"config": config, "description": body["description"], "name": name, "driver": body["driver"]}
-
-    def change(self, request: FakeRequest, name: str, new: Object) -> Answer:
-        """Set what a request can set; never the source."""
-        item = self.find("default", name)
-        if new["config"].get("source") != item["config"].get("source"):
-            raise Refused(500, "Pool source cannot be changed when not in pending state")
-        return super().change(request, name, new)
 
     def view(self, project: str, item: Object) -> Object:
         """A pool as it is shown."""

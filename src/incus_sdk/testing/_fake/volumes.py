@@ -114,7 +114,7 @@ class Volumes:
     def list_all(self, request: FakeRequest, pool: str, kind: str | None = None) -> Answer:
         """``GET`` of all, or of those of a type."""
         if kind is not None and kind not in _TYPES:
-            raise Refused(400, f'Invalid storage volume type "{kind}"')
+            raise Refused(400, "Invalid storage volume type name")
         self.state.pools.find("default", pool)
         if request.query.get("all-projects") == "true":
             projects = list(self.state.projects.of("default"))
@@ -155,7 +155,7 @@ class Volumes:
             "created_at": now(),
         }
         volumes[name] = Volume(name, project, record, _empty())
-        self._tell("created", request, pool, volumes[name])
+        self._tell("created", request, pool, volumes[name], {"type": "custom"})
         return done()
 
     def _copy(
@@ -179,7 +179,7 @@ class Volumes:
             new = self.of(pool, project)[name] = Volume(name, project, record, files)
             if not snapshot and not source.get("volume_only"):
                 new.snapshots = {each: _snapshot(volume, kept) for each, kept in volume.snapshots.items()}
-            self._tell("created", request, pool, new)
+            self._tell("created", request, pool, new, {"type": "custom"})
 
         return self.state.operations.begin(request, "Copying storage volume", work)
 
@@ -272,10 +272,11 @@ class Volumes:
         """``GET`` that becomes a stream of SFTP."""
         return serve_sftp(self.find(request, pool, kind, name).files, request)
 
-    def _tell(self, what: str, request: FakeRequest, pool: str, volume: Volume, context: Any = None) -> None:
-        path = self.path(pool, volume.project, "custom", volume.name)
-        events = self.state.events
-        events.lifecycle(f"storage-volume-{what}", path, request, volume.project, name=volume.name, context=context)
+    def _tell(
+        self, what: str, request: FakeRequest, pool: str, volume: Volume, context: Any = None, *below: str
+    ) -> None:
+        path = self.path(pool, volume.project, "custom", volume.name, *below)
+        self.state.events.lifecycle(f"storage-volume-{what}", path, request, volume.project, context=context)
 
     # Snapshots.
 
@@ -307,7 +308,10 @@ class Volumes:
         if not request.recursion:
             return success([self._resources(pool, volume, each)[0] for each in volume.snapshots])
         views = [self._snapshot_view(volume, each) for each in volume.snapshots]
-        return success([{**each, "name": f"{name}/{each['name']}"} for each in views])
+        for view in views:
+            view["name"] = f"{name}/{view['name']}"
+            view["expires_at"] = None if view["expires_at"] == NEVER else view["expires_at"]
+        return success(views)
 
     def snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> Answer:
         """``GET`` of a snapshot."""
@@ -328,6 +332,7 @@ class Volumes:
             kept = {"description": body.get("description") or volume.record["description"]}
             kept["expires_at"] = body.get("expires_at") or NEVER
             volume.snapshots[snapshot] = _snapshot(volume, kept)
+            self._tell("snapshot-created", request, pool, volume, {"type": "custom"}, "snapshots", snapshot)
 
         resources = {
             "storage_volume_snapshots": self._resources(pool, volume, snapshot),
@@ -337,12 +342,13 @@ class Volumes:
 
     def change_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> Answer:
         """``PUT`` and ``PATCH`` of a snapshot."""
-        found, body = self._snapshot_of(request, pool, kind, name, snapshot)[1], request.fields
+        (volume, found), body = self._snapshot_of(request, pool, kind, name, snapshot), request.fields
         check_etag(request.headers.get("if-match"), [found["description"], found["expires_at"]])
         if request.method == "PUT" or body.get("description") is not None:
             found["description"] = body.get("description") or ""
         if request.method == "PUT" or body.get("expires_at") is not None:
             found["expires_at"] = body.get("expires_at") or NEVER
+        self._tell("snapshot-updated", request, pool, volume, None, "snapshots", snapshot)
         return done()
 
     def rename_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> AnyAnswer:
@@ -356,6 +362,7 @@ class Volumes:
         def work(_: Operation) -> None:
             del volume.snapshots[snapshot]
             volume.snapshots[new] = found
+            self._tell("snapshot-renamed", request, pool, volume, {"old_name": snapshot}, "snapshots", new)
 
         resources = {"storage_volume_snapshots": self._resources(pool, volume, snapshot)}
         return self.state.operations.begin(request, "Renaming storage volume snapshot", work, resources)
@@ -366,6 +373,7 @@ class Volumes:
 
         def work(_: Operation) -> None:
             volume.snapshots.pop(snapshot, None)
+            self._tell("snapshot-deleted", request, pool, volume, None, "snapshots", snapshot)
 
         resources = {"storage_volume_snapshots": self._resources(pool, volume, snapshot)}
         return self.state.operations.begin(request, "Deleting storage volume snapshot", work, resources)
@@ -381,7 +389,7 @@ def _snapshot(volume: Volume, kept: Object) -> Object:
 
 
 def _writable(volume: Volume) -> Object:
-    return {key: volume.record[key] for key in ("config", "description")}
+    return {"name": volume.name, "config": volume.record["config"]}
 
 
 def _check_name(name: str) -> None:

@@ -87,7 +87,7 @@ class Fake(_twin.Twin):
         """Make a client of the fake, which is not connected yet.
 
         Args:
-            kind: Over the unix socket, or over HTTPS with `client_cert`.
+            kind: Over the unix socket, which Windows lacks, or over HTTPS with `client_cert`.
         """
         result: Client = self._wrap(self._async.client(kind))
         return result
@@ -140,6 +140,26 @@ class Fake(_twin.Twin):
             IncusInputError: No instance can have that name, or the arguments contradict each other.
         """
         return self._async.on_exec(command, run=run, instance=instance, times=times, **result)
+
+    def warn(
+        self,
+        type: str,
+        message: str = "",
+        *,
+        severity: Literal["low", "moderate", "high"] = "low",
+        project: str = "",
+        entity_url: str = "",
+    ) -> None:
+        """Add one of the server's warnings; a new fake has none.
+
+        Args:
+            type: As ``Instance type not operational``.
+            message: Its message.
+            severity: How bad it is.
+            project: The project that it is about.
+            entity_url: The path of what it is about.
+        """
+        self._async.warn(type, message, severity=severity, project=project, entity_url=entity_url)
 
     @property
     def commands(self) -> list[FakeCommand]:
