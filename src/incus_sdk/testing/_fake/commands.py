@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ STDOUT, STDERR = 1, 2
 _SIGINT, _SIGKILL = 2, 9
 _IGNORED = (0, 17, 18, 23, 28)  # signals that end nothing: none, CHLD, CONT, URG, WINCH
 _CTRL_C, _CTRL_D = b"\x03", b"\x04"
+_CONTROL = re.compile(rb"[^\t\n\r\x20-\x7e\x80-\xff]")  # what a terminal shows as ^C
 _LONGEST_LINE = 2**30
 _INPUT_SECONDS = 0.5  # that a command which could end waits for the end of its input
 
@@ -187,7 +189,8 @@ class FakeCommand:
             return
         text = data.removesuffix(_CTRL_D) if self._is_on_terminal else data
         if self._is_on_terminal and text:
-            self._send(STDOUT, text.replace(b"\n", b"\r\n"))  # it shows what is typed
+            shown = _CONTROL.sub(lambda found: b"^%c" % (found[0][0] ^ 64), text)
+            self._send(STDOUT, shown.replace(b"\n", b"\r\n"))
         if self._is_on_terminal and _CTRL_C in text:
             self._signal(_SIGINT)
         self._input += text
