@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Literal
-
-if TYPE_CHECKING:
-    from .operations import Operation
-    from .streams import ByteStream, WebSocket
+from typing import Any, Literal
 
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _JSON = {"Content-Type": "application/json"}
+
+Object = dict[str, Any]
+"""An object of the API."""
 
 STATUSES = {
     100: "Operation created",
@@ -62,24 +61,6 @@ class Answer:
     """Where the connection breaks: before the answer, or in the middle of its body."""
 
 
-@dataclass(slots=True)
-class Websocket:
-    """The answer that turns a connection into a websocket, and what is done with it."""
-
-    serve: Callable[[WebSocket], Awaitable[None]]
-
-
-@dataclass(slots=True)
-class RawStream:
-    """The answer that turns a connection into a stream of bytes, and what is done with it."""
-
-    protocol: str
-    serve: Callable[[ByteStream], Awaitable[None]]
-
-
-AnyAnswer = Answer | Websocket | RawStream
-
-
 def encoded(value: Any) -> bytes:
     """JSON, as the server writes it."""
     return _ENCODE(value).encode() + b"\n"
@@ -120,10 +101,9 @@ def created(location: str) -> Answer:
     return Answer(201, _envelope("sync", "Success", 200), {**_JSON, "Location": location})
 
 
-def accepted(operation: Operation) -> Answer:
-    """The answer to what goes on in the background."""
-    body = _envelope("async", STATUSES[100], 100, operation.path, operation.view())
-    return Answer(202, body, {**_JSON, "Location": operation.path})
+def accepted(path: str, operation: Object) -> Answer:
+    """The answer to what goes on in the background, as an operation at a path."""
+    return Answer(202, _envelope("async", STATUSES[100], 100, path, operation), {**_JSON, "Location": path})
 
 
 def content(data: bytes, headers: Mapping[str, str] | None = None) -> Answer:

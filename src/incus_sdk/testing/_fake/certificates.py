@@ -9,9 +9,10 @@ import ssl
 import string
 from typing import Any, ClassVar
 
-from .answers import AnyAnswer, Refused, created
-from .collection import Collection, Object
+from .answers import Object, Refused, created
+from .collection import Collection
 from .requests import FakeRequest
+from .streams import AnyAnswer
 
 _BASE64 = string.ascii_letters + string.digits + "+/="
 
@@ -30,7 +31,6 @@ class Certificates(Collection):
     }
     maps: ClassVar = ()
     missing = "Certificate not found"
-    own_fingerprint = ""
 
     def view(self, project: str, item: Object) -> Object:
         """One as it is shown."""
@@ -40,10 +40,12 @@ class Certificates(Collection):
         """What a body sets; the certificate itself stays, if it does not say."""
         return {key: value for key, value in super().complete(body).items() if key != "certificate" or value}
 
-    def trust_own(self, certificate: str) -> None:
-        """Trust the client's certificate that the fake made."""
-        der = ssl.PEM_cert_to_DER_cert(certificate)
-        self.own_fingerprint = self._store(der, {"name": "incus-sdk"})
+    def trust_own(self, server: str, client: str) -> None:
+        """Have these certificates of the server and of a client (PEM)."""
+        self.state.certificate = server
+        self.state.fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(server)).hexdigest()
+        der = ssl.PEM_cert_to_DER_cert(client)
+        self.state.client_fingerprint = self._store(der, {"name": "incus-sdk"})
 
     def _store(self, der: bytes, body: Object) -> str:
         fingerprint = hashlib.sha256(der).hexdigest()
@@ -55,7 +57,7 @@ class Certificates(Collection):
 
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a certificate, or of the wish for a token, which is an operation."""
-        body = request.fields
+        body = request._fields
         if not self.state.is_trusted(request):
             raise Refused(501, "The fake of incus_sdk does not do trust tokens: POST /1.0/certificates")
         if body.get("token"):
@@ -86,8 +88,8 @@ class Certificates(Collection):
             "token": True,
         }
         metadata = {
-            "addresses": [self.state.server.address],
-            "fingerprint": self.state.server.fingerprint,
+            "addresses": [self.state.address],
+            "fingerprint": self.state.fingerprint,
             "request": wish,
             "secret": secrets.token_hex(32),
         }

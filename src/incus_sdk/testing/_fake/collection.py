@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
-from urllib.parse import quote
+from typing import Any, ClassVar
 
-from .answers import Answer, AnyAnswer, Refused, check_etag, created, done, success
+from .answers import Answer, Object, Refused, check_etag, created, done, success
 from .filtering import filtered
+from .paths import path_of
 from .requests import FakeRequest
-
-if TYPE_CHECKING:
-    from .state import State
-
-Object = dict[str, Any]
+from .state import State
+from .streams import AnyAnswer
 
 NAMESPACES = (
     *("agent", "boot", "cloud-init", "cluster", "environment", "image", "limits", "linux", "migration"),
@@ -50,6 +47,12 @@ def _text(value: Any) -> str:
     return "" if value is None else str(value)
 
 
+def by_beginning(items: Mapping[str, Object], name: str) -> Object | None:
+    """The one object whose name begins so."""
+    found = [each for key, each in items.items() if name and key.startswith(name)]
+    return found[0] if len(found) == 1 else None
+
+
 class Collection:
     """All objects of a kind.
 
@@ -81,7 +84,6 @@ class Collection:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.items: dict[str, dict[str, Object]] = {}
 
     # What differs between kinds.
 
@@ -126,27 +128,20 @@ class Collection:
 
     def path(self, project: str, name: str) -> str:
         """The path of an object."""
-        return f"/1.0/{self.segment}/{quote(name, safe='')}{self.suffix(project)}"
-
-    def suffix(self, project: str) -> str:
-        """The query of paths in a project."""
-        return "" if self.feature is None or project == "default" else f"?project={quote(project, safe='')}"
+        return path_of("default" if self.feature is None else project, *self.segment.split("/"), name)
 
     def project_of(self, request: FakeRequest) -> str:
         """The project that has the objects which a request is about."""
-        return "default" if self.feature is None else self.state.projects.owner(request.project, self.feature)
+        return "default" if self.feature is None else self.state.owner(request.project, self.feature)
 
     def of(self, project: str) -> dict[str, Object]:
         """All objects of a project."""
-        return self.items.setdefault(project, {})
+        return self.state.of(self.segment, project)
 
     def find(self, project: str, name: str, method: str = "") -> Object:
         """An object, or the answer that there is none, to a request with this method."""
         items = self.of(project)
-        item = items.get(name)
-        if item is None and self.key != "name" and name:
-            found = [each for key, each in items.items() if key.startswith(name)]
-            item = found[0] if len(found) == 1 else None
+        item = items.get(name) or (None if self.key == "name" else by_beginning(items, name))
         if item is None:
             raise Refused(404, self.missing_for.get(method, self.missing).format(name=name))
         return item
@@ -156,7 +151,7 @@ class Collection:
         if self.feature is not None and request.query.get("all-projects") == "true":
             if "project" in request.query:
                 raise Refused(400, "Cannot specify a project when requesting all projects")
-            projects = list(self.items)
+            projects = list(self.state.objects.get(self.segment, {}))
         else:
             projects = [self.project_of(request)]
         for project in projects:
@@ -170,11 +165,11 @@ class Collection:
     def list(self, request: FakeRequest) -> Answer:
         """``GET`` of all."""
         found = self.all_of(request)
-        if not request.recursion and "filter" not in request.query:
+        if not request._recursion and "filter" not in request.query:
             return success([self.path(project, item[self.key]) for project, item in found])
         shown = [(project, self.view(project, item)) for project, item in found]
         shown = filtered(shown, request.query.get("filter"))
-        if request.recursion:
+        if request._recursion:
             return success([item for _, item in shown])
         return success([self.path(project, item[self.key]) for project, item in shown])
 
@@ -186,8 +181,8 @@ class Collection:
 
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a new one."""
-        project, body = self.project_of(request), request.fields
-        name = request.text("name")
+        project, body = self.project_of(request), request._fields
+        name = request._text("name")
         self.check_name(name)
         if name in self.of(project):
             status, message = self.exists
@@ -216,12 +211,12 @@ class Collection:
 
     def replace(self, request: FakeRequest, name: str) -> Answer:
         """``PUT`` of one."""
-        return self.change(request, name, self.complete(request.fields))
+        return self.change(request, name, self.complete(request._fields))
 
     def patch(self, request: FakeRequest, name: str) -> Answer:
         """``PATCH`` of one."""
         item = self.find(self.project_of(request), name, request.method)
-        return self.change(request, name, self.complete(self.merged(item, request.fields)))
+        return self.change(request, name, self.complete(self.merged(item, request._fields)))
 
     def merged(self, item: Object, body: Object) -> Object:
         """What a ``PATCH`` makes of an object."""
@@ -242,7 +237,7 @@ class Collection:
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of another name."""
-        project, new = self.project_of(request), request.text("name")
+        project, new = self.project_of(request), request._text("name")
         self.find(project, name, request.method)
         self.check_name(new)
         self.check_free(project, name, "renamed")

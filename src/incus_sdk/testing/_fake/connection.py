@@ -11,9 +11,9 @@ from typing import Any
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-from .answers import Answer, AnyAnswer, RawStream, Websocket, error
+from .answers import Answer, error
 from .requests import FakeRequest
-from .streams import ByteStream, Stream, WebSocket
+from .streams import AnyAnswer, ByteStream, RawStream, Stream, WebSocket, Websocket
 
 _REASONS = {status.value: status.phrase for status in http.HTTPStatus}
 _END = Answer(cut="answer")
@@ -124,7 +124,7 @@ class ServerConnection(asyncio.Protocol):
             b"".join(self._body),
             self._peer,
         )
-        request.keep_alive = self._parser.should_keep_alive()
+        request._keep_alive = self._parser.should_keep_alive()
         self._switching = "upgrade" in request.headers
         self._waiting.append(request)
         if self._task is None:
@@ -151,7 +151,7 @@ class ServerConnection(asyncio.Protocol):
             return
         if isinstance(answer, Answer):
             self._write(answer, request)
-            if self._switching or not request.keep_alive or answer.cut:
+            if self._switching or not request._keep_alive or answer.cut:
                 self.transport.close()
             return
         stream = self._stream_for(request, answer)

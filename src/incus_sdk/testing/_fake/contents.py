@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-from .answers import Answer, AnyAnswer, RawStream, Refused, content, done, success
+from .answers import Answer, Refused, content, done, success
 from .file_calls import FileCallError, call
 from .files import FakeFiles
 from .machines import Machine
 from .requests import FakeRequest
 from .sftp_server import SftpProtocolError, SftpServer
-from .streams import ByteStream
-
-if TYPE_CHECKING:
-    from .state import State
+from .state import State
+from .streams import AnyAnswer, ByteStream, RawStream
 
 
 class Contents:
@@ -24,32 +20,32 @@ class Contents:
 
     def files(self, request: FakeRequest, name: str) -> AnyAnswer:
         """All methods of ``files``."""
-        machine = self.state.instances.find(request, name)
+        machine = self.state.machines.find(request, name)
         machine.require_agent()
         answer = call_files(machine.files, request)
         context = {"path": request.query.get("path")}
         if request.method in ("POST", "DELETE"):
             what = "file-pushed" if request.method == "POST" else "file-deleted"
-            self.state.instances.tell(what, None, machine, context)
+            self.state.tell(what, None, machine, context)
         elif request.method == "GET":
-            self.state.instances.tell("file-retrieved", None, machine, context)
+            self.state.tell("file-retrieved", None, machine, context)
         return answer
 
     def sftp(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``GET`` that becomes a stream of SFTP."""
-        machine = self.state.instances.find(request, name)
+        machine = self.state.machines.find(request, name)
         machine.require_agent("Failed getting instance SFTP connection: ")
         return serve_sftp(machine.files, request)
 
     def logs(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of the names of all logs."""
-        machine = self.state.instances.find(request, name)
-        paths = (self.state.instances.path(machine.project, name, "logs", each) for each in sorted(machine.logs))
+        machine = self.state.machines.find(request, name)
+        paths = (machine.path("logs", each) for each in sorted(machine.logs))
         return success(list(paths))
 
     def log(self, request: FakeRequest, name: str, log: str) -> Answer:
         """``GET`` or ``DELETE`` of one."""
-        machine = self.state.instances.find(request, name)
+        machine = self.state.machines.find(request, name)
         if log not in ("lxc.log", "console.log", "qemu.log", "qemu.early.log", "forkexec.log") and not log.startswith(
             ("snapshot_", "migration_", "forkexec", "proxy.", "netcat_")
         ):
@@ -58,18 +54,17 @@ class Contents:
 
     def outputs(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of the names of all recorded outputs."""
-        machine = self.state.instances.find(request, name)
-        path = self.state.instances.path
-        return success([path(machine.project, name, "logs", "exec-output", each) for each in sorted(machine.outputs)])
+        machine = self.state.machines.find(request, name)
+        return success([machine.path("logs", "exec-output", each) for each in sorted(machine.outputs)])
 
     def output(self, request: FakeRequest, name: str, output: str) -> Answer:
         """``GET`` or ``DELETE`` of one."""
-        machine = self.state.instances.find(request, name)
+        machine = self.state.machines.find(request, name)
         return self._file(request, machine, machine.outputs, output, "exec-output")
 
     def console_log(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` or ``DELETE`` of what the console showed."""
-        machine = self.state.instances.find(request, name)
+        machine = self.state.machines.find(request, name)
         if request.method == "GET":
             return content(machine.console, None if machine.console else {"Content-Type": "application/json"})
         machine.console = b""
@@ -79,7 +74,7 @@ class Contents:
         if name not in files:
             raise Refused(404, "Not Found")
         what = "deleted" if request.method == "DELETE" else "retrieved"
-        self.state.instances.tell(f"log-{what}", request, machine, None, "logs", *below, name)
+        self.state.tell(f"log-{what}", request, machine, None, "logs", *below, name)
         if request.method == "DELETE":
             del files[name]
             return done()

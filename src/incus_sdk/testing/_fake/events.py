@@ -6,9 +6,9 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
-from .answers import AnyAnswer, Refused, Websocket, encoded
+from .answers import Refused, encoded
 from .requests import FakeRequest
-from .streams import WebSocket
+from .streams import AnyAnswer, WebSocket, Websocket
 
 _TYPES = ("lifecycle", "logging", "network-acl", "operation")
 _FIRST = "0001-01-01T00:00:00Z"
@@ -106,6 +106,6 @@ class Events:
 
 def requestor(request: FakeRequest) -> dict[str, str]:
     """Who sent a request, as events name it."""
-    if request.peer is None:
+    if request._peer is None:
         return {"username": "root", "protocol": "unix", "address": "@"}
     return {"username": "", "protocol": "tls", "address": "127.0.0.1"}

@@ -19,7 +19,8 @@ from typing import Any, Literal, Self, Unpack
 
 from ... import Client
 from ...exceptions import IncusInputError
-from .answers import AnyAnswer, Refused, error
+from .answers import Refused, error
+from .areas import Areas, table
 from .commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
 from .connection import ServerConnection
 from .extensions import EXTENSIONS
@@ -28,7 +29,8 @@ from .log import FakeRequests
 from .requests import FakeRequest
 from .routing import Router
 from .rules import Drop, FakeRule, OperationRule, RequestRule, answer_of
-from .state import State, check_trust, table
+from .state import State
+from .streams import AnyAnswer
 
 
 class Fake:
@@ -57,8 +59,10 @@ class Fake:
         lacking = frozenset([without] if isinstance(without, str) else without)
         if unknown := sorted(lacking - set(EXTENSIONS)):
             raise IncusInputError(f"the fake has no API extension {unknown[0]!r} that it could lack")
-        self._state = State(lacking)
-        self._router = Router(table(self._state))
+        self._state = State()
+        self._areas = Areas(self._state, lacking)
+        self._areas.begin()
+        self._router = Router(table(self._areas))
         self._requests = FakeRequests()
         self._given_directory = None if directory is None else Path(directory)
         self._directory: Path | None = None
@@ -83,7 +87,7 @@ class Fake:
     def url(self) -> str:
         """The HTTPS address, on this machine's loopback: ``https://127.0.0.1:<port>``."""
         self._identify()
-        return f"https://{self._state.server.address}"
+        return f"https://{self._state.address}"
 
     @property
     def certificate(self) -> Path:
@@ -121,7 +125,7 @@ class Fake:
         Raises:
             IncusInputError: There is none of that name now.
         """
-        machines = self._state.instances.of(project)
+        machines = self._state.machines.of(project)
         if name not in machines:
             known = f"there are {', '.join(sorted(machines))}" if machines else "there are none"
             raise IncusInputError(f"the fake has no instance {name!r} in the project {project!r}: {known}")
@@ -190,7 +194,7 @@ class Fake:
             project: The project that it is about.
             entity_url: The path of what it is about.
         """
-        self._state.warnings.warn(type, message, severity, project, entity_url)
+        self._areas.warnings.warn(type, message, severity, project, entity_url)
 
     @property
     def commands(self) -> list[FakeCommand]:
@@ -307,7 +311,7 @@ class Fake:
             # Without a certificate until somebody wants to know where this is: making one takes time.
             self._tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
             https = sockets.create_server(("127.0.0.1", 0))
-            self._state.server.address = f"127.0.0.1:{https.getsockname()[1]}"
+            self._state.address = f"127.0.0.1:{https.getsockname()[1]}"
             self._listeners.append(await loop.create_server(self._connected, sock=https, ssl=self._tls))
         except BaseException:
             await self.close()
@@ -320,7 +324,7 @@ class Fake:
             listener.close()
         for connection in list(self._connections):
             await connection.end()
-        await self._state.close()
+        await self._state.operations.close()
         directory, self._directory = self._directory, None
         if directory is not None:
             if self._given_directory is None:
@@ -339,21 +343,20 @@ class Fake:
             from .identity import make_identity  # which takes longer to import than all the rest
 
             server, own = make_identity(self._tls, directory)
-            self._state.server.certify(server)
-            self._state.certificates.trust_own(own)
+            self._areas.certificates.trust_own(server, own)
             self._has_identity = True
         return directory
 
     def _handle(self, request: FakeRequest) -> AnyAnswer | Awaitable[AnyAnswer]:
-        self._requests.add(request)
+        self._requests._add(request)
         self._state.events.log_request(request)
         rule = self._state.rules.request_rule(request)
         return self._answer(request) if rule is None else rule.perform(request, self._answer)
 
     def _answer(self, request: FakeRequest) -> AnyAnswer | Awaitable[AnyAnswer]:
         try:
-            check_trust(self._state, request)
-            handler, names = self._router.find(request.method, request.raw_path)
+            self._areas.check_trust(request)
+            handler, names = self._router.find(request.method, request._raw_path)
             answer = handler(request, *names)
         except Refused as refused:
             return error(refused.status, refused.message)

@@ -7,13 +7,56 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
 
-from .answers import Answer, AnyAnswer, Refused, content
-from .collection import Collection, Object
+from .answers import Answer, Object, Refused, content
+from .collection import Collection, by_beginning
 from .events import now
 from .files import FakeFiles
 from .machines import NEVER, RUNNING
 from .operations import Operation
 from .requests import FakeRequest
+from .state import State
+from .streams import AnyAnswer
+
+
+class Aliases(Collection):
+    """``/1.0/images/aliases``."""
+
+    segment, kind, feature = "images/aliases", "image-alias", "features.images"
+    fields: ClassVar = {"description": "", "target": ""}
+    maps: ClassVar = ()
+    missing = "Image alias not found"
+    exists = (409, 'Alias "{name}" already exists')
+
+    def check_name(self, name: str) -> None:
+        """Refuse no name."""
+        if not name:
+            raise Refused(400, "Alias name and target are required")
+
+    def check(self, project: str, body: Object) -> None:
+        """Refuse an alias of no image."""
+        if not body["target"]:
+            raise Refused(400, "Alias name and target are required")
+        body["target"] = self._image(project, body["target"])["fingerprint"]
+
+    def make(self, project: str, name: str, body: Object) -> Object:
+        """A new alias."""
+        target = self._image(project, body["target"])["fingerprint"]
+        return {"description": body["description"], "target": target, "name": name}
+
+    def context(self, what: str, item: Object) -> Object | None:
+        """The image that it is for."""
+        return {"target": item["target"]}
+
+    def view(self, project: str, item: Object) -> Object:
+        """An alias as it is shown."""
+        image = self.state.of("images", project).get(item["target"])
+        return {**item, "type": image["type"] if image else "container"}
+
+    def _image(self, project: str, fingerprint: str) -> Object:
+        found = by_beginning(self.state.of("images", project), fingerprint)
+        if found is None:
+            raise Refused(404, "Image not found")
+        return found
 
 
 class Images(Collection):
@@ -31,13 +74,17 @@ class Images(Collection):
     missing = "Image not found"
     missing_for: ClassVar = {"GET": 'Image "{name}" not found'}
 
+    def __init__(self, state: State, aliases: Aliases) -> None:
+        super().__init__(state)
+        self._aliases = aliases
+
     def source(self, project: str, source: Mapping[str, Any], kind: str) -> Object:
         """The image that an instance is made from."""
-        owner = self.state.projects.owner(source.get("project") or project, self.feature)
+        owner = self.state.owner(source.get("project") or project, self.feature)
         if source.get("server"):
             return self.download(owner, source, kind)
         if alias := source.get("alias"):
-            known = self.state.aliases.of(owner).get(alias)
+            known = self._aliases.of(owner).get(alias)
             fingerprint = known["target"] if known else ""
         else:
             fingerprint = source.get("fingerprint") or ""
@@ -76,7 +123,7 @@ class Images(Collection):
         """An image as it is shown."""
         aliases = [
             {"name": each["name"], "description": each["description"]}
-            for each in self.state.aliases.of(project).values()
+            for each in self._aliases.of(project).values()
             if each["target"] == item["fingerprint"]
         ]
         return {
@@ -104,7 +151,7 @@ class Images(Collection):
         project = self.project_of(request)
         if "json" not in request.headers.get("content-type", "") and request.body[:1] != b"{":
             return self._upload(request, project)
-        body = request.fields
+        body = request._fields
         source = body.get("source") or {}
         kind = source.get("type")
         if kind == "image" and source.get("server"):
@@ -114,14 +161,10 @@ class Images(Collection):
 
         def work(_: Operation) -> Object:
             name, _, snapshot = source.get("name", "").partition("/")
-            machine = self.state.instances.of(request.project).get(name)
-            if machine is None:
-                raise Refused(
-                    404, f'Failed to fetch instance "{name}" in project "{request.project}": Instance not found'
-                )
+            machine = self.state.machines.find(request, name)
             record, files = machine.record, machine.files
             if snapshot:
-                found = self.state.snapshots.record(machine, snapshot)
+                found = machine.snapshot(snapshot)
                 record, files = found["record"], found["files"]
             elif machine.status == RUNNING:
                 raise Refused(500, "Cannot export a running instance as an image")
@@ -145,7 +188,7 @@ class Images(Collection):
             item["auto_update"] = bool(body.get("auto_update"))
             item["properties"] = {**item["properties"], **(body.get("properties") or {})}
             for alias in body.get("aliases") or ():
-                self.state.aliases.add(None, project, alias["name"], {**alias, "target": item["fingerprint"]})
+                self._aliases.add(None, project, alias["name"], {**alias, "target": item["fingerprint"]})
             return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
 
         return self.state.operations.begin(request, "Downloading image", work)
@@ -191,7 +234,7 @@ class Images(Collection):
         if fingerprint in self.of(project):
             raise Refused(500, "Image with same fingerprint already exists")
         for alias in body.get("aliases") or ():
-            if alias["name"] in self.state.aliases.of(project):
+            if alias["name"] in self._aliases.of(project):
                 raise Refused(409, f"Alias already exists: {alias['name']}")
         made = self.complete(body)
         item = self.of(project)[fingerprint] = {
@@ -208,7 +251,7 @@ class Images(Collection):
         }
         self.state.blobs[fingerprint] = data
         for alias in body.get("aliases") or ():
-            self.state.aliases.add(
+            self._aliases.add(
                 None, project, alias["name"], {"target": fingerprint, "description": alias.get("description", "")}
             )
         self.tell("created", request, project, fingerprint, {"type": type})
@@ -229,44 +272,9 @@ class Images(Collection):
 
         def work(_: Operation) -> None:
             self.of(project).pop(item["fingerprint"], None)
-            aliases = self.state.aliases.of(project)
+            aliases = self._aliases.of(project)
             for alias in [each for each, known in aliases.items() if known["target"] == item["fingerprint"]]:
                 del aliases[alias]
             self.tell("deleted", request, project, item["fingerprint"])
 
         return self.state.operations.begin(request, "Deleting image", work, {"images": [path]})
-
-
-class Aliases(Collection):
-    """``/1.0/images/aliases``."""
-
-    segment, kind, feature = "images/aliases", "image-alias", "features.images"
-    fields: ClassVar = {"description": "", "target": ""}
-    maps: ClassVar = ()
-    missing = "Image alias not found"
-    exists = (409, 'Alias "{name}" already exists')
-
-    def check_name(self, name: str) -> None:
-        """Refuse no name."""
-        if not name:
-            raise Refused(400, "Alias name and target are required")
-
-    def check(self, project: str, body: Object) -> None:
-        """Refuse an alias of no image."""
-        if not body["target"]:
-            raise Refused(400, "Alias name and target are required")
-        body["target"] = self.state.images.find(project, body["target"])["fingerprint"]
-
-    def make(self, project: str, name: str, body: Object) -> Object:
-        """A new alias."""
-        target = self.state.images.find(project, body["target"])["fingerprint"]
-        return {"description": body["description"], "target": target, "name": name}
-
-    def context(self, what: str, item: Object) -> Object | None:
-        """The image that it is for."""
-        return {"target": item["target"]}
-
-    def view(self, project: str, item: Object) -> Object:
-        """An alias as it is shown."""
-        image = self.state.images.of(project).get(item["target"])
-        return {**item, "type": image["type"] if image else "container"}

@@ -6,20 +6,22 @@ import copy
 import random
 import re
 import uuid
-from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from collections.abc import Mapping
+from typing import Any
 
-from .answers import STATUSES, Answer, AnyAnswer, Refused, check_etag, done, success
-from .collection import Object, check_config, texts
+from .answers import STATUSES, Answer, Object, Refused, check_etag, done, success
+from .collection import check_config, texts
+from .devices import check_devices
 from .events import now
 from .filtering import filtered
+from .images import Images
 from .machines import RUNNING, Machine, copied
 from .operations import Operation
+from .paths import path_of
 from .requests import FakeRequest
-
-if TYPE_CHECKING:
-    from .state import State
+from .snapshots import Snapshots
+from .state import State
+from .streams import AnyAnswer
 
 _NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SOURCES = ("copy", "image", "migration", "none")
@@ -52,68 +54,25 @@ def check_instance_name(name: Any) -> None:
 class Instances:
     """``/1.0/instances``."""
 
-    def __init__(self, state: State) -> None:
+    def __init__(self, state: State, images: Images, snapshots: Snapshots) -> None:
         self.state = state
-        self.items: dict[str, dict[str, Machine]] = {}
+        self._images = images
+        self._snapshots = snapshots
 
     def of(self, project: str) -> dict[str, Machine]:
         """All instances of a project."""
-        return self.items.setdefault(project, {})
-
-    def everywhere(self) -> Iterator[tuple[str, Machine]]:
-        """All instances, each with its project."""
-        return ((project, each) for project, items in self.items.items() for each in items.values())
-
-    def path(self, project: str, name: str, *below: str) -> str:
-        """The path of an instance, or of something below it."""
-        query = "" if project == "default" else f"?project={quote(project, safe='')}"
-        return "/".join(("/1.0/instances", *(quote(part, safe="") for part in (name, *below)))) + query
+        return self.state.machines.of(project)
 
     def find(self, request: FakeRequest, name: str) -> Machine:
         """The instance that a request is about."""
-        machine = self.of(request.project).get(name)
-        if machine is None:
-            raise Refused(404, f'Failed to fetch instance "{name}" in project "{request.project}": Instance not found')
-        return machine
-
-    def paths(self, machine: Machine) -> dict[str, list[str]]:
-        """The resources of an operation on one."""
-        return {"instances": [self.path(machine.project, machine.name)]}
-
-    def tell(
-        self, what: str, request: FakeRequest | None, machine: Machine, context: Object | None = None, *below: str
-    ) -> None:
-        """Send a lifecycle event of an instance, or of something below it."""
-        self.state.events.lifecycle(
-            f"instance-{what}",
-            self.path(machine.project, machine.name, *below),
-            request,
-            machine.project,
-            name=None if below else machine.name,
-            context=context,
-        )
+        return self.state.machines.find(request, name)
 
     # Reading.
-
-    def expand(self, machine: Machine) -> tuple[Object, Object]:
-        """Its configuration and devices, with those of its profiles."""
-        return self.expanded(machine.project, machine.record)
-
-    def expanded(self, project: str, record: Mapping[str, Any]) -> tuple[Object, Object]:
-        """A configuration and devices, with those of their profiles."""
-        config: Object = {}
-        devices: Object = {}
-        profiles = self.state.profiles.of(self.state.projects.owner(project, "features.profiles"))
-        for name in record["profiles"]:
-            if (profile := profiles.get(name)) is not None:
-                config.update(profile["config"])
-                devices.update(profile["devices"])
-        return {**config, **record["config"]}, {**devices, **record["devices"]}
 
     def view(self, machine: Machine) -> Object:
         """An instance as it is shown."""
         record = machine.record
-        config, devices = self.expand(machine)
+        config, devices = self.state.expand(machine)
         return {
             "architecture": record["architecture"],
             "config": record["config"],
@@ -136,11 +95,11 @@ class Instances:
 
     def full_view(self, machine: Machine) -> Object:
         """An instance with what is below it."""
-        snapshots = [self.state.snapshots.view(machine, name) for name in machine.snapshots]
+        snapshots = [self._snapshots.view(machine, name) for name in machine.snapshots]
         return {
             **self.view(machine),
             "backups": None,
-            "state": machine.state(self.expand(machine)[1]),
+            "state": machine.state(self.state.expand(machine)[1]),
             "snapshots": snapshots or None,
         }
 
@@ -149,15 +108,15 @@ class Instances:
         everything = request.query.get("all-projects") == "true"
         if everything and "project" in request.query:
             raise Refused(400, "Cannot specify a project when requesting all projects")
-        projects = sorted(self.items) if everything else [request.project]
+        projects = self.state.machines.projects if everything else [request.project]
         machines = [self.of(project)[name] for project in projects for name in sorted(self.of(project))]
-        if (text := request.query.get("filter")) or request.recursion:
-            view = self.full_view if request.recursion >= 2 else self.view
+        if (text := request.query.get("filter")) or request._recursion:
+            view = self.full_view if request._recursion >= 2 else self.view
             shown = filtered([(machine, view(machine)) for machine in machines], text)
-            if request.recursion:
+            if request._recursion:
                 return success([item for _, item in shown])
             machines = [machine for machine, _ in shown]
-        return success([self.path(machine.project, machine.name) for machine in machines])
+        return success([machine.path() for machine in machines])
 
     def writable(self, machine: Machine) -> Object:
         """What of an instance a request can set; its ETag is made from it."""
@@ -167,13 +126,13 @@ class Instances:
     def get(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of one."""
         machine = self.find(request, name)
-        shown = self.full_view(machine) if request.recursion else self.view(machine)
+        shown = self.full_view(machine) if request._recursion else self.view(machine)
         return success(shown, etag=self.writable(machine))
 
     def get_state(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its state."""
         machine = self.find(request, name)
-        return success(machine.state(self.expand(machine)[1]))
+        return success(machine.state(self.state.expand(machine)[1]))
 
     def backups(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its backups, of which there are none."""
@@ -183,7 +142,7 @@ class Instances:
     def metadata(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of what its image says of it."""
         machine = self.find(request, name)
-        self.tell("metadata-retrieved", request, machine, None, "metadata")
+        self.state.tell("metadata-retrieved", request, machine, None, "metadata")
         template = {"when": ["create", "copy"], "create_only": False, "template": "hostname.tpl", "properties": None}
         config = machine.record["config"].items()
         found = {
@@ -201,14 +160,14 @@ class Instances:
         """``POST`` of a new one, as an operation."""
         if request.headers.get("content-type") == "application/octet-stream":
             raise Refused(501, "The fake of incus_sdk does not do imports of backups: POST /1.0/instances")
-        body, project = request.fields, request.project
+        body, project = request._fields, request.project
         source = body.get("source") or {}
         kind = source.get("type", "")
         if kind not in _SOURCES:
             raise Refused(400, f"Unknown source type {kind}")
         if kind == "migration":
             raise Refused(501, "The fake of incus_sdk does not do migrations: POST /1.0/instances")
-        self.state.projects.find("default", project)
+        self.state.project(project)
         instance_type = body.get("type") or "container"
         if instance_type not in ("container", "virtual-machine"):
             raise Refused(400, "Invalid instance type")
@@ -218,13 +177,13 @@ class Instances:
         if name in self.of(project):
             raise Refused(500, f'Instance "{name}" already exists')
         origin = self._origin(request, source) if kind == "copy" else None
-        resources = [self.path(project, name)]
+        resources = [path_of(project, "instances", name)]
         if origin is not None:
-            resources.append(self.path(project, source["source"]))
+            resources.append(path_of(project, "instances", source["source"]))
 
         def work(operation: Operation) -> None:
             if kind == "image":
-                image = self.state.images.source(project, source, instance_type)
+                image = self._images.source(project, source, instance_type)
                 operation.progress("create_instance_from_image_unpack", 100, "Unpacking image: 100% (100.00MB/s)")
                 given = {key: text for key, text in image["properties"].items() if text}
                 config = {f"image.{key}": text for key, text in given.items()}
@@ -233,7 +192,7 @@ class Instances:
                 if body.get("profiles") is None:
                     machine.record["profiles"] = list(image["profiles"])
                 machine.record["architecture"] = image["architecture"]
-                machine.fill(self.state.images.files_of(image))
+                machine.fill(self._images.files_of(image))
             elif origin is not None:
                 machine = self._copy(request, project, name, body, origin, bool(source.get("instance_only")))
             else:
@@ -253,7 +212,7 @@ class Instances:
                 return name
 
     def _check_profiles(self, request: FakeRequest, project: str, names: Any, message: str = "") -> None:
-        known = self.state.profiles.of(self.state.projects.owner(project, "features.profiles"))
+        known = self.state.of("profiles", self.state.owner(project, "features.profiles"))
         for name in names or ():
             if name not in known:
                 raise Refused(404, message) if message else Refused(500, f'Requested profile "{name}" doesn\'t exist')
@@ -289,7 +248,7 @@ class Instances:
         devices = {device: texts(keys) for device, keys in (body.get("devices") or {}).items()}
         try:
             check_config(config)
-            self.state.networks.check_devices(project, devices)
+            check_devices(self.state, project, devices)
         except Refused as refused:
             known = refused.message.startswith("Device validation")
             where = "Failed initializing instance: Invalid devices: " if known else ""
@@ -311,7 +270,7 @@ class Instances:
                 "type": body.get("type") or "container",
             },
         )
-        if "root" not in {device.get("path") == "/" and "root" for device in self.expand(machine)[1].values()}:
+        if "root" not in {device.get("path") == "/" and "root" for device in self.state.expand(machine)[1].values()}:
             raise Refused(
                 400,
                 "Failed creating instance record: Failed initializing instance: "
@@ -320,15 +279,15 @@ class Instances:
         self.of(project)[name] = machine
         self._name_interfaces(machine)
         if request is not None:
-            pool = next(each["pool"] for each in self.expand(machine)[1].values() if each.get("path") == "/")
+            pool = next(each["pool"] for each in self.state.expand(machine)[1].values() if each.get("path") == "/")
             context = {"location": "none", "storage-pool": pool, "type": machine.record["type"]}
-            self.tell("created", request, machine, context)
+            self.state.tell("created", request, machine, context)
         return machine
 
     def _name_interfaces(self, machine: Machine) -> None:
         """Give each network device an address that stays."""
         config = machine.record["config"]
-        for name, device in self.expand(machine)[1].items():
+        for name, device in self.state.expand(machine)[1].items():
             if device.get("type") == "nic" and "hwaddr" not in device:
                 config.setdefault(f"volatile.{name}.hwaddr", f"10:66:6a:{random.randbytes(3).hex(':')}")
         machine.record["config"] = dict(sorted(config.items()))
@@ -336,11 +295,9 @@ class Instances:
     def _origin(self, request: FakeRequest, source: Mapping[str, Any]) -> tuple[Machine, str]:
         name, _, snapshot = str(source.get("source", "")).partition("/")
         project = source.get("project") or request.project
-        machine = self.of(project).get(name)
-        if machine is None:
-            raise Refused(404, f'Failed to fetch instance "{name}" in project "{project}": Instance not found')
+        machine = self.state.machines.get(project, name)
         if snapshot:
-            self.state.snapshots.record(machine, snapshot)
+            machine.snapshot(snapshot)
         return machine, snapshot
 
     def _copy(
@@ -353,8 +310,8 @@ class Instances:
         alone: bool,
     ) -> Machine:
         machine, snapshot = origin
-        record = self.state.snapshots.record(machine, snapshot)["record"] if snapshot else machine.record
-        files = self.state.snapshots.record(machine, snapshot)["files"] if snapshot else machine.files
+        record = machine.snapshot(snapshot)["record"] if snapshot else machine.record
+        files = machine.snapshot(snapshot)["files"] if snapshot else machine.files
         kept = {
             key: value
             for key, value in record["config"].items()
@@ -381,7 +338,7 @@ class Instances:
         except Refused as refused:
             raise Refused(500, f"Invalid config: {refused.message}") from None
         try:
-            self.state.networks.check_devices(project, new["devices"])
+            check_devices(self.state, project, new["devices"])
         except Refused as refused:
             raise Refused(refused.status, f"Invalid devices: {refused.message}") from None
 
@@ -399,20 +356,20 @@ class Instances:
 
     def replace(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``PUT`` of one, as an operation."""
-        machine, body = self.find(request, name), request.fields
+        machine, body = self.find(request, name), request._fields
         check_etag(request.headers.get("if-match"), self.writable(machine))
         if body.get("restore"):
-            return self.state.snapshots.restore(request, machine, body["restore"])
+            return self._snapshots.restore(request, machine, body["restore"])
         new = self._changed(request, machine, body)
 
         def work(_: Operation) -> None:
             self._set(request, machine, new)
 
-        return self.state.operations.begin(request, "Updating instance", work, self.paths(machine))
+        return self.state.operations.begin(request, "Updating instance", work, machine.resources)
 
     def patch(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``PATCH`` of one."""
-        machine, body = self.find(request, name), request.fields
+        machine, body = self.find(request, name), request._fields
         check_etag(request.headers.get("if-match"), self.writable(machine))
         record = machine.record
         merged = {**record, **{key: value for key, value in body.items() if value is not None}}
@@ -425,17 +382,17 @@ class Instances:
         self.check(machine.project, new)
         machine.record.update(new)
         self._name_interfaces(machine)
-        self.tell("updated", request, machine)
+        self.state.tell("updated", request, machine)
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of another name, or of another project, as an operation."""
-        machine, body = self.find(request, name), request.fields
+        machine, body = self.find(request, name), request._fields
         if body.get("migration") and (body.get("target") or not (body.get("project") or body.get("pool"))):
             raise Refused(501, "The fake of incus_sdk does not do migrations: POST /1.0/instances/{name}")
         new = body.get("name") or name
         project = body.get("project") or machine.project
         check_instance_name(new)
-        self.state.projects.find("default", project)
+        self.state.project(project)
         if (new, project) != (name, machine.project) and new in self.of(project):
             raise Refused(409, f'Name "{new}" already in use')
         moving = bool(body.get("migration"))
@@ -446,10 +403,10 @@ class Instances:
             del self.of(machine.project)[machine.name]
             machine.name, machine.project = new, project
             self.of(project)[new] = machine
-            self.tell("renamed", request, machine, {"old_name": name})
+            self.state.tell("renamed", request, machine, {"old_name": name})
 
         description = "Migrating instance" if moving else "Renaming instance"
-        return self.state.operations.begin(request, description, work, self.paths(machine))
+        return self.state.operations.begin(request, description, work, machine.resources)
 
     def rebuild(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of an image that replaces what is in it, as an operation."""
@@ -458,7 +415,7 @@ class Instances:
             raise Refused(404, "Failed loading instance: Instance not found")
         if machine.status == RUNNING:
             raise Refused(400, "Instance must be stopped to be rebuilt")
-        source = request.fields.get("source") or {}
+        source = request._fields.get("source") or {}
 
         def work(_: Operation) -> None:
             empty = source.get("type") == "none"
@@ -469,13 +426,13 @@ class Instances:
             config.pop("volatile.base_image", None)
             machine.fill(None)
             if not empty:
-                image = self.state.images.source(machine.project, source, machine.record["type"])
+                image = self._images.source(machine.project, source, machine.record["type"])
                 config |= {f"image.{key}": text for key, text in image["properties"].items()}
                 config["volatile.base_image"] = image["fingerprint"]
-                machine.fill(self.state.images.files_of(image))
+                machine.fill(self._images.files_of(image))
             machine.record["config"] = dict(sorted(config.items()))
 
-        return self.state.operations.begin(request, "Rebuilding instance", work, self.paths(machine))
+        return self.state.operations.begin(request, "Rebuilding instance", work, machine.resources)
 
     def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``DELETE`` of one, as an operation."""
@@ -488,27 +445,25 @@ class Instances:
                 raise Refused(500, "Instance is protected")
             self._remove(request, machine)
 
-        return self.state.operations.begin(request, "Deleting instance", work, self.paths(machine))
+        return self.state.operations.begin(request, "Deleting instance", work, machine.resources)
 
     def _remove(self, request: FakeRequest, machine: Machine) -> None:
         self.of(machine.project).pop(machine.name, None)
-        self.tell("deleted", request, machine)
+        self.state.tell("deleted", request, machine)
 
     # Its status.
 
     def set_state(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``PUT`` of an action, as an operation."""
-        body = request.fields
+        body = request._fields
         action = body.get("action", "")
         machine = self.find(request, name)
         description, change = self._action(action)
-        return self.state.operations.begin(
-            request, description, lambda _: change(request, machine), self.paths(machine)
-        )
+        return self.state.operations.begin(request, description, lambda _: change(request, machine), machine.resources)
 
     def set_all(self, request: FakeRequest) -> AnyAnswer:
         """``PUT`` of an action for all, as an operation."""
-        action = (request.fields.get("state") or {}).get("action", "")
+        action = (request._fields.get("state") or {}).get("action", "")
         description, change = self._action(action)
         fitting = {"start": (102,), "freeze": (RUNNING,), "unfreeze": (110,)}.get(action, (RUNNING, 110))
         machines = [each for each in self.of(request.project).values() if each.status in fitting]
@@ -523,7 +478,7 @@ class Instances:
             if failed:
                 raise Refused(500, f"The following instances failed to update state:\n{''.join(failed)}")
 
-        paths = [self.path(each.project, each.name) for each in machines]
+        paths = [each.path() for each in machines]
         return self.state.operations.begin(request, description, work, {"instances": paths})
 
     def _action(self, action: str) -> tuple[str, Any]:
@@ -542,17 +497,17 @@ class Instances:
         if machine.status != 102:
             raise Refused(500, "The instance is already running")
         machine.start()
-        self.tell("started", request, machine)
+        self.state.tell("started", request, machine)
 
     def _stop(self, request: FakeRequest, machine: Machine) -> None:
         if machine.status == 102:
             raise Refused(400, "The instance is already stopped")
-        body = request.json if request.body else {}
+        body = request.json or {}
         forced = bool((body.get("state") or body).get("force"))
         if machine.status == 110 and not forced:
             raise Refused(500, "context deadline exceeded")
         self._end(machine)
-        self.tell("stopped" if forced else "shutdown", request, machine)
+        self.state.tell("stopped" if forced else "shutdown", request, machine)
         if machine.record["ephemeral"]:
             self._remove(request, machine)
 
@@ -566,7 +521,7 @@ class Instances:
             raise Refused(400, "The instance is already stopped")
         self._end(machine)
         machine.start()
-        self.tell("restarted", request, machine)
+        self.state.tell("restarted", request, machine)
 
     def _freeze(self, request: FakeRequest, machine: Machine) -> None:
         if machine.status == 102:
@@ -574,7 +529,7 @@ class Instances:
         if machine.status == 110:
             raise Refused(500, "The container is already frozen")
         machine.status = 110
-        self.tell("paused", request, machine)
+        self.state.tell("paused", request, machine)
 
     def _unfreeze(self, request: FakeRequest, machine: Machine) -> None:
         if machine.status == 102:
@@ -582,4 +537,4 @@ class Instances:
         if machine.status == RUNNING:
             raise Refused(500, "The container is already running")
         machine.status = RUNNING
-        self.tell("resumed", request, machine)
+        self.state.tell("resumed", request, machine)

@@ -16,12 +16,7 @@ class FakeRequests(Sequence[FakeRequest]):
     def __init__(self) -> None:
         self._all: list[FakeRequest] = []
 
-    def add(self, request: FakeRequest) -> None:
-        """Note a request.
-
-        Args:
-            request: The request.
-        """
+    def _add(self, request: FakeRequest) -> None:
         self._all.append(request)
 
     @overload
@@ -82,7 +77,7 @@ class FakeRequests(Sequence[FakeRequest]):
         found = [
             each
             for each in to_path
-            if (body is None or _contains(_body(each), body)) and (query is None or query.items() <= each.query.items())
+            if (body is None or _contains(each.json, body)) and (query is None or query.items() <= each.query.items())
         ]
         if len(found) == times or (times is None and found):
             return found
@@ -147,10 +142,6 @@ class FakeRequests(Sequence[FakeRequest]):
 
 def _times(count: int) -> str:
     return {0: "never", 1: "once", 2: "twice"}.get(count, f"{count} times")
-
-
-def _body(request: FakeRequest) -> Any:
-    return request.json if request.body[:1] in (b"{", b"[") else None
 
 
 def _contains(value: Any, wanted: Any) -> bool:

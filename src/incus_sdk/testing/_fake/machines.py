@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import copy
 import random
+from collections.abc import Iterator
 
-from .answers import STATUSES, Refused
-from .collection import Object
+from .answers import STATUSES, Object, Refused
 from .events import now
 from .files import FakeFiles
+from .paths import path_of
+from .requests import FakeRequest
 
 NEVER = "0001-01-01T00:00:00Z"
 STOPPED, RUNNING, FROZEN = 102, 103, 110
@@ -68,6 +70,26 @@ class Machine:
         """How often what needs its agent fails yet; only a virtual machine has one."""
         self.pid = 0
         self.started_at = NEVER
+
+    def path(self, *below: str) -> str:
+        """Its path, or that of something below it."""
+        return path_of(self.project, "instances", self.name, *below)
+
+    @property
+    def resources(self) -> dict[str, list[str]]:
+        """The resources of an operation on it."""
+        return {"instances": [self.path()]}
+
+    def snapshot(self, name: str) -> Object:
+        """A snapshot of it, or the answer that there is none."""
+        snapshot = self.snapshots.get(name)
+        if snapshot is None:
+            raise Refused(
+                404,
+                f'Failed to fetch snapshot "{name}" of instance "{self.name}" in project "{self.project}": '
+                "Instance_snapshot not found",
+            )
+        return snapshot
 
     def fill(self, files: FakeFiles | None) -> None:
         """Put a copy of these files into it; None for those of a new one."""
@@ -163,3 +185,34 @@ class Machine:
                 "type": "broadcast",
             }
         return found
+
+
+class Machines:
+    """All instances, by project and name."""
+
+    def __init__(self) -> None:
+        self._items: dict[str, dict[str, Machine]] = {}
+
+    @property
+    def projects(self) -> list[str]:
+        """The projects that had some."""
+        return sorted(self._items)
+
+    def of(self, project: str) -> dict[str, Machine]:
+        """All of a project."""
+        return self._items.setdefault(project, {})
+
+    def everywhere(self) -> Iterator[Machine]:
+        """All of all projects."""
+        return (machine for machines in list(self._items.values()) for machine in list(machines.values()))
+
+    def find(self, request: FakeRequest, name: str) -> Machine:
+        """The one that a request is about, or the answer that there is none."""
+        return self.get(request.project, name)
+
+    def get(self, project: str, name: str) -> Machine:
+        """One by its name, or the answer that there is none."""
+        machine = self.of(project).get(name)
+        if machine is None:
+            raise Refused(404, f'Failed to fetch instance "{name}" in project "{project}": Instance not found')
+        return machine

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .machines import STOPPED
-
-if TYPE_CHECKING:
-    from .state import State
+from .state import State
 
 _GIB = 2**30
 
@@ -71,7 +69,7 @@ def measured(state: State) -> str:
 
 
 def _lines(state: State) -> Iterator[str]:
-    running = [(project, each) for project, each in state.instances.everywhere() if each.status != STOPPED]
+    running = [each for each in state.machines.everywhere() if each.status != STOPPED]
     families = (
         ("incus_cpu_seconds_total", "counter", 'cpu="0",mode="user"', 0.01),
         ("incus_memory_MemTotal_bytes", "gauge", "", _GIB),
@@ -81,9 +79,9 @@ def _lines(state: State) -> Iterator[str]:
     for name, kind, labels, value in families:
         if running:
             yield f"# TYPE {name} {kind}"
-        for project, machine in running:
-            own = f'name="{machine.name}",project="{project}",type="{machine.record["type"]}"'
+        for machine in running:
+            own = f'name="{machine.name}",project="{machine.project}",type="{machine.record["type"]}"'
             yield f"{name}{{{','.join(filter(None, (labels, own)))}}} {value}"
     yield from ("# TYPE incus_operations_total counter", f"incus_operations_total {state.operations.count}")
-    yield from ("# TYPE incus_warnings_total counter", f"incus_warnings_total {len(state.warnings.of('default'))}")
+    yield from ("# TYPE incus_warnings_total counter", f"incus_warnings_total {len(state.of('warnings'))}")
     yield from ("# TYPE incus_uptime_seconds counter", "incus_uptime_seconds 1")

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
-from .answers import Answer, Refused, success
-from .collection import Collection, Object
+from .answers import Answer, Object, Refused, success
+from .collection import Collection
+from .paths import path_of
 from .requests import FakeRequest
 
-DEVICES = (
-    *("disk", "gpu", "infiniband", "nic", "none", "pci", "proxy", "tpm", "unix-block", "unix-char"),
-    *("unix-hotplug", "usb"),
-)
 _TYPES = ("bridge", "macvlan", "ovn", "physical", "sriov")
 _NAMESPACES = (
     *("bgp", "bridge", "dns", "gvrp", "ipv4", "ipv6", "mtu", "network", "ovn", "parent", "raw", "security"),
@@ -42,36 +39,6 @@ class Networks(Collection):
         ("DELETE", "POST", "PATCH", "PUT"), "Failed loading network: Network not found"
     )
     exists = (409, 'Network "{name}" already exists')
-
-    def check_devices(self, project: str, devices: Mapping[str, Any]) -> None:
-        """Refuse devices that an instance cannot have."""
-        for name, device in devices.items():
-            kind = device.get("type", "")
-            if kind not in DEVICES:
-                raise Refused(500, f'Invalid device type "{kind}"')
-            if (network := device.get("network")) and kind == "nic":
-                self._check_network(project, name, network)
-            if kind == "disk" and not (device.get("source") or device.get("path")):
-                raise Refused(
-                    500,
-                    f'Device validation failed for "{name}": '
-                    'Disk entry is missing the required "source" or "path" property',
-                )
-            pool = device.get("pool")
-            if kind == "disk" and pool and pool not in self.state.pools.of("default"):
-                raise Refused(
-                    404,
-                    f'Device validation failed for "{name}": Failed to get storage pool "{pool}": '
-                    "Storage pool not found",
-                )
-
-    def _check_network(self, project: str, device: str, network: str) -> None:
-        if network not in self.of(self.state.projects.owner(project, self.feature)):
-            raise Refused(
-                404,
-                f'Device validation failed for "{device}": Failed loading device "{device}": '
-                f'Failed to load network "{network}" for project "{project}": Network not found',
-            )
 
     def check_name(self, name: str) -> None:
         """Refuse what cannot be the name of an interface."""
@@ -133,14 +100,8 @@ class Networks(Collection):
 
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """The instances and profiles that have a device in it."""
-        for other, machine in self.state.instances.everywhere():
-            if self.state.projects.owner(other, self.feature) == project and _uses(machine.record["devices"], name):
-                yield self.state.instances.path(other, machine.name)
-        for other, profiles in self.state.profiles.items.items():
-            if self.state.projects.owner(other, self.feature) == project:
-                for profile in profiles.values():
-                    if _uses(profile["devices"], name):
-                        yield self.state.profiles.path(other, profile["name"])
+        found = self.state.devices_of(project, self.feature)
+        return (path for path, devices in found if _uses(devices, name))
 
     def all_of(self, request: FakeRequest) -> Iterator[tuple[str, Object]]:
         """All, and the loopback interface of the machine, which is not the server's."""
@@ -227,14 +188,12 @@ class NetworkACLs(Collection):
 
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """The networks and devices that have it."""
-        for network in self.state.networks.of(project).values():
+        for network in self.state.of("networks", project).values():
             if name in network["config"].get("security.acls", "").split(","):
-                yield self.state.networks.path(project, network["name"])
-        for other, machine in self.state.instances.everywhere():
-            if self.state.projects.owner(other, self.feature) == project and any(
-                name in device.get("security.acls", "").split(",") for device in machine.record["devices"].values()
-            ):
-                yield self.state.instances.path(other, machine.name)
+                yield path_of(project, "networks", network["name"])
+        for path, devices in self.state.devices_of(project, self.feature):
+            if any(name in device.get("security.acls", "").split(",") for device in devices.values()):
+                yield path
 
     def check_free(self, project: str, name: str, change: str) -> None:
         """Refuse to change what is in use."""

@@ -8,17 +8,15 @@ import time
 import uuid
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 from urllib.parse import unquote
 
-from .answers import STATUSES, Answer, AnyAnswer, Refused, Websocket, accepted, done, success
-from .events import now
+from .answers import STATUSES, Answer, Refused, accepted, done, success
+from .events import Events, now
+from .machines import Machines
 from .requests import FakeRequest
-from .streams import WebSocket
-
-if TYPE_CHECKING:
-    from .rules import OperationRule
-    from .state import State
+from .rules import OperationRule, Rules
+from .streams import AnyAnswer, WebSocket, Websocket
 
 _KEPT = 5.0
 """Seconds that a finished operation can still be read."""
@@ -34,7 +32,7 @@ class Operation:
 
     def __init__(
         self,
-        state: State,
+        operations: Operations,
         request: FakeRequest,
         description: str,
         resources: Mapping[str, list[str]],
@@ -46,7 +44,7 @@ class Operation:
         sockets: Mapping[str, Callable[[WebSocket], Awaitable[None]]] | None = None,
         on_cancel: Callable[[], None] | None = None,
     ) -> None:
-        self._state = state
+        self._operations = operations
         self.request = request
         self.project = project
         self.id = str(uuid.uuid4())
@@ -89,8 +87,8 @@ class Operation:
 
     def tell(self) -> None:
         """Send what it is now to those who listen."""
-        if self._state.events.has_listeners:
-            self._state.events.send("operation", self.view(), self.project)
+        if self._operations.events.has_listeners:
+            self._operations.events.send("operation", self.view(), self.project)
 
     def update(self, metadata: Mapping[str, Any]) -> None:
         """Change its metadata."""
@@ -112,7 +110,7 @@ class Operation:
         """Write to the log of the instance that it is about."""
         for path in self.resources.get("instances", ()):
             name = unquote(path.partition("?")[0].removeprefix("/1.0/instances/"))
-            if (machine := self._state.instances.of(self.request.project).get(name)) is not None:
+            if (machine := self._operations.machines.of(self.request.project).get(name)) is not None:
                 machine.logs["lxc.log"] = text.encode()
 
     def run(self, work: Work, rule: OperationRule | None) -> None:
@@ -120,7 +118,7 @@ class Operation:
         self.status = RUNNING
         self.tell()
         try:
-            result = rule.perform(self, work) if rule is not None else work(self)
+            result = work(self) if rule is None else self._run_by(rule, work)
         except Refused as refused:
             self.finish(FAILURE, refused.message)
             return
@@ -128,6 +126,27 @@ class Operation:
             self._task = asyncio.ensure_future(self._follow(result))
         else:
             self._succeed(result)
+
+    def _run_by(self, rule: OperationRule, work: Work) -> Any:
+        if rule.delay or rule.progress:
+            return self._run_later(rule, work)
+        return self._end_by(rule, work)
+
+    async def _run_later(self, rule: OperationRule, work: Work) -> Any:
+        steps = rule.progress or (None,)
+        for step in steps:
+            if step is not None:
+                self.progress(*step)
+            await asyncio.sleep(rule.delay / len(steps))
+        result = self._end_by(rule, work)
+        return await result if inspect.isawaitable(result) else result
+
+    def _end_by(self, rule: OperationRule, work: Work) -> Any:
+        if rule.fails is None:
+            return work(self)
+        if rule.log is not None:
+            self.write_log(rule.log)
+        raise Refused(500, rule.fails)
 
     async def _follow(self, work: Awaitable[Any]) -> None:
         try:
@@ -150,7 +169,7 @@ class Operation:
         self.status, self.error = status, error
         self.may_cancel = self.may_cancel and self.kind == "token"
         self.updated_at, self.finished_at = now(), time.monotonic()
-        self._state.operations.finished(self)
+        self._operations.finished(self)
         self.tell()
         for waiter in self._waiting:
             if not waiter.done():
@@ -190,8 +209,10 @@ class Operation:
 class Operations:
     """``/1.0/operations``."""
 
-    def __init__(self, state: State) -> None:
-        self._state = state
+    def __init__(self, events: Events, rules: Rules, machines: Machines) -> None:
+        self.events = events
+        self.machines = machines
+        self._rules = rules
         self._all: dict[str, Operation] = {}
         self.count = 0
         """How many there were."""
@@ -208,13 +229,13 @@ class Operations:
         """Begin an operation after this answer, which names it; one without work waits until it is cancelled."""
         self._forget()
         how = {"project": request.project, **how}
-        operation = Operation(self._state, request, description, resources or {}, **how)
-        rule = self._state.rules.operation_rule(request)
+        operation = Operation(self, request, description, resources or {}, **how)
+        rule = self._rules.operation_rule(request)
         self._all[operation.id] = operation
         self.count += 1
         operation.tell()
         operation.status = RUNNING
-        answer = accepted(operation)
+        answer = accepted(operation.path, operation.view())
         operation.metadata = {key: value for key, value in operation.metadata.items() if key != "fds"}
         loop = asyncio.get_running_loop()
         if work is None:
@@ -250,7 +271,7 @@ class Operations:
         """``GET`` of all, by their status."""
         found: dict[str, list[Any]] = {}
         for operation in self._of(request):
-            item = operation.view() if request.recursion else operation.path
+            item = operation.view() if request._recursion else operation.path
             found.setdefault(STATUSES[operation.status].lower(), []).append(item)
         return success(found)
 
@@ -266,7 +287,7 @@ class Operations:
         if not operation.may_cancel:
             raise Refused(400, "This operation can't be cancelled")
         operation.cancel()
-        self._state.events.lifecycle("operation-cancelled", operation.path, request, request.project)
+        self.events.lifecycle("operation-cancelled", operation.path, request, request.project)
         return done()
 
     def wait(self, request: FakeRequest, id: str) -> AnyAnswer | Awaitable[AnyAnswer]:

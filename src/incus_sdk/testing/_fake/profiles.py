@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
-from .answers import Refused
-from .collection import Collection, Object, check_config
-from .networks import DEVICES
+from .answers import Object, Refused
+from .collection import Collection, check_config
+from .devices import DEVICES
+from .machines import Machine
 
 
 class Profiles(Collection):
@@ -58,13 +59,14 @@ class Profiles(Collection):
 
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """The instances that have it."""
-        for other, instance in self.state.instances.everywhere():
-            if name in instance.record["profiles"] and self.state.projects.owner(other, self.feature) == project:
-                yield self.state.instances.path(other, instance.name)
+        return (machine.path() for machine in self._machines(project) if name in machine.record["profiles"])
 
     def renamed(self, project: str, old: str, new: str) -> None:
         """Instances keep it under its new name."""
-        for other, instance in self.state.instances.everywhere():
-            if self.state.projects.owner(other, self.feature) == project:
-                names = instance.record["profiles"]
-                names[:] = [new if each == old else each for each in names]
+        for machine in self._machines(project):
+            machine.record["profiles"] = [new if each == old else each for each in machine.record["profiles"]]
+
+    def _machines(self, project: str) -> Iterator[Machine]:
+        """The instances that see the profiles of a project."""
+        machines = self.state.machines.everywhere()
+        return (each for each in machines if self.state.owner(each.project, self.feature) == project)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
 
-from .answers import Answer, AnyAnswer, Refused, success
-from .collection import Collection, Object
+from .answers import Answer, Object, Refused, success
+from .collection import Collection
 from .operations import Operation
+from .paths import path_of
+from .profiles import Profiles
 from .requests import FakeRequest
+from .state import State
+from .streams import AnyAnswer
 
 _FEATURES = (
     "features.images",
@@ -34,11 +38,11 @@ class Projects(Collection):
         'Failed creating project "{name}": Failed adding database record: This "Project" entry already exists',
     )
 
-    def owner(self, project: str, feature: str | None) -> str:
-        """The project whose objects a project has: its own, or those of ``default``."""
-        if project == "default" or feature is None:
-            return "default"
-        return project if self.find("default", project)["config"].get(feature) == "true" else "default"
+    def __init__(self, state: State, profiles: Profiles, own: Sequence[Collection]) -> None:
+        super().__init__(state)
+        self._profiles = profiles
+        self._own = own
+        """The kinds of objects that projects can have of their own."""
 
     def check(self, project: str, body: Object) -> None:
         """Refuse a key that projects do not have."""
@@ -63,7 +67,7 @@ class Projects(Collection):
         """Refuse to change what is in use."""
         if name == "default":
             raise Refused(403, f"The 'default' project cannot be {change}")
-        default = self.state.profiles.path(name, "default")
+        default = path_of(name, "profiles", "default")
         if any(path != default for path in self.used_by("default", name)):
             raise Refused(500, f"Only empty projects can be {'removed' if change == 'deleted' else change}.")
 
@@ -79,25 +83,23 @@ class Projects(Collection):
 
     def added(self, project: str, name: str) -> None:
         """It has the profile ``default``, where it has its own."""
-        if name != "default" and self.owner(name, "features.profiles") == name:
+        if name != "default" and self.state.owner(name, "features.profiles") == name:
             body = {"description": f"Default Incus profile for project {name}"}
-            self.state.profiles.add(None, name, "default", body)
+            self._profiles.add(None, name, "default", body)
 
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """What is in it."""
-        for path, instance in self.state.instances.everywhere():
-            if path == name:
-                yield self.state.instances.path(path, instance.name)
-        for (pool, owner), volumes in self.state.volumes.items.items():
+        yield from (machine.path() for machine in self.state.machines.of(name).values())
+        for (pool, owner), volumes in self.state.volumes.items():
             if owner == name:
-                yield from (self.state.volumes.path(pool, owner, "custom", each) for each in volumes)
-        for collection in self.state.in_projects:
-            if self.owner(name, collection.feature) == name:
+                yield from (path_of(owner, "storage-pools", pool, "volumes", "custom", each) for each in volumes)
+        for collection in self._own:
+            if self.state.owner(name, collection.feature) == name:
                 yield from (collection.path(name, each) for each in collection.of(name))
 
     def rename(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of another name, as an operation."""
-        new = request.text("name")
+        new = request._text("name")
         self.find("default", name)
         self.check_name(new)
         self.check_free("default", name, "renamed")
@@ -115,29 +117,29 @@ class Projects(Collection):
 
     def renamed(self, project: str, old: str, new: str) -> None:
         """What is in it goes with it."""
-        for collection in self.state.in_projects:
-            if (items := collection.items.pop(old, None)) is not None:
-                collection.items[new] = items
-                for item in items.values():
-                    item["project"] = new
+        for collection in self._own:
+            kind = self.state.objects.get(collection.segment, {})
+            kind[new] = kind.pop(old, {})
+            for item in kind[new].values():
+                item["project"] = new
 
     def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``DELETE`` of one, with its profile ``default``."""
         answer = super().delete(request, name)
-        for collection in self.state.in_projects:
-            collection.items.pop(name, None)
+        for collection in self._own:
+            self.state.objects.get(collection.segment, {}).pop(name, None)
         return answer
 
     def state_of(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of what it uses, and may use."""
         config = self.find("default", name)["config"]
-        instances = list(self.state.instances.of(name).values())
+        instances = list(self.state.machines.of(name).values())
         kinds = [each.record["type"] for each in instances]
         usage = dict.fromkeys(_LIMITS, 0) | {
             "containers": kinds.count("container"),
             "virtual-machines": kinds.count("virtual-machine"),
             "instances": len(kinds),
-            "networks": len(self.state.networks.of(name)),
+            "networks": len(self.state.of("networks", name)),
         }
         limits = {each: int(limit) if (limit := config.get(f"limits.{each}", "")).isdigit() else -1 for each in _LIMITS}
         return success({"resources": {each: {"Limit": limits[each], "Usage": usage[each]} for each in _LIMITS}})

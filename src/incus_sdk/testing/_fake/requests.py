@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from functools import cached_property
 from typing import Any
 from urllib.parse import parse_qsl, unquote
 
@@ -15,66 +16,65 @@ class FakeRequest:
     Args:
         method: As ``GET``.
         target: Path and query, quoted.
-        headers: By their names in small letters.
-        body: As it came.
+        headers: Its headers, by their names in small letters.
+        body: Its body, as it came.
         peer: The TLS connection; None over the unix socket.
     """
 
-    __slots__ = ("_json", "body", "headers", "keep_alive", "method", "peer", "query", "raw_path", "status", "target")
-
     def __init__(self, method: str, target: str, headers: dict[str, str], body: bytes = b"", peer: Any = None) -> None:
         self.method = method
+        """As ``GET``."""
         self.target = target
+        """Path and query, quoted."""
         self.headers = headers
+        """Its headers, by their names in small letters."""
         self.body = body
-        self.peer = peer
-        self.raw_path, _, query = target.partition("?")
-        self.query: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+        """Its body, as it came."""
         self.status = 0
-        self.keep_alive = True
-        self._json: Any = None
+        """The HTTP code of the answer; 0 for none yet, or where the connection broke."""
+        self._raw_path, _, query = target.partition("?")
+        self.query: dict[str, str] = dict(parse_qsl(query, keep_blank_values=True)) if query else {}
+        """Its query."""
+        self._peer = peer
+        self._keep_alive = True
 
     @property
     def path(self) -> str:
         """Its path, as ``/1.0/instances/c1``, without quotes."""
-        return unquote(self.raw_path)
+        return unquote(self._raw_path)
 
     @property
     def project(self) -> str:
         """The project that it is about."""
         return self.query.get("project") or "default"
 
+    @cached_property
+    def json(self) -> Any:
+        """Its body, decoded; None where it is not JSON."""
+        try:
+            return json.loads(self.body)
+        except ValueError:
+            return None
+
     @property
-    def recursion(self) -> int:
+    def _recursion(self) -> int:
         """How much of each object is asked for."""
         depth = self.query.get("recursion", "0")
         return int(depth) if depth.isascii() and depth.isdigit() else 0
 
     @property
-    def json(self) -> Any:
-        """Its body."""
-        if self._json is None:
-            try:
-                self._json = json.loads(self.body)
-            except ValueError:
-                raise Refused(400, _json_error(self.body)) from None
-        return self._json
-
-    @property
-    def fields(self) -> dict[str, Any]:
+    def _fields(self) -> dict[str, Any]:
         """Its body, an object."""
+        if self.json is None:
+            raise Refused(400, _json_error(self.body))
         if not isinstance(self.json, dict):
             kind = {list: "array", str: "string", bool: "bool"}.get(type(self.json), "number")
             raise Refused(400, f"json: cannot unmarshal {kind} into Go value of type api.Request")
         return self.json
 
-    def text(self, field: str) -> str:
-        """A field of its body that is text, as a name; empty if it is not there.
-
-        Args:
-            field: The name of the field.
-        """
-        value = self.fields.get(field)
+    def _text(self, field: str) -> str:
+        """A field of its body that is text, as a name; empty if it is not there."""
+        value = self._fields.get(field)
         return value if isinstance(value, str) else ""
 
     def __repr__(self) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 from urllib.parse import unquote
 
-from .answers import AnyAnswer, Refused
+from .answers import Refused
+from .streams import AnyAnswer
 
 Handler = Callable[..., AnyAnswer | Awaitable[AnyAnswer]]
 """Called with a request, and with the names in its path."""

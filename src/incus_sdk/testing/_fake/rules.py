@@ -7,15 +7,13 @@ import difflib
 import inspect
 import re
 from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 from ...exceptions import IncusInputError
-from .answers import Answer, AnyAnswer, Refused, error, success
+from .answers import Answer, error, success
 from .requests import FakeRequest
 from .routing import METHODS, operations
-
-if TYPE_CHECKING:
-    from .operations import Operation, Work
+from .streams import AnyAnswer
 
 Drop = Literal["request", "answer", "body"]
 
@@ -57,12 +55,8 @@ class FakeRule:
         """Use it no longer."""
         self._removed = True
 
-    def takes(self, request: FakeRequest) -> bool:
-        """Whether a request is to be treated by it, which counts.
-
-        Args:
-            request: The request.
-        """
+    def _takes(self, request: FakeRequest) -> bool:
+        """Whether a request is to be treated by it, which counts."""
         if self._removed or (self._times is not None and self.used >= self._times):
             return False
         if self.method not in ("*", request.method) or not self._pattern.fullmatch(request.path):
@@ -131,32 +125,10 @@ class OperationRule(FakeRule):
         log: str | None,
     ) -> None:
         super().__init__(method, path, times, after)
-        self._fails = fails
-        self._delay = delay
-        self._progress = tuple(progress)
-        self._log = log
-
-    def perform(self, operation: Operation, work: Work) -> Any:
-        """Do an operation's work, or let it fail."""
-        if self._delay or self._progress:
-            return self._perform_later(operation, work)
-        return self._end(operation, work)
-
-    async def _perform_later(self, operation: Operation, work: Work) -> Any:
-        steps = self._progress or (None,)
-        for step in steps:
-            if step is not None:
-                operation.progress(*step)
-            await asyncio.sleep(self._delay / len(steps))
-        result = self._end(operation, work)
-        return await result if inspect.isawaitable(result) else result
-
-    def _end(self, operation: Operation, work: Work) -> Any:
-        if self._fails is None:
-            return work(operation)
-        if self._log is not None:
-            operation.write_log(self._log)
-        raise Refused(500, self._fails)
+        self.fails = fails
+        self.delay = delay
+        self.progress = tuple(progress)
+        self.log = log
 
 
 class Rules:
@@ -175,11 +147,11 @@ class Rules:
 
     def request_rule(self, request: FakeRequest) -> RequestRule | None:
         """The rule that a request is to be treated by."""
-        return next((rule for rule in self._requests if rule.takes(request)), None)
+        return next((rule for rule in self._requests if rule._takes(request)), None)
 
     def operation_rule(self, request: FakeRequest) -> OperationRule | None:
         """The rule that the operation of a request is to be treated by."""
-        return next((rule for rule in self._operations if rule.takes(request)), None)
+        return next((rule for rule in self._operations if rule._takes(request)), None)
 
 
 def answer_of(status: int | None, message: str | None, metadata: Any) -> Answer | None:

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
-import ssl
-from typing import TYPE_CHECKING
-
 from .answers import Answer, Refused, check_etag, content, done, success
 from .collection import texts
+from .extensions import EXTENSIONS
 from .measurements import machine_resources, measured
 from .requests import FakeRequest
-
-if TYPE_CHECKING:
-    from .state import State
+from .state import State
 
 _NAMESPACES = (
     *("acme", "authorization", "backups", "cluster", "core", "images", "instances", "linstor", "logging", "loki"),
@@ -23,18 +18,10 @@ _NAMESPACES = (
 class Server:
     """``/1.0``."""
 
-    def __init__(self, state: State, extensions: list[str]) -> None:
+    def __init__(self, state: State, without: frozenset[str]) -> None:
         self.state = state
         self.config: dict[str, str] = {}
-        self.extensions = extensions
-        self.address = ""
-        self.certificate = ""
-        self.fingerprint = ""
-
-    def certify(self, certificate: str) -> None:
-        """Have this certificate (PEM)."""
-        self.certificate = certificate
-        self.fingerprint = hashlib.sha256(ssl.PEM_cert_to_DER_cert(certificate)).hexdigest()
+        self.extensions = [each for each in EXTENSIONS if each not in without]
 
     def nothing(self, request: FakeRequest) -> Answer:
         """``GET`` of what the fake never has."""
@@ -81,8 +68,8 @@ class Server:
                     "auth_methods": ["tls"],
                 }
             )
-        config = {**self.config, **({"core.https_address": self.address} if self.address else {})}
-        unix = request.peer is None
+        config = {**self.config, **({"core.https_address": self.state.address} if self.state.address else {})}
+        unix = request._peer is None
         return success(
             {
                 "config": dict(sorted(config.items())),
@@ -92,13 +79,13 @@ class Server:
                 "auth": "trusted",
                 "public": False,
                 "auth_methods": ["tls"],
-                "auth_user_name": "root" if unix else self.state.certificates.own_fingerprint,
+                "auth_user_name": "root" if unix else self.state.client_fingerprint,
                 "auth_user_method": "unix" if unix else "tls",
                 "environment": {
-                    "addresses": [self.address] if self.address else [],
+                    "addresses": [self.state.address] if self.state.address else [],
                     "architectures": ["x86_64", "i686"],
-                    "certificate": self.certificate,
-                    "certificate_fingerprint": self.fingerprint,
+                    "certificate": self.state.certificate,
+                    "certificate_fingerprint": self.state.fingerprint,
                     "driver": "lxc | qemu",
                     "driver_version": "6.0.5 | 10.0.8",
                     "firewall": "nftables",
@@ -149,11 +136,11 @@ class Server:
 
     def replace(self, request: FakeRequest) -> Answer:
         """``PUT`` of its configuration."""
-        return self._set(request, texts(request.fields.get("config")))
+        return self._set(request, texts(request._fields.get("config")))
 
     def patch(self, request: FakeRequest) -> Answer:
         """``PATCH`` of its configuration."""
-        return self._set(request, texts({**self.config, **(request.fields.get("config") or {})}))
+        return self._set(request, texts({**self.config, **(request._fields.get("config") or {})}))
 
     def _set(self, request: FakeRequest, config: dict[str, str]) -> Answer:
         check_etag(request.headers.get("if-match"), self.config)

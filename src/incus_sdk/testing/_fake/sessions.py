@@ -7,18 +7,16 @@ import contextlib
 import json
 import secrets
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .answers import AnyAnswer, Refused
+from .answers import Refused
 from .commands import STDERR, STDOUT, CommandFailedError, FakeCommand, failure_of
 from .machines import FROZEN, STOPPED, Machine
 from .operations import Operation
 from .programs import unwrapped
 from .requests import FakeRequest
-from .streams import WebSocket
-
-if TYPE_CHECKING:
-    from .state import State
+from .state import State
+from .streams import AnyAnswer, WebSocket
 
 _CONNECT_SECONDS = 10.0
 """That a client has to connect all websockets of a session."""
@@ -77,7 +75,7 @@ class Sessions:
         self.state = state
 
     def _running(self, request: FakeRequest, name: str) -> Machine:
-        machine = self.state.instances.find(request, name)
+        machine = self.state.machines.find(request, name)
         if machine.status == STOPPED:
             raise Refused(400, "Instance is not running")
         if machine.status == FROZEN:
@@ -86,7 +84,7 @@ class Sessions:
 
     def execute(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of a command, as an operation."""
-        body = request.fields
+        body = request._fields
         live, recorded, interactive = (
             bool(body.get(key)) for key in ("wait-for-websocket", "record-output", "interactive")
         )
@@ -97,7 +95,7 @@ class Sessions:
         machine = self._running(request, name)
         user = body.get("user") or 0
         environment = self._environment(machine, user, body.get("environment") or {})
-        resources = self.state.instances.paths(machine)
+        resources = machine.resources
         if not live:
 
             async def work(operation: Operation) -> None:
@@ -128,7 +126,7 @@ class Sessions:
         )
 
     def _environment(self, machine: Machine, user: int, given: Mapping[str, str]) -> dict[str, str]:
-        config = self.state.instances.expand(machine)[0]
+        config = self.state.expand(machine)[0]
         own = {key.partition(".")[2]: text for key, text in config.items() if key.startswith("environment.")}
         usual = {**_DEFAULTS, **(_OF_ROOT if user == 0 else {})}
         return dict(sorted({**usual, **own, **given}.items()))
@@ -152,14 +150,14 @@ class Sessions:
             for number, kind in ((STDOUT, "stdout"), (STDERR, "stderr")):
                 file = f"exec_{operation.id}.{kind}"
                 machine.outputs[file] = bytes(outputs[number])
-                path = self.state.instances.path(machine.project, machine.name, "logs", "exec-output", file)
+                path = machine.path("logs", "exec-output", file)
                 paths[str(number)] = path.partition("?")[0]
             metadata = {"output": paths, **metadata}
         finish(operation, code, metadata)
 
     def console(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` that opens the console, as an operation."""
-        body = request.json if request.body else {}
+        body = request.json or {}
         if body.get("type") == "vga":
             raise Refused(
                 501, "The fake of incus_sdk does not do graphical consoles: POST /1.0/instances/{name}/console"
@@ -178,12 +176,12 @@ class Sessions:
             finally:
                 sockets.over.set()
 
-        self.state.instances.tell("console", request, machine, {"type": "console"})
+        self.state.tell("console", request, machine, {"type": "console"})
         return self.state.operations.begin(
             request,
             "Showing console",
             work,
-            self.state.instances.paths(machine),
+            machine.resources,
             kind="websocket",
             metadata={"fds": sockets.secrets},
             may_cancel=True,
@@ -213,9 +211,9 @@ def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping
 
 def tell_exec(state: State, operation: Operation, command: FakeCommand) -> None:
     """Send the lifecycle event of a command."""
-    machine = state.instances.of(command.project).get(command.instance)
+    machine = state.machines.of(command.project).get(command.instance)
     if machine is not None:
-        state.instances.tell("exec", operation.request, machine, {"command": list(command.args)})
+        state.tell("exec", operation.request, machine, {"command": list(command.args)})
 
 
 async def run_command(state: State, command: FakeCommand) -> int:

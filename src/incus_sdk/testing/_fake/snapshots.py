@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .answers import Answer, AnyAnswer, Refused, check_etag, success
-from .collection import Object
+from .answers import Answer, Object, Refused, check_etag, success
 from .events import now
 from .machines import NEVER, RUNNING, Machine
 from .operations import Operation
 from .requests import FakeRequest
-
-if TYPE_CHECKING:
-    from .state import State
+from .state import State
+from .streams import AnyAnswer
 
 
 class Snapshots:
@@ -22,22 +20,11 @@ class Snapshots:
     def __init__(self, state: State) -> None:
         self.state = state
 
-    def record(self, machine: Machine, name: str) -> Object:
-        """A snapshot, or the answer that there is none."""
-        snapshot = machine.snapshots.get(name)
-        if snapshot is None:
-            raise Refused(
-                404,
-                f'Failed to fetch snapshot "{name}" of instance "{machine.name}" in project "{machine.project}": '
-                "Instance_snapshot not found",
-            )
-        return snapshot
-
     def view(self, machine: Machine, name: str) -> Object:
         """A snapshot as it is shown."""
         snapshot = machine.snapshots[name]
         record = snapshot["record"]
-        config, devices = self.state.instances.expanded(machine.project, record)
+        config, devices = self.state.expanded(machine.project, record)
         return {
             "expires_at": snapshot["expires_at"],
             "architecture": record["architecture"],
@@ -57,28 +44,28 @@ class Snapshots:
 
     def path(self, machine: Machine, name: str) -> str:
         """The path of a snapshot."""
-        return self.state.instances.path(machine.project, machine.name, "snapshots", name)
+        return machine.path("snapshots", name)
 
     def _paths(self, machine: Machine, name: str) -> dict[str, list[str]]:
-        return {**self.state.instances.paths(machine), "instances_snapshots": [self.path(machine, name)]}
+        return {**machine.resources, "instances_snapshots": [self.path(machine, name)]}
 
     def list(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of all."""
-        machine = self.state.instances.of(request.project).get(name)
+        machine = self.state.machines.of(request.project).get(name)
         names = [] if machine is None else list(machine.snapshots)
-        if machine is None or not request.recursion:
+        if machine is None or not request._recursion:
             return success([self.path(machine, each) for each in names] if machine else [])
         return success([self.view(machine, each) for each in names])
 
     def get(self, request: FakeRequest, name: str, snapshot: str) -> Answer:
         """``GET`` of one."""
-        machine = self.state.instances.find(request, name)
-        found = self.record(machine, snapshot)
+        machine = self.state.machines.find(request, name)
+        found = machine.snapshot(snapshot)
         return success(self.view(machine, snapshot), etag=[found["expires_at"]])
 
     def create(self, request: FakeRequest, name: str) -> AnyAnswer:
         """``POST`` of a new one, as an operation."""
-        machine, body = self.state.instances.find(request, name), request.fields
+        machine, body = self.state.machines.find(request, name), request._fields
         snapshot = body.get("name") or self._next_name(machine)
         for character in "/ \t\n":
             if character in snapshot:
@@ -109,14 +96,14 @@ class Snapshots:
         return f"snap{max(numbers, default=-1) + 1}"
 
     def _tell(self, what: str, request: FakeRequest, machine: Machine, name: str, context: Any = None) -> None:
-        self.state.instances.tell(f"snapshot-{what}", request, machine, context, "snapshots", name)
+        self.state.tell(f"snapshot-{what}", request, machine, context, "snapshots", name)
 
     def replace(self, request: FakeRequest, name: str, snapshot: str) -> AnyAnswer:
         """``PUT`` and ``PATCH`` of one: only its expiry can change."""
-        machine = self.state.instances.find(request, name)
-        found = self.record(machine, snapshot)
+        machine = self.state.machines.find(request, name)
+        found = machine.snapshot(snapshot)
         check_etag(request.headers.get("if-match"), [found["expires_at"]])
-        expiry = request.fields.get("expires_at")
+        expiry = request._fields.get("expires_at")
 
         def work(_: Operation) -> None:
             if expiry is not None or request.method == "PUT":
@@ -126,10 +113,10 @@ class Snapshots:
 
     def rename(self, request: FakeRequest, name: str, snapshot: str) -> AnyAnswer:
         """``POST`` of another name, as an operation."""
-        machine = self.state.instances.find(request, name)
-        self.record(machine, snapshot)
-        new = request.text("name")
-        if request.fields.get("migration"):
+        machine = self.state.machines.find(request, name)
+        machine.snapshot(snapshot)
+        new = request._text("name")
+        if request._fields.get("migration"):
             raise Refused(501, "The fake of incus_sdk does not do migrations")
         if not new:
             raise Refused(400, "A new name for the instance must be provided")
@@ -144,8 +131,8 @@ class Snapshots:
 
     def delete(self, request: FakeRequest, name: str, snapshot: str) -> AnyAnswer:
         """``DELETE`` of one, as an operation."""
-        machine = self.state.instances.find(request, name)
-        self.record(machine, snapshot)
+        machine = self.state.machines.find(request, name)
+        machine.snapshot(snapshot)
 
         def work(_: Operation) -> None:
             machine.snapshots.pop(snapshot, None)
@@ -162,6 +149,6 @@ class Snapshots:
             if found is None:
                 raise Refused(500, f"Snapshot {machine.name}/{name} does not exist")
             machine.take(found)
-            self.state.instances.tell("restored", request, machine, {"snapshot": name})
+            self.state.tell("restored", request, machine, {"snapshot": name})
 
-        return self.state.operations.begin(request, "Restoring snapshot", work, self.state.instances.paths(machine))
+        return self.state.operations.begin(request, "Restoring snapshot", work, machine.resources)

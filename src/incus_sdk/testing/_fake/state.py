@@ -1,215 +1,120 @@
-"""All that a fake has, and the table of the endpoints that it does."""
+"""What a fake has; what it does with that is in the modules of the areas."""
 
 from __future__ import annotations
 
-from .answers import AnyAnswer, Refused
-from .certificates import Certificates
-from .collection import Collection
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from .answers import Object, Refused
 from .commands import Commands
-from .contents import Contents
 from .events import Events
-from .extensions import EXTENSIONS
 from .files import FakeFiles
-from .images import Aliases, Images
-from .instances import Instances
-from .networks import NetworkACLs, Networks
+from .machines import Machine, Machines
 from .operations import Operations
-from .profiles import Profiles
+from .paths import path_of
 from .programs import PROGRAMS, is_of_sdk
-from .projects import Projects
 from .requests import FakeRequest
-from .routing import Handler, Table
 from .rules import Rules
-from .server import Server
-from .sessions import Sessions
-from .snapshots import Snapshots
-from .storage import StoragePools
-from .volumes import Volumes
-from .warnings import Warnings
+
+
+class Volume:
+    """A custom volume of a storage pool.
+
+    Args:
+        name: Its name.
+        project: Its project.
+        record: Its configuration and the like.
+        files: What is in it.
+    """
+
+    def __init__(self, name: str, project: str, record: Object, files: FakeFiles) -> None:
+        self.name = name
+        self.project = project
+        self.record = record
+        self.files = files
+        self.snapshots: dict[str, Object] = {}
 
 
 class State:
-    """All that a fake has.
+    """All that a fake has."""
 
-    Args:
-        without: Extensions that it does not name.
-    """
-
-    def __init__(self, without: frozenset[str]) -> None:
+    def __init__(self) -> None:
         self.events = Events()
         self.rules = Rules()
-        self.operations = Operations(self)
-        self.projects = Projects(self)
-        self.profiles = Profiles(self)
-        self.networks = Networks(self)
-        self.acls = NetworkACLs(self)
-        self.images = Images(self)
-        self.aliases = Aliases(self)
-        self.pools = StoragePools(self)
-        self.volumes = Volumes(self)
-        self.instances = Instances(self)
-        self.snapshots = Snapshots(self)
+        self.machines = Machines()
+        self.operations = Operations(self.events, self.rules, self.machines)
         self.commands = Commands(PROGRAMS, is_of_sdk)
-        self.sessions = Sessions(self)
-        self.contents = Contents(self)
-        self.certificates = Certificates(self)
-        self.warnings = Warnings(self)
-        self.server = Server(self, [each for each in EXTENSIONS if each not in without])
+        self.objects: dict[str, dict[str, dict[str, Object]]] = {}
+        """By the path of their kind, their project, and their name."""
+        self.volumes: dict[tuple[str, str], dict[str, Volume]] = {}
+        """By pool and project, and by their name."""
         self.blobs: dict[str, bytes] = {}
         """The content of images, by their fingerprints."""
         self.image_files: dict[str, FakeFiles] = {}
         """The files of instances made from images, by their fingerprints."""
-        self.in_projects: tuple[Collection, ...] = (self.images, self.profiles, self.networks, self.acls)
-        self._begin()
+        self.address = self.certificate = self.fingerprint = ""
+        """Those of the server; empty until they are known."""
+        self.client_fingerprint = ""
+        """That of the certificate of the client that is trusted from the beginning."""
 
-    def _begin(self) -> None:
-        self.projects.add(None, "default", "default", {"description": "Default Incus project"})
-        self.pools.add(None, "default", "default", {"driver": "dir"})
-        root = {"type": "disk", "path": "/", "pool": "default"}
-        body = {"description": "Default Incus profile", "devices": {"root": root}}
-        self.profiles.add(None, "default", "default", body)
-        image = {
-            "properties": {
-                "architecture": "x86_64",
-                "description": "busybox test image",
-                "os": "Busybox",
-                "release": "1",
-                "variant": "default",
-            },
-            "filename": "busybox.tar",
-            "aliases": [{"name": "busybox"}],
-        }
-        self.images.store(None, "default", b"busybox", image)
+    def of(self, segment: str, project: str = "default") -> dict[str, Object]:
+        """All objects of a kind in a project."""
+        return self.objects.setdefault(segment, {}).setdefault(project, {})
+
+    def volumes_of(self, pool: str, project: str) -> dict[str, Volume]:
+        """All custom volumes of a pool in a project."""
+        return self.volumes.setdefault((pool, project), {})
+
+    def owner(self, project: str, feature: str | None) -> str:
+        """The project whose objects a project has: its own, or those of ``default``."""
+        if project == "default" or feature is None:
+            return "default"
+        return project if self.project(project)["config"].get(feature) == "true" else "default"
+
+    def project(self, name: str) -> Object:
+        """A project, or the answer that there is none."""
+        project = self.of("projects").get(name)
+        if project is None:
+            raise Refused(404, "Project not found")
+        return project
+
+    def require_pool(self, name: str) -> None:
+        """Refuse a storage pool that there is not."""
+        if name not in self.of("storage-pools"):
+            raise Refused(404, "Storage pool not found")
+
+    def devices_of(self, project: str, feature: str | None) -> Iterator[tuple[str, Object]]:
+        """The devices of the instances and profiles that see the objects of a project, each with a path."""
+        for machine in self.machines.everywhere():
+            if self.owner(machine.project, feature) == project:
+                yield machine.path(), machine.record["devices"]
+        for other, profiles in self.objects.get("profiles", {}).items():
+            if self.owner(other, feature) == project:
+                yield from ((path_of(other, "profiles", name), each["devices"]) for name, each in profiles.items())
+
+    def expand(self, machine: Machine) -> tuple[Object, Object]:
+        """The configuration and devices of an instance, with those of its profiles."""
+        return self.expanded(machine.project, machine.record)
+
+    def expanded(self, project: str, record: Mapping[str, Any]) -> tuple[Object, Object]:
+        """A configuration and devices, with those of their profiles."""
+        config: Object = {}
+        devices: Object = {}
+        profiles = self.of("profiles", self.owner(project, "features.profiles"))
+        for name in record["profiles"]:
+            if (profile := profiles.get(name)) is not None:
+                config.update(profile["config"])
+                devices.update(profile["devices"])
+        return {**config, **record["config"]}, {**devices, **record["devices"]}
+
+    def tell(
+        self, what: str, request: FakeRequest | None, machine: Machine, context: Object | None = None, *below: str
+    ) -> None:
+        """Send a lifecycle event of an instance, or of something below it."""
+        path = machine.path(*below)
+        name = None if below else machine.name
+        self.events.lifecycle(f"instance-{what}", path, request, machine.project, name=name, context=context)
 
     def is_trusted(self, request: FakeRequest) -> bool:
         """Whether the sender of a request may do everything."""
-        return request.peer is None or bool(request.peer.getpeercert(binary_form=True))
-
-    async def close(self) -> None:
-        """End what goes on."""
-        await self.operations.close()
-
-
-def _collection(items: Collection, *, renames: bool = True) -> dict[str, dict[str, Handler]]:
-    one: dict[str, Handler] = {"GET": items.get, "PUT": items.replace, "PATCH": items.patch, "DELETE": items.delete}
-    if renames:
-        one["POST"] = items.rename
-    path = f"/1.0/{items.segment}"
-    return {path: {"GET": items.list, "POST": items.create}, f"{path}/{{}}": one}
-
-
-def table(state: State) -> Table:
-    """The endpoints that the fake does."""
-    server, instances, snapshots, operations = state.server, state.instances, state.snapshots, state.operations
-    contents = state.contents
-    volumes = "/1.0/storage-pools/{}/volumes"
-    volume = f"{volumes}/{{}}/{{}}"
-    return {
-        "/": {"GET": server.versions},
-        "/1.0": {"GET": server.get, "PUT": server.replace, "PATCH": server.patch},
-        "/1.0/events": {"GET": state.events.listen},
-        "/1.0/operations": {"GET": operations.list},
-        "/1.0/operations/{}": {"GET": operations.get, "DELETE": operations.cancel},
-        "/1.0/operations/{}/wait": {"GET": operations.wait},
-        "/1.0/operations/{}/websocket": {"GET": operations.connect},
-        "/1.0/instances": {"GET": instances.list, "POST": instances.create, "PUT": instances.set_all},
-        "/1.0/instances/{}": {
-            "GET": instances.get,
-            "PUT": instances.replace,
-            "PATCH": instances.patch,
-            "POST": instances.rename,
-            "DELETE": instances.delete,
-        },
-        "/1.0/instances/{}/state": {"GET": instances.get_state, "PUT": instances.set_state},
-        "/1.0/instances/{}/exec": {"POST": state.sessions.execute},
-        "/1.0/instances/{}/console": {
-            "GET": contents.console_log,
-            "POST": state.sessions.console,
-            "DELETE": contents.console_log,
-        },
-        "/1.0/instances/{}/files": dict.fromkeys(("GET", "HEAD", "POST", "DELETE"), contents.files),
-        "/1.0/instances/{}/sftp": {"GET": contents.sftp},
-        "/1.0/instances/{}/logs": {"GET": contents.logs},
-        "/1.0/instances/{}/logs/{}": dict.fromkeys(("GET", "DELETE"), contents.log),
-        "/1.0/instances/{}/logs/exec-output": {"GET": contents.outputs},
-        "/1.0/instances/{}/logs/exec-output/{}": dict.fromkeys(("GET", "DELETE"), contents.output),
-        "/1.0/instances/{}/rebuild": {"POST": instances.rebuild},
-        "/1.0/instances/{}/snapshots": {"GET": snapshots.list, "POST": snapshots.create},
-        "/1.0/instances/{}/snapshots/{}": {
-            "GET": snapshots.get,
-            "PUT": snapshots.replace,
-            "PATCH": snapshots.replace,
-            "POST": snapshots.rename,
-            "DELETE": snapshots.delete,
-        },
-        **_collection(state.profiles),
-        **_collection(state.projects),
-        "/1.0/projects/{}/state": {"GET": state.projects.state_of},
-        **_collection(state.images, renames=False),
-        "/1.0/images/{}/export": {"GET": state.images.export},
-        **_collection(state.aliases),
-        **_collection(state.networks),
-        "/1.0/networks/{}/state": {"GET": state.networks.state_of},
-        "/1.0/networks/{}/leases": {"GET": state.networks.leases},
-        **_collection(state.acls),
-        "/1.0/network-acls/{}/log": {"GET": state.acls.log},
-        **_collection(state.pools, renames=False),
-        "/1.0/storage-pools/{}/resources": {"GET": state.pools.resources},
-        volumes: {"GET": state.volumes.list_all, "POST": state.volumes.create},
-        f"{volumes}/{{}}": {"GET": state.volumes.list_all, "POST": state.volumes.create},
-        volume: {
-            "GET": state.volumes.get,
-            "PUT": state.volumes.change,
-            "PATCH": state.volumes.change,
-            "POST": state.volumes.rename,
-            "DELETE": state.volumes.delete,
-        },
-        f"{volume}/state": {"GET": state.volumes.get_state},
-        f"{volume}/files": dict.fromkeys(("GET", "HEAD", "POST", "DELETE"), state.volumes.files),
-        f"{volume}/sftp": {"GET": state.volumes.sftp},
-        f"{volume}/snapshots": {"GET": state.volumes.snapshots, "POST": state.volumes.create_snapshot},
-        f"{volume}/snapshots/{{}}": {
-            "GET": state.volumes.snapshot,
-            "PUT": state.volumes.change_snapshot,
-            "PATCH": state.volumes.change_snapshot,
-            "POST": state.volumes.rename_snapshot,
-            "DELETE": state.volumes.delete_snapshot,
-        },
-        "/1.0/resources": {"GET": server.resources},
-        "/1.0/metrics": {"GET": server.metrics},
-        "/1.0/cluster": {"GET": server.cluster},
-        "/1.0/cluster/members": {"GET": server.not_clustered},
-        "/1.0/cluster/groups": {"GET": server.not_clustered},
-        "/1.0/network-allocations": {"GET": server.nothing},
-        "/1.0/network-zones": {"GET": server.nothing},
-        "/1.0/network-integrations": {"GET": server.nothing},
-        "/1.0/network-address-sets": {"GET": server.nothing},
-        "/1.0/storage-pools/{}/buckets": {"GET": state.pools.buckets},
-        "/1.0/instances/{}/backups": {"GET": instances.backups},
-        "/1.0/instances/{}/metadata": {"GET": instances.metadata},
-        "/1.0/certificates": {"GET": state.certificates.list, "POST": state.certificates.create},
-        "/1.0/certificates/{}": {
-            "GET": state.certificates.get,
-            "PUT": state.certificates.replace,
-            "PATCH": state.certificates.patch,
-            "DELETE": state.certificates.delete,
-        },
-        "/1.0/warnings": {"GET": state.warnings.list},
-        "/1.0/warnings/{}": {
-            "GET": state.warnings.get,
-            "PUT": state.warnings.replace,
-            "PATCH": state.warnings.patch,
-            "DELETE": state.warnings.delete,
-        },
-    }
-
-
-PUBLIC = {("GET", "/"), ("GET", "/1.0"), ("POST", "/1.0/certificates")}
-"""What anybody may ask for."""
-
-
-def check_trust(state: State, request: FakeRequest) -> AnyAnswer | None:
-    """Refuse who is not trusted."""
-    if (request.method, request.raw_path) not in PUBLIC and not state.is_trusted(request):
-        raise Refused(403, "Forbidden")
-    return None
+        return request._peer is None or bool(request._peer.getpeercert(binary_form=True))

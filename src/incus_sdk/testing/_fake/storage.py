@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from .answers import Answer, Refused, success
-from .collection import Collection, Object
+from .answers import Answer, Object, Refused, success
+from .collection import Collection
+from .paths import path_of
 from .requests import FakeRequest
 
 _DRIVERS = ("btrfs", "ceph", "cephfs", "cephobject", "dir", "linstor", "lvm", "lvmcluster", "truenas", "zfs")
@@ -47,17 +48,17 @@ class StoragePools(Collection):
 
     def used_by(self, project: str, name: str) -> Iterator[str]:
         """The instances, profiles, images and volumes that are in it."""
-        for other, machine in self.state.instances.everywhere():
-            devices = self.state.instances.expand(machine)[1]
+        for machine in self.state.machines.everywhere():
+            devices = self.state.expand(machine)[1]
             if any(device.get("pool") == name and device.get("path") == "/" for device in devices.values()):
-                yield self.state.instances.path(other, machine.name)
-        for (pool, other), volumes in self.state.volumes.items.items():
+                yield machine.path()
+        for (pool, other), volumes in self.state.volumes.items():
             if pool == name:
-                yield from (self.state.volumes.path(pool, other, "custom", each) for each in volumes)
-        for other, profiles in self.state.profiles.items.items():
+                yield from (path_of(other, "storage-pools", pool, "volumes", "custom", each) for each in volumes)
+        for other, profiles in self.state.objects.get("profiles", {}).items():
             for profile in profiles.values():
                 if any(device.get("pool") == name for device in profile["devices"].values()):
-                    yield self.state.profiles.path(other, profile["name"])
+                    yield path_of(other, "profiles", profile["name"])
 
     def check_free(self, project: str, name: str, change: str) -> None:
         """Refuse to delete what is in use."""

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from abc import ABC, abstractmethod
 from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Generic, Self, TypeVar
 
 from websockets.datastructures import Headers
@@ -13,6 +15,7 @@ from websockets.http11 import Request
 from websockets.protocol import State
 from websockets.server import ServerProtocol
 
+from .answers import Answer
 from .requests import FakeRequest
 
 Piece = TypeVar("Piece")
@@ -181,3 +184,22 @@ class WebSocket(Stream[bytes | str]):
         for data in self._protocol.data_to_send():
             if data and not self._transport.is_closing():
                 self._transport.write(data)
+
+
+@dataclass(slots=True)
+class Websocket:
+    """The answer that turns a connection into a websocket, and what is done with it."""
+
+    serve: Callable[[WebSocket], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class RawStream:
+    """The answer that turns a connection into a stream of bytes, and what is done with it."""
+
+    protocol: str
+    serve: Callable[[ByteStream], Awaitable[None]]
+
+
+AnyAnswer = Answer | Websocket | RawStream
+"""What a request is answered with."""

@@ -4,39 +4,26 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
+from typing import Any
 
-from .answers import Answer, AnyAnswer, Refused, check_etag, created, done, success
-from .collection import Object, texts
+from .answers import Answer, Object, Refused, check_etag, created, done, success
+from .collection import texts
 from .contents import call_files, serve_sftp
 from .events import now
 from .files import FakeFiles
 from .filtering import filtered
 from .machines import NEVER
 from .operations import Operation
+from .paths import path_of
 from .requests import FakeRequest
-
-if TYPE_CHECKING:
-    from .state import State
+from .state import State, Volume
+from .streams import AnyAnswer
 
 _NAMESPACES = ("block", "dependent", "initial", "lvm", "security", "size", "snapshots", "user", "volatile", "zfs")
 _TYPES = ("container", "custom", "image", "virtual-machine")
 
 
-class Volume:
-    """A custom volume."""
-
-    def __init__(self, name: str, project: str, record: Object, files: FakeFiles) -> None:
-        self.name = name
-        self.project = project
-        self.record = record
-        self.files = files
-        self.snapshots: dict[str, Object] = {}
-
-    def copied(self) -> tuple[Object, FakeFiles]:
-        """A copy of what is in it."""
-        return copy.deepcopy(self.record), self.files._copy()
+_FEATURE = "features.storage.volumes"
 
 
 class Volumes:
@@ -44,16 +31,14 @@ class Volumes:
 
     def __init__(self, state: State) -> None:
         self.state = state
-        self.items: dict[tuple[str, str], dict[str, Volume]] = {}
-        """By pool and project."""
 
     def of(self, pool: str, project: str) -> dict[str, Volume]:
         """The custom volumes of a pool in a project."""
-        return self.items.setdefault((pool, project), {})
+        return self.state.volumes_of(pool, project)
 
     def _of(self, request: FakeRequest, pool: str) -> dict[str, Volume]:
-        self.state.pools.find("default", pool)
-        return self.of(pool, self.state.projects.owner(request.project, "features.storage.volumes"))
+        self.state.require_pool(pool)
+        return self.of(pool, self.state.owner(request.project, _FEATURE))
 
     def find(self, request: FakeRequest, pool: str, kind: str, name: str) -> Volume:
         """A custom volume, or the answer that there is none."""
@@ -64,22 +49,12 @@ class Volumes:
 
     def path(self, pool: str, project: str, kind: str, *names: str) -> str:
         """The path of a volume, or of something below it."""
-        query = "" if project == "default" else f"?project={quote(project, safe='')}"
-        parts = (pool, "volumes", kind, *names)
-        return "/".join(("/1.0/storage-pools", *(quote(part, safe="") for part in parts))) + query
+        return path_of(project, "storage-pools", pool, "volumes", kind, *names)
 
     def used_by(self, pool: str, project: str, name: str) -> Iterator[str]:
         """The instances and profiles that have it as a disk."""
-        for other, machine in self.state.instances.everywhere():
-            if self.state.projects.owner(other, "features.storage.volumes") == project and _uses(
-                machine.record["devices"], pool, name
-            ):
-                yield self.state.instances.path(other, machine.name)
-        for other, profiles in self.state.profiles.items.items():
-            if self.state.projects.owner(other, "features.storage.volumes") == project:
-                for profile in profiles.values():
-                    if _uses(profile["devices"], pool, name):
-                        yield self.state.profiles.path(other, profile["name"])
+        found = self.state.devices_of(project, _FEATURE)
+        return (path for path, devices in found if _uses(devices, pool, name))
 
     def view(self, pool: str, volume: Volume) -> Object:
         """A custom volume as it is shown."""
@@ -96,18 +71,18 @@ class Volumes:
         }
 
     def _of_instances(self, pool: str, projects: list[str]) -> Iterator[Object]:
-        for project, machine in self.state.instances.everywhere():
-            devices = self.state.instances.expand(machine)[1].values()
-            if project in projects and any(each.get("path") == "/" and each.get("pool") == pool for each in devices):
+        for machine in self.state.machines.everywhere():
+            roots = (each for each in self.state.expand(machine)[1].values() if each.get("path") == "/")
+            if machine.project in projects and any(each.get("pool") == pool for each in roots):
                 yield {
                     "config": {},
                     "description": "",
                     "name": machine.name,
                     "type": machine.record["type"],
-                    "used_by": [self.state.instances.path(project, machine.name)],
+                    "used_by": [machine.path()],
                     "location": "none",
                     "content_type": "filesystem" if machine.record["type"] == "container" else "block",
-                    "project": project,
+                    "project": machine.project,
                     "created_at": machine.record["created_at"],
                 }
 
@@ -115,35 +90,33 @@ class Volumes:
         """``GET`` of all, or of those of a type."""
         if kind is not None and kind not in _TYPES:
             raise Refused(400, "Invalid storage volume type name")
-        self.state.pools.find("default", pool)
-        if request.query.get("all-projects") == "true":
-            projects = list(self.state.projects.of("default"))
-        else:
-            projects = [request.project]
-        owners = dict.fromkeys(self.state.projects.owner(each, "features.storage.volumes") for each in projects)
+        self.state.require_pool(pool)
+        everything = request.query.get("all-projects") == "true"
+        projects = list(self.state.of("projects")) if everything else [request.project]
+        owners = dict.fromkeys(self.state.owner(each, _FEATURE) for each in projects)
         found = [*self._of_instances(pool, projects)]
         found += [self.view(pool, volume) for project in owners for volume in self.of(pool, project).values()]
         found = [each for each in found if kind in (None, each["type"])]
         found.sort(key=lambda each: (each["type"], each["name"]))
         shown = [item for _, item in filtered([(None, each) for each in found], request.query.get("filter"))]
-        if request.recursion:
+        if request._recursion:
             return success(shown)
         return success([self.path(pool, each["project"], each["type"], each["name"]) for each in shown])
 
     def create(self, request: FakeRequest, pool: str, kind: str | None = None) -> AnyAnswer:
         """``POST`` of a new one; a copy is an operation."""
-        body = request.fields
+        body = request._fields
         kind = kind or body.get("type") or ""
         if kind != "custom":
             raise Refused(400, f'Currently not allowed to create storage volumes of type "{kind}"')
-        volumes, name = self._of(request, pool), request.text("name")
+        volumes, name = self._of(request, pool), request._text("name")
         _check_name(name)
         if name in volumes:
             raise Refused(409, "Volume by that name already exists")
         source = body.get("source") or {}
         if source.get("type") not in (None, "", "copy"):
             raise Refused(501, f"The fake of incus_sdk does not do migrations: POST {request.path}")
-        project = self.state.projects.owner(request.project, "features.storage.volumes")
+        project = self.state.owner(request.project, _FEATURE)
         if source.get("type") == "copy":
             return self._copy(request, pool, project, name, body, source)
         config = texts(body.get("config"))
@@ -162,14 +135,14 @@ class Volumes:
         self, request: FakeRequest, pool: str, project: str, name: str, body: Object, source: Object
     ) -> AnyAnswer:
         where = source.get("pool") or pool
-        owner = self.state.projects.owner(source.get("project") or request.project, "features.storage.volumes")
+        owner = self.state.owner(source.get("project") or request.project, _FEATURE)
         original, _, snapshot = source.get("name", "").partition("/")
         volume = self.of(where, owner).get(original)
         if volume is None or (snapshot and snapshot not in volume.snapshots):
             raise Refused(404, "Storage volume not found")
 
         def work(_: Operation) -> None:
-            record, files = volume.copied()
+            record, files = copy.deepcopy(volume.record), volume.files._copy()
             if snapshot:
                 kept = volume.snapshots[snapshot]
                 record, files = copy.deepcopy(kept["record"]), kept["files"]._copy()
@@ -186,7 +159,7 @@ class Volumes:
     def get(self, request: FakeRequest, pool: str, kind: str, name: str) -> Answer:
         """``GET`` of one."""
         if kind in ("container", "virtual-machine"):
-            self.state.pools.find("default", pool)
+            self.state.require_pool(pool)
             found = [
                 each
                 for each in self._of_instances(pool, [request.project])
@@ -197,7 +170,7 @@ class Volumes:
             return success(found[0], etag=[name, kind])
         volume = self.find(request, pool, kind, name)
         shown = self.view(pool, volume)
-        if request.recursion:
+        if request._recursion:
             snapshots = [self._snapshot_view(volume, each) for each in volume.snapshots]
             shown |= {"backups": None, "snapshots": snapshots or None, "state": {"usage": None}}
         return success(shown, etag=_writable(volume))
@@ -210,7 +183,7 @@ class Volumes:
 
     def change(self, request: FakeRequest, pool: str, kind: str, name: str) -> Answer:
         """``PUT`` and ``PATCH`` of one."""
-        volume, body = self.find(request, pool, kind, name), request.fields
+        volume, body = self.find(request, pool, kind, name), request._fields
         check_etag(request.headers.get("if-match"), _writable(volume))
         if snapshot := body.get("restore"):
             if snapshot not in volume.snapshots:
@@ -230,13 +203,13 @@ class Volumes:
 
     def rename(self, request: FakeRequest, pool: str, kind: str, name: str) -> AnyAnswer:
         """``POST`` of another name, pool or project."""
-        volume, body = self.find(request, pool, kind, name), request.fields
+        volume, body = self.find(request, pool, kind, name), request._fields
         if body.get("migration"):
             raise Refused(501, f"The fake of incus_sdk does not do migrations: POST {request.path}")
         new, target = body.get("name") or name, body.get("pool") or pool
-        project = self.state.projects.owner(body.get("project") or volume.project, "features.storage.volumes")
+        project = self.state.owner(body.get("project") or volume.project, _FEATURE)
         _check_name(new)
-        self.state.pools.find("default", target)
+        self.state.require_pool(target)
         if new in self.of(target, project):
             raise Refused(409, "Volume by that name already exists")
         if any(self.used_by(pool, volume.project, name)):
@@ -248,7 +221,7 @@ class Volumes:
             self.of(target, project)[new] = volume
             self._tell("renamed", request, target, volume, {"old_name": name})
 
-        if target != pool or project != self.state.projects.owner(request.project, "features.storage.volumes"):
+        if target != pool or project != self.state.owner(request.project, _FEATURE):
             return self.state.operations.begin(request, "Moving storage volume", move)
         move()
         return created(self.path(pool, project, kind, new))
@@ -305,7 +278,7 @@ class Volumes:
     def snapshots(self, request: FakeRequest, pool: str, kind: str, name: str) -> Answer:
         """``GET`` of all snapshots of one."""
         volume = self.find(request, pool, kind, name)
-        if not request.recursion:
+        if not request._recursion:
             return success([self._resources(pool, volume, each)[0] for each in volume.snapshots])
         views = [self._snapshot_view(volume, each) for each in volume.snapshots]
         for view in views:
@@ -320,7 +293,7 @@ class Volumes:
 
     def create_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str) -> AnyAnswer:
         """``POST`` of a new snapshot, as an operation."""
-        volume, body = self.find(request, pool, kind, name), request.fields
+        volume, body = self.find(request, pool, kind, name), request._fields
         numbers = [int(each[4:]) for each in volume.snapshots if each[:4] == "snap" and each[4:].isdigit()]
         snapshot = body.get("name") or f"snap{max(numbers, default=-1) + 1}"
         if "/" in snapshot:
@@ -342,7 +315,7 @@ class Volumes:
 
     def change_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> Answer:
         """``PUT`` and ``PATCH`` of a snapshot."""
-        (volume, found), body = self._snapshot_of(request, pool, kind, name, snapshot), request.fields
+        (volume, found), body = self._snapshot_of(request, pool, kind, name, snapshot), request._fields
         check_etag(request.headers.get("if-match"), [found["description"], found["expires_at"]])
         if request.method == "PUT" or body.get("description") is not None:
             found["description"] = body.get("description") or ""
@@ -354,7 +327,7 @@ class Volumes:
     def rename_snapshot(self, request: FakeRequest, pool: str, kind: str, name: str, snapshot: str) -> AnyAnswer:
         """``POST`` of another name of a snapshot, as an operation."""
         volume, found = self._snapshot_of(request, pool, kind, name, snapshot)
-        new = request.text("name")
+        new = request._text("name")
         _check_name(new)
         if new in volume.snapshots:
             raise Refused(409, "Storage volume snapshot by that name already exists")

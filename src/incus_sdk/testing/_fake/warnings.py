@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import ClassVar
 
-from .answers import Refused
-from .collection import Collection, Object
+from .answers import Object, Refused
+from .collection import Collection
 from .events import now
 
 
