@@ -20,14 +20,14 @@ from incus_sdk.testing._fake.commands import (
     UnscriptedCommandError,
 )
 from incus_sdk.testing._fake.files import FakeFiles
-from incus_sdk.testing._fake.programs import PROGRAMS, is_of_sdk, unwrapped
+from incus_sdk.testing._fake.programs import PROGRAMS, of_sdk, unwrapped
 
 
 class Host:
     """Runs commands as the server does."""
 
     def __init__(self) -> None:
-        self.commands = Commands(PROGRAMS, is_of_sdk)
+        self.commands = Commands(PROGRAMS, of_sdk)
         self.on_exec = self.commands.on_exec
         self.files = FakeFiles("c1")
 
@@ -193,6 +193,11 @@ async def test_the_error_of_a_function_fails_the_command_and_the_test(host: Host
         host.commands.check()
     assert (await host.run("wrong", stdin=b"x"))[0] == 1
     with pytest.raises(TypeError, match="not list"):
+        host.commands.check()
+    host.on_exec(lambda command: command.args[7] == "x")
+    code, _, errors = await host.run("true")
+    assert (code, errors) == (1, b"incus_sdk.testing.Fake: IndexError: tuple index out of range\n")
+    with pytest.raises(IndexError):
         host.commands.check()
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import inspect
+import re
 import threading
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -22,6 +23,7 @@ STDOUT, STDERR = 1, 2
 _SIGINT, _SIGKILL = 2, 9
 _IGNORED = (0, 17, 18, 23, 28)  # signals that end nothing: none, CHLD, CONT, URG, WINCH
 _CTRL_C, _CTRL_D = b"\x03", b"\x04"
+_CONTROL = re.compile(rb"[^\t\n\r\x20-\x7e\x80-\xff]")  # what a terminal shows as ^C
 _LONGEST_LINE = 2**30
 _INPUT_SECONDS = 0.5  # that a command which could end waits for the end of its input
 
@@ -187,7 +189,8 @@ class FakeCommand:
             return
         text = data.removesuffix(_CTRL_D) if self._is_on_terminal else data
         if self._is_on_terminal and text:
-            self._send(STDOUT, text.replace(b"\n", b"\r\n"))  # it shows what is typed
+            shown = _CONTROL.sub(lambda found: b"^%c" % (found[0][0] ^ 64), text)
+            self._send(STDOUT, shown.replace(b"\n", b"\r\n"))
         if self._is_on_terminal and _CTRL_C in text:
             self._signal(_SIGINT)
         self._input += text
@@ -331,17 +334,17 @@ class Commands:
 
     Args:
         programs: What needs no script, by its name.
-        is_hidden: Whether a test shall not see a command, nor script it.
+        of_sdk: What a command does that no test shall see, nor script; None for all others.
     """
 
-    def __init__(self, programs: Mapping[str, Program], is_hidden: Callable[[tuple[str, ...]], bool]) -> None:
-        self._is_hidden = is_hidden
+    def __init__(self, programs: Mapping[str, Program], of_sdk: Callable[[tuple[str, ...]], Program | None]) -> None:
         self.calls: list[FakeCommand] = []
         """All that ran."""
         self.running: set[FakeCommand] = set()
         self.problems: list[Exception] = []
         """What a test must hear of: commands without a script, and errors of its functions."""
         self._programs = programs
+        self._of_sdk = of_sdk
         self._scripts: list[FakeScript] = []
 
     def on_exec(
@@ -367,7 +370,7 @@ class Commands:
         Raises:
             CommandFailedError: The script says that the server cannot run it.
         """
-        if not self._is_hidden(command.args):
+        if self._of_sdk(command.args) is None:
             self.calls.append(command)
         self.running.add(command)
         work = asyncio.ensure_future(self.perform(command))
@@ -387,14 +390,24 @@ class Commands:
 
         Args:
             command: The command.
+
+        Raises:
+            CommandFailedError: The script says that the server cannot run it.
         """
-        for script in () if self._is_hidden(command.args) else self._scripts:
-            if script._matches(command):
-                return await self._follow(command, script._next_step(command))
-        name = command.args[0].rpartition("/")[2] if command.args else ""
-        if name in self._programs:
-            return await self._programs[name](self, command)
-        return await self.refuse(command)
+        try:
+            if (own := self._of_sdk(command.args)) is not None:
+                return await own(self, command)
+            for script in self._scripts:
+                if script._matches(command):
+                    return await self._follow(command, script._next_step(command))
+            name = command.args[0].rpartition("/")[2] if command.args else ""
+            return await self._programs.get(name, Commands.refuse)(self, command)
+        except CommandFailedError:
+            raise
+        except Exception as error:  # of the test's functions
+            self.problems.append(error)
+            command.write_error(f"incus_sdk.testing.Fake: {type(error).__name__}: {error}\n")
+            return 1
 
     async def refuse(self, command: FakeCommand) -> int:
         """Fail a command for which there is no script, so that the test hears of it.
@@ -432,16 +445,11 @@ class Commands:
         return step.returncode
 
     async def _call(self, command: FakeCommand, function: Function) -> FakeResult:
-        try:
-            if inspect.iscoroutinefunction(function):
-                return _result(await function(command))
-            if not command.pty:
-                await command._input_ended.wait()
-            return _result(await in_daemon_thread(function, command))
-        except Exception as error:
-            self.problems.append(error)
-            command.write_error(f"incus_sdk.testing.Fake: {type(error).__name__}: {error}\n")
-            return FakeResult(returncode=1)
+        if inspect.iscoroutinefunction(function):
+            return _result(await function(command))
+        if not command.pty:
+            await command._input_ended.wait()
+        return _result(await in_daemon_thread(function, command))
 
     def end_all(self, commands: Iterable[FakeCommand]) -> None:
         """Kill commands, as those of an instance that stops.

@@ -48,13 +48,47 @@ def unwrapped(args: tuple[str, ...]) -> tuple[tuple[str, ...], int | None, int |
     return args, user, group
 
 
-def is_of_sdk(args: tuple[str, ...]) -> bool:
-    """Whether a command is one that the SDK runs for a purpose of its own.
+def of_sdk(args: tuple[str, ...]) -> Program | None:
+    """What a command does that the SDK runs for a purpose of its own.
 
     Args:
         args: Program and arguments.
     """
-    return args == _TAR or (args[:2] == ("sh", "-c") and args[2:3] in ((_EXTRACT,), (_KILL_MARKED,)))
+    if args == _TAR:
+        return _create_tar
+    if args[:2] == ("sh", "-c"):
+        return {_EXTRACT: _extract_tar, _KILL_MARKED: _kill_marked}.get(args[2])
+    return None
+
+
+async def _create_tar(commands: Commands, command: FakeCommand) -> int:
+    """Reads many small files."""
+    members = list[Member]()
+    for name in (await command.stdin.read()).split(b"\0")[:-1]:
+        path = _absolute(command, name.decode(errors="surrogateescape"))
+        try:
+            members.append((name, command.files.stat(path, follow_symlinks=False), command.files[path]))
+        except OSError:
+            return 1
+    command.write(b"".join(pack(members)))
+    return 0
+
+
+async def _extract_tar(commands: Commands, command: FakeCommand) -> int:
+    """Writes many small files."""
+    directory, parent = command.args[4:]
+    for name, found, content in unpack(await command.stdin.read()):
+        path = posixpath.join(parent, directory, name.decode(errors="surrogateescape"))
+        command.files[path] = content
+        command.files.set(path, uid=found.uid, gid=found.gid, mode=found.mode, mtime=found.mtime)
+    return 0
+
+
+async def _kill_marked(commands: Commands, command: FakeCommand) -> int:
+    """Kills what has a mark in its environment."""
+    mark = command.args[4].partition("=")[::2]
+    commands.end_all(each for each in commands.running if mark in each.env.items())
+    return 0
 
 
 async def _true(commands: Commands, command: FakeCommand) -> int:
@@ -112,52 +146,20 @@ async def _sleep(commands: Commands, command: FakeCommand) -> int:
 
 
 async def _sh(commands: Commands, command: FakeCommand) -> int:
-    options, words = [], list(command.args[1:])
+    words, letters = list(command.args[1:]), ""
     while words and re.fullmatch("-[celu]+", words[0]):
-        options.append(words.pop(0))
-    letters = "".join(options)
-    if letters.endswith("c") or ("c" in letters and words):
-        if command.args[:3] == ("sh", "-c", _EXTRACT):
-            return await _extract(command)
-        if command.args[:3] == ("sh", "-c", _KILL_MARKED):
-            mark = command.args[4].partition("=")[::2]
-            commands.end_all(each for each in commands.running if mark in each.env.items())
-            return 0
-        text, names = words[0], words[1:] or ["sh"]
+        letters += words.pop(0)
+    if words and "c" in letters:
+        text, *names = words
     elif not words:
-        text, names = (await command.stdin.read()).decode(errors="surrogateescape"), ["sh"]
+        text, names = (await command.stdin.read()).decode(errors="surrogateescape"), []
     else:
         return await commands.refuse(command)
     try:
         script = _parse(text)
     except ValueError:
         return await commands.refuse(command)
-    return await _Shell(commands, command, names, stops_at_errors="e" in letters).run(script)
-
-
-async def _xargs(commands: Commands, command: FakeCommand) -> int:
-    """Only what the SDK reads many small files with."""
-    if command.args != _TAR:
-        return await commands.refuse(command)
-    members = list[Member]()
-    for name in (await command.stdin.read()).split(b"\0")[:-1]:
-        path = _absolute(command, name.decode(errors="surrogateescape"))
-        try:
-            members.append((name, command.files.stat(path, follow_symlinks=False), command.files[path]))
-        except OSError:
-            return 1
-    command.write(b"".join(pack(members)))
-    return 0
-
-
-async def _extract(command: FakeCommand) -> int:
-    """What the SDK writes many small files with."""
-    top = posixpath.join(command.args[5], command.args[4])
-    for name, found, content in unpack(await command.stdin.read()):
-        path = posixpath.join(top, name.decode(errors="surrogateescape"))
-        command.files[path] = content
-        command.files.set(path, uid=found.uid, gid=found.gid, mode=found.mode, mtime=found.mtime)
-    return 0
+    return await _Shell(commands, command, names or ["sh"], stops_at_errors="e" in letters).run(script)
 
 
 PROGRAMS: Mapping[str, Program] = {
@@ -169,7 +171,6 @@ PROGRAMS: Mapping[str, Program] = {
     "pwd": _pwd,
     "env": _env,
     "sleep": _sleep,
-    "xargs": _xargs,
     **dict.fromkeys(("sh", "ash", "bash", "dash"), _sh),
 }
 

@@ -12,7 +12,7 @@ from .files import FakeFiles
 from .machines import Machine, Machines
 from .operations import Operations
 from .paths import path_of
-from .programs import PROGRAMS, is_of_sdk
+from .programs import PROGRAMS, of_sdk
 from .requests import FakeRequest
 from .rules import Rules
 
@@ -43,7 +43,7 @@ class State:
         self.rules = Rules()
         self.machines = Machines()
         self.operations = Operations(self.events, self.rules, self.machines)
-        self.commands = Commands(PROGRAMS, is_of_sdk)
+        self.commands = Commands(PROGRAMS, of_sdk)
         self.objects: dict[str, dict[str, dict[str, Object]]] = {}
         """By the path of their kind, their project, and their name."""
         self.volumes: dict[tuple[str, str], dict[str, Volume]] = {}

@@ -232,9 +232,9 @@ class Tree:
     def link(self, path: str, new: str) -> None:
         """Give a file another name."""
         node = self.find(path, follow=False)
+        parent, name = self._free(new)
         if isinstance(node.content, dict):
             raise _error(errno.EPERM)
-        parent, name = self._free(new)
         parent.put(name, node)
 
     def readlink(self, path: str) -> str:
