@@ -51,6 +51,7 @@ _SIGTERM, _SIGKILL = 15, 9  # numbers of the instance, which is Linux
 _SIGKILLED = 128 + _SIGKILL
 _WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
 _DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
+_NEVER_RAN = 1.0  # seconds from the end of the websockets to the news that the server could not run the command
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
 
 # Runs a command with a user's supplementary groups, which the API cannot set. The shell is replaced by the command, so
@@ -699,6 +700,14 @@ class Process(_LiveOperation):
         if code in _WITH_INSTANCE and not self._killed:
             self._stopped = await self._has_instance_stopped()
         return code
+
+    async def _is_over(self) -> bool:
+        # Such as without the agent of a virtual machine. Then the websockets just end, and `wait` raises the reason.
+        if self._exit is None or self._received:
+            return False
+        await asyncio.wait([self._exit], timeout=_NEVER_RAN)
+        ended = self._exit.done() and not self._exit.cancelled()
+        return ended and isinstance(self._exit.exception(), IncusOperationError)
 
     async def _has_instance_stopped(self) -> bool:
         """Whether the instance is stopping or gone; while it stops, servers still call it running, but without init."""

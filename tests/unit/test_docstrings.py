@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import incus_sdk
-from incus_sdk import exceptions
+from incus_sdk import exceptions, testing
 
 ROOT = Path(incus_sdk.__file__).parent
 ERRORS = {name for name in vars(exceptions) if name.endswith("Error")}
@@ -19,8 +19,10 @@ PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "fil
     "sync/_portal.py",
     "sync/_twin.py",
 }
-"""Private modules of which some names are public, from the top of the package."""
+PRIVATE |= {str(path.relative_to(ROOT)) for path in (ROOT / "testing/_fake").glob("*.py")}
+"""Private modules of which some names are public, from the top of the package or of `testing`."""
 FROM_TOP = {"ClientConfig", "FileStat", "Remote", "StreamReader", "StreamWriter", "Transfer", "client_token", "timeout"}
+FROM_TOP |= set(vars(testing)["__all__"])
 CONSTRUCTED = {"Client", "ClientConfig", "SimpleStreams", "Daemon", "F"}
 """Classes that users make objects of; all others come from methods."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

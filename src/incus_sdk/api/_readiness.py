@@ -12,7 +12,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .. import models
-from ..exceptions import IncusAPIError, IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
+from ..exceptions import (
+    IncusAPIError,
+    IncusConnectionError,
+    IncusError,
+    IncusInputError,
+    IncusOperationError,
+    IncusTimeoutError,
+)
 from ._commands import CommandVerbs
 from ._lifecycle import LifecycleVerbs
 
@@ -28,6 +35,8 @@ _WAITED_FOR = {"ip": ("ipv4", "ipv6"), "ipv4": ("ipv4",), "ipv6": ("ipv6",)}
 _BRIDGES = re.compile("docker|podman|br-|virbr|lxcbr|lxdbr|incusbr|cni|veth")  # made by programs inside for themselves
 _OUTPUT = 2**16  # bytes of an answer of a program inside that anybody reads
 _TABLE = 2**24  # bytes of its table of connections
+_LOOKS = re.compile("instance-(console|exec|file|log|metadata)")  # events of who looks, as the checks themselves do
+_NO_AGENT = "VM agent isn't currently running"  # why a command cannot run in a machine that boots
 _NOT_THERE = (126, 127)  # exit codes of a command that does not exist
 
 
@@ -157,7 +166,9 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
                 while True:
                     try:
                         found, seen = await check(self)
-                    except IncusAPIError as error:  # not created yet, or just stopping
+                    except (IncusAPIError, IncusOperationError) as error:  # not created yet, or just stopping
+                        if isinstance(error, IncusOperationError) and error.response.get("err") != _NO_AGENT:
+                            raise
                         found, seen = None, str(error)
                     if found:
                         return found
@@ -181,7 +192,10 @@ async def _next_event(events: EventStream, name: str) -> None:
     from ..events import LifecycleEvent
 
     async for event in events:
-        if not isinstance(event, LifecycleEvent) or event.metadata.source.partition("?")[0].endswith(f"/{name}"):
+        if not isinstance(event, LifecycleEvent):
+            return
+        about = event.metadata.source.partition("?")[0].endswith(f"/{name}")
+        if about and not _LOOKS.match(event.metadata.action):
             return
 
 

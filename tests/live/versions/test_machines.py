@@ -11,6 +11,7 @@ from incus_sdk import (
     Client,
     IncusAPIError,
     IncusNotFoundError,
+    IncusOperationError,
     IncusPreconditionError,
     Instance,
 )
@@ -73,7 +74,9 @@ async def running(machine: Instance) -> AsyncIterator[Instance]:
     await machine.stop(force=True, wait=True)
 
 
-async def test_the_screen_and_the_memory(running: Instance, tmp_path: Path) -> None:
+async def test_the_screen_the_memory_and_the_missing_agent(running: Instance, tmp_path: Path) -> None:
+    with pytest.raises(IncusOperationError, match="VM agent isn't currently running"):
+        await running.run(["true"])
     assert (await running.get_screenshot()).startswith(b"\x89PNG")
     target = tmp_path / "memory"
     size = await running.dump_memory(target)
