@@ -16,7 +16,6 @@ ROOT = Path(incus_sdk.__file__).parent
 ERRORS = {name for name in vars(exceptions) if name.endswith("Error")}
 SECTIONS = ("Args", "Returns", "Yields", "Raises", "API")
 PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"} | {
-    "_connection/remote.py",
     "sync/_portal.py",
     "sync/_twin.py",
 }
