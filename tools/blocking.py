@@ -29,7 +29,10 @@ FUNCTIONS = {"local_listener": "_twin", "timeout": "_portal"}
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
-LEFT_OUT = ("sync", "_connection", "models", "__main__", "_run", "_terminal", "_background", "_content", "_migration")
+LEFT_OUT = (
+    *("sync", "_plugin", "_connection", "models", "__main__"),
+    *("_run", "_terminal", "_background", "_content", "_migration"),
+)
 """Rooms without anything to wait for that a user can reach."""
 
 CONSTRUCTED = {"Client", "Daemon", "Fake", "SimpleStreams"}
@@ -807,7 +810,7 @@ def package(module: Module) -> str:
             target = target.removeprefix(f"{module.name}.") if is_here and module.name else target
         static.append(f"from {level[:1] if is_here else up}{target} import {name} as {name}")
         if original or not is_here:
-            table.setdefault(target if is_here else f".{target}", []).append(name)
+            table.setdefault(target if is_here else f"{up[1:]}{target}", []).append(name)
     if not module.name:
         static += [f"from .{where} import {name} as {name}" for name, where in FUNCTIONS.items()]
         table.update((where, [name]) for name, where in FUNCTIONS.items())
@@ -821,9 +824,6 @@ def package(module: Module) -> str:
             text = f'""{chr(10)}{textwrap.indent(textwrap.fill(text, 96), " " * 16)}{chr(10)}{" " * 12}""'
         rows.append(f'{" " * 12}"{where}": "{text}",')
     out += ["from typing import TYPE_CHECKING", "", f"from {up}_lazy import lazy_names", ""]
-    if not module.name:
-        out += ["from .client import Client as Client", ""]
-        static = [line for line in static if not line.endswith(" Client as Client")]
     out += ["if TYPE_CHECKING:", *(f"    {line}" for line in static), "else:"]
     out += ["    __getattr__, __dir__, __all__ = lazy_names(", "        __name__, {", *rows, "        }", "    )", ""]
     return "\n".join(out)

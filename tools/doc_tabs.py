@@ -21,6 +21,7 @@ _RULES = (
     (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
     (r"\bawait ", ""),
     (r"\bincus_sdk(?= import |\.(?:api|files|operations|process|events|simplestreams|testing)\b)", "incus_sdk.sync"),
+    (r"\basync_incus", "incus"),  # the fixtures of the pytest plugin
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\baiter\(", "iter("),
     (r"\banext\(", "next("),

@@ -10,7 +10,6 @@ import logging
 from typing import TYPE_CHECKING
 
 from ._lazy import lazy_names
-from .client import Client as Client
 
 if TYPE_CHECKING:
     from . import models as models
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from .api.storage import Volume as Volume
     from .api.storage import VolumeSnapshot as VolumeSnapshot
     from .api.tokens import Token as Token
+    from .client import Client as Client
     from .client import RawAnswer as RawAnswer
     from .events import EventStream as EventStream
     from .events import Gap as Gap

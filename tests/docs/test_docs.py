@@ -139,7 +139,9 @@ def blocking(block: Block) -> Block:
 async def run_file(name: str) -> str:
     if not name.endswith(".py") or name == "conftest.py":
         return ""
-    how = ["-m", "pytest", "-q", "-p", "no:cacheprovider"] if name.startswith("test_") else []
+    unused = ("cacheprovider", "hypothesispytest", "xdist")  # each takes its time to load
+    pytest = ["-m", "pytest", "-q", *(each for plugin in unused for each in ("-p", f"no:{plugin}"))]
+    how = pytest if name.startswith("test_") else []
     return await run_command(sys.executable, *how, name)
 
 

@@ -22,7 +22,7 @@ PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "fil
 PRIVATE |= {str(path.relative_to(ROOT)) for path in (ROOT / "testing/_fake").glob("*.py")}
 """Private modules of which some names are public, from the top of the package or of `testing`."""
 FROM_TOP = {"ClientConfig", "FileStat", "Remote", "StreamReader", "StreamWriter", "Transfer", "client_token", "timeout"}
-FROM_TOP |= set(testing.__all__)
+FROM_TOP |= set(vars(testing)["__all__"])
 CONSTRUCTED = {"Client", "ClientConfig", "SimpleStreams", "Daemon", "F"}
 """Classes that users make objects of; all others come from methods."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef

@@ -9,7 +9,6 @@ with Client() as client:
 from typing import TYPE_CHECKING
 
 from .._lazy import lazy_names
-from .client import Client as Client
 
 if TYPE_CHECKING:
     from .. import models as models
@@ -87,6 +86,7 @@ if TYPE_CHECKING:
     from .api.storage import StoragePool as StoragePool
     from .api.storage import Volume as Volume
     from .api.storage import VolumeSnapshot as VolumeSnapshot
+    from .client import Client as Client
     from .events import EventStream as EventStream
     from .files._paths import RemotePath as RemotePath
     from .operations import Operation as Operation
@@ -96,7 +96,6 @@ else:
     __getattr__, __dir__, __all__ = lazy_names(
         __name__,
         {
-            "client": "Client",
             ".": "models progress",
             "._connection.config": "ClientConfig Remote",
             "._connection.tls": "client_token",
@@ -121,6 +120,7 @@ else:
             "api.server": "Server",
             "api.storage": "StoragePool Volume VolumeSnapshot",
             ".api.tokens": "Token",
+            "client": "Client",
             ".client": "RawAnswer",
             "events": "EventStream",
             ".events": "Gap LifecycleEvent LoggingEvent OperationEvent",
