@@ -120,9 +120,9 @@ class Images(Collection):
         item |= {"cached": True, "last_used_at": now()}
         return item
 
-    def files_of(self, image: Object) -> FakeFiles | None:
-        """The files of the instances made from an image; None for the usual ones."""
-        return self.state.image_files.get(image["fingerprint"])
+    def files_of(self, image: Object) -> FakeFiles:
+        """The files of the instances made from an image."""
+        return self.state.image_files.get(image["fingerprint"], self.state.new_files)
 
     def view(self, project: str, item: Object) -> Object:
         """An image as it is shown."""
