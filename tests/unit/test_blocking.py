@@ -302,6 +302,24 @@ def test_a_timeout_cancels_the_call_and_raises_at_the_end_of_its_block(portal: P
     assert portal.run(echo(1)) == 1
 
 
+def test_a_call_that_is_left_at_once_is_cancelled(portal: Portal) -> None:
+    ended = list[BaseException]()
+
+    async def work() -> None:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError as error:
+            ended.append(error)
+            raise
+
+    for _ in range(20):
+        line = Line()
+        portal.begin(line, work())
+        line.leave(5)
+        assert line.is_over
+    assert len(ended) == 20
+
+
 def test_of_nested_timeouts_the_one_that_expired_raises(portal: Portal) -> None:
     reached = []
 

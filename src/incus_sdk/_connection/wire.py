@@ -37,10 +37,11 @@ Query = Mapping[str, str | int | bool | None]
 
 def path(*segments: str) -> str:
     """``/1.0/...`` of the segments, each quoted whole, so that a name can only reach its own object."""
-    return "/".join(["/1.0", *map(_quote, segments)])
+    return "/".join(["/1.0", *map(quoted, segments)])
 
 
-def _quote(segment: str) -> str:
+def quoted(segment: str) -> str:
+    """A segment of a path."""
     if isinstance(segment, str) and _PLAIN.fullmatch(segment):
         return segment
     if not isinstance(segment, str):
@@ -66,7 +67,7 @@ def text(json: Any, *keys: str) -> str:
     """The text at a path in JSON that a server sent; raises `IncusConnectionError` if there is none."""
     found = json
     for key in keys:
-        found = found.get(key) if isinstance(found, dict | Mapping) else None  # a dict is seen at once
+        found = found.get(key) if isinstance(found, (dict, Mapping)) else None
     if not isinstance(found, str):
         raise IncusConnectionError(f"the server sent an object without the text {'.'.join(keys)}")
     return found

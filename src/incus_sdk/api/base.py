@@ -188,9 +188,10 @@ class Resource(Record, AtPath):
     _etag: str | None
 
     def __init__(self, scope: Scope, path: tuple[str, ...], json: Json, loaded: bool = True) -> None:
-        super().__init__(json)
-        # Not one by one: each would go through `__setattr__`, and a list makes many of these.
-        self.__dict__.update(_scope=scope, _path=path, _loaded=loaded, _etag=None)
+        if self._fields is None:
+            self._make_fields()
+        # All at once, and not by the other one's: a list makes many of these.
+        self.__dict__.update(_json=json, _scope=scope, _path=path, _loaded=loaded, _etag=None)
 
     @property
     def etag(self) -> str | None:
@@ -726,7 +727,7 @@ class Collection(Group, Generic[Item]):
 
     def _segments(self, key: str) -> tuple[str, ...]:
         """The path segments of one object below the collection's; checks the key before anything is sent."""
-        wire.path(key)
+        wire.quoted(key)
         return (self._resource._segment(key),)
 
     def _known(self, key: str) -> Json:

@@ -16,7 +16,7 @@ from ..exceptions import (
     IncusNotFoundError,
     IncusNotLoadedError,
 )
-from ..models.base import Json
+from ..models.base import Json, _make_getter
 from ..operations import OnProgress, Operation
 from ._bodies import NEVER, Expiry, difference, expiry, to_body
 from ._by_key import Deletes, Edits, Patches, Renames, Replaces
@@ -45,6 +45,8 @@ from .metadata import InstanceMetadata, TemplatesAPI
 
 if TYPE_CHECKING:
     from .backups import InstanceBackupsAPI
+
+_read_state = _make_getter("state", "state", models.InstanceState)
 
 
 class Snapshot(models.InstanceSnapshot, SnapshotImageVerbs, Editable[models.InstanceSnapshotPut], Renamable, Deletable):
@@ -195,13 +197,12 @@ class Instance(
         Raises:
             IncusNotLoadedError: It was not read that deeply.
         """
-        if isinstance(found := self._json.get("state"), dict):
-            return self._view(models.InstanceState, "state", found)
-        if "state" not in self.raw:
+        if "state" not in self._json and "state" not in self.raw:
             raise IncusNotLoadedError(
                 f"the state of {self.name!r} was not read: use `await instance.get_state()` or list(recursion=2)"
             )
-        return self.full.state
+        state: models.InstanceState = _read_state(self)
+        return state
 
     async def update(
         self, config: models.InstancePut | Mapping[str, Any], wait: bool = False, *, etag: str | None = None

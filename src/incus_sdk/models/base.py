@@ -70,7 +70,7 @@ class Record(Mapping[str, Any]):
     def __init__(self, json: Json | None = None) -> None:
         if self._fields is None:
             self._make_fields()
-        object.__setattr__(self, "_json", {} if json is None else json)
+        self.__dict__["_json"] = {} if json is None else json  # `__setattr__` writes to that
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self._field_table()
@@ -113,14 +113,6 @@ class Record(Mapping[str, Any]):
                 setattr(cls, name, _Field(get, doc=f"The value of ``{key}`` in the JSON."))
         cls._fields = table
         return table
-
-    def _view(self, kind: type[R], key: str, raw: Json) -> R:
-        """The record of an object inside this one: the same each time, as long as that object is the same."""
-        views = self.__dict__
-        view: R | None = views.get(key)  # the field itself is a property, which hides this
-        if view is None or view._json is not raw:
-            view = views[key] = kind(raw)
-        return view
 
     def _read_absent(self, name: str, key: str, read: _Reader) -> Any:
         """What a field reads as that is null or not there."""
@@ -430,8 +422,13 @@ def _make_getter(name: str, key: str, hint: Any) -> Callable[[Any], Any]:
 
         def get(record: Record) -> Any:
             raw = record._json.get(key)
+            # The same record each time, as long as the object is the same. The property of that name hides it.
+            view = record.__dict__.get(key)
+            if view is not None and view._json is raw:
+                return view
             if isinstance(raw, dict):
-                return record._view(hint, key, raw)
+                view = record.__dict__[key] = hint(raw)
+                return view
             return record._read_absent(name, key, read) if raw is None else raw
 
     elif datetime in typing.get_args(hint):

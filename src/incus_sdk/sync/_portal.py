@@ -362,11 +362,19 @@ class _Step:
         self.value = value
 
 
+class _End:
+    """How a task ended."""
+
+    def __init__(self, value: Any, error: BaseException | None = None) -> None:
+        self.value = value
+        self.error = error
+
+
 class Line:
     """Between a task in the event loop and the thread that waits for it."""
 
     def __init__(self) -> None:
-        self._mail: queue.SimpleQueue[asyncio.Task[Any] | _Ask | _Step] = queue.SimpleQueue()
+        self._mail: queue.SimpleQueue[_End | _Ask | _Step] = queue.SimpleQueue()
         self._loop: LoopThread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._left = False
@@ -399,11 +407,17 @@ class Line:
 
         def start() -> None:
             _line.set(self)
-            self._task = loop.loop.create_task(work)
-            self._task.add_done_callback(self._mail.put)
+            self._task = loop.loop.create_task(self._carry_out(work))
 
         self._loop = loop
         loop.loop.call_soon_threadsafe(start)
+
+    async def _carry_out(self, work: Coroutine[Any, Any, Any]) -> None:
+        # It tells the waiting thread by itself: a callback of the task would be one more turn of the event loop.
+        try:
+            self._mail.put(_End(await work))
+        except (Exception, asyncio.CancelledError) as error:
+            self._mail.put(_End(None, error))
 
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the waiting thread call a function; an error of it ends the task."""
@@ -457,12 +471,13 @@ class Line:
                 item.do()
                 continue
             self.is_over = True
-            try:
-                return item.result()
-            except asyncio.CancelledError:
-                if LoopThread.program_ends and threading.current_thread().daemon:
-                    threading.Event().wait()  # it ends with the program, silently
-                raise IncusClosedError("the client was closed while a call was under way") from None
+            if item.error is None:
+                return item.value
+            if not isinstance(item.error, asyncio.CancelledError):
+                raise item.error
+            if LoopThread.program_ends and threading.current_thread().daemon:
+                threading.Event().wait()  # it ends with the program, silently
+            raise IncusClosedError("the client was closed while a call was under way")
         raise IncusClosedError("the client was closed")
 
     def wait_unless_inside(self) -> None:
@@ -486,17 +501,14 @@ class Line:
                 item = self._mail.get(timeout=max(end - time.monotonic(), 0))
                 if isinstance(item, _Ask):
                     item.refuse()
-                elif isinstance(item, asyncio.Future):
+                elif isinstance(item, _End):
                     self.is_over = True
-                    if not item.cancelled():
-                        item.exception()  # which is not of interest any longer
 
     def _cancel(self) -> None:
-        if self._task is not None:
-            self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # which nobody waits for
-            self._task.cancel()
+        if self._loop is not None and self._task is not None:
+            self._loop.loop.call_soon(self._task.cancel)  # which has its first turn before that
 
-    def _next(self) -> asyncio.Task[Any] | _Ask | _Step:
+    def _next(self) -> _End | _Ask | _Step:
         limits = [limit for limit in _limits.get() if limit.is_running]
         if not limits:
             return self._mail.get()

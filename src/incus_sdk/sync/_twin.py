@@ -111,8 +111,9 @@ class Twin:
             return twin._adopt(value) if hasattr(value, "use_project") else twin._of(value, self._portal)
         if kind is list or kind is Table:
             return kind(self._wrap(each) for each in value)
-        if kind is dict and any(_twin_of(type(each)) for each in value.values()):
-            return {key: self._wrap(each) for key, each in value.items()}
+        if kind is dict:
+            has_twins = any(_twin_of(type(each)) for each in value.values())
+            return {key: self._wrap(each) for key, each in value.items()} if has_twins else value
         if kind is tuple:
             return tuple(self._wrap(each) for each in value)
         if isinstance(value, asyncio.StreamReader):
@@ -465,6 +466,8 @@ def given_content(content: Content) -> Any:
 
 def given_body(body: Any) -> Any:
     """The body of a request: bytes that come piece by piece, or what becomes JSON."""
+    if body is None:
+        return None  # the check below takes longer than all else here
     return given_content(body) if isinstance(body, Iterator | BinaryFile) else unwrap(body)
 
 

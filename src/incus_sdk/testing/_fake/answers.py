@@ -88,7 +88,7 @@ def success(metadata: Any, etag: Any = None) -> Answer:
         etag: What its ETag is made from; None for an answer without one.
     """
     body = _envelope("sync", "Success", 200, metadata=metadata)
-    return Answer(200, body, _JSON if etag is None else {**_JSON, "ETag": f'"{etag_of(etag)}"'})
+    return Answer(200, body, _JSON if etag is None else {**_JSON, "Etag": f'"{etag_of(etag)}"'})
 
 
 def done() -> Answer:

@@ -24,6 +24,7 @@ from .areas import Areas, table
 from .commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
 from .connection import ServerConnection
 from .extensions import EXTENSIONS
+from .files import FakeFiles
 from .instance import FakeInstance
 from .log import FakeRequests
 from .requests import FakeRequest
@@ -130,6 +131,14 @@ class Fake:
             known = f"there are {', '.join(sorted(machines))}" if machines else "there are none"
             raise IncusInputError(f"the fake has no instance {name!r} in the project {project!r}: {known}")
         return FakeInstance(machines[name])
+
+    @property
+    def image_files(self) -> FakeFiles:
+        """The files that new instances have, each its own copy; for code that makes its instances itself.
+
+        fake.image_files["/etc/os-release"] = "ID=debian"
+        """
+        return self._state.new_files
 
     def on_exec(
         self,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from typing import Any, Literal, Self, Unpack
 
     from ....testing._fake.commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
+    from ....testing._fake.files import FakeFiles
     from ....testing._fake.instance import FakeInstance
     from ....testing._fake.log import FakeRequests
     from ....testing._fake.rules import Drop, FakeRule
@@ -103,6 +104,14 @@ class Fake(_twin.Twin):
             IncusInputError: There is none of that name now.
         """
         return self._async.instance(name, project=project)
+
+    @property
+    def image_files(self) -> FakeFiles:
+        """The files that new instances have, each its own copy; for code that makes its instances itself.
+
+        fake.image_files["/etc/os-release"] = "ID=debian"
+        """
+        return self._async.image_files
 
     def on_exec(
         self,
