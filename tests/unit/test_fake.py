@@ -177,10 +177,10 @@ async def test_closing_it_ends_what_waits(fake: Fake, client: Client) -> None:
         ("GET", "/1.0/cluster/members", None, 500, "Server is not clustered"),
         (
             "POST",
-            "/1.0/instances/c1/backups",
-            {"name": "b"},
+            "/1.0/instances/c1/port-forward",
+            {"address": "127.0.0.1", "port": 80},
             501,
-            "The fake of incus_sdk does not do POST /1.0/instances/c1/backups",
+            "The fake of incus_sdk does not do POST /1.0/instances/c1/port-forward",
         ),
     ],
 )
@@ -338,6 +338,53 @@ async def test_images_come_from_uploads_and_instances(fake: Fake, client: Client
         await ask(client, "POST", "/1.0/images", {"source": {"type": "instance", "name": "c1"}})
 
 
+async def test_backups_bring_an_instance_back(fake: Fake, client: Client, tmp_path: Path) -> None:
+    box = await client.instances.create("c1", IMAGE, {"user.a": "b"}, wait=True)
+    files = fake.instance("c1").files
+    files["/srv/data"] = "kept"
+    files.set("/srv/data", mode=0o600, uid=7)
+    files.symlink("/srv/link", "data")
+    await box.snapshots.create("s0")
+    await box.backups.create("b0")
+    assert [each.name for each in await box.backups.list()] == ["b0"]
+    await box.backups["b0"].export(tmp_path / "c1.tar.gz")
+    async with Fake() as other, other.client() as elsewhere:
+        again = await elsewhere.instances.create_from_backup(tmp_path / "c1.tar.gz", "c2", config={"user.x": "y"})
+        assert (again.config["user.a"], again.config["user.x"]) == ("b", "y")
+        assert [each.name for each in await again.snapshots.list()] == ["s0"]
+        copy = other.instance("c2").files
+        assert (copy["/srv/link"], copy.stat("/srv/data").uid, copy.readlink("/srv/link")) == (b"kept", 7, "data")
+
+
+async def test_what_hangs_below_networks_and_zones_is_kept(client: Client) -> None:
+    await client.networks.create("n0", config={"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"})
+    forwards = client.networks["n0"].forwards
+    await forwards.create(
+        "203.0.113.5", ports=[{"protocol": "tcp", "listen_port": "80", "target_address": "198.51.100.9"}]
+    )
+    (forward,) = await forwards.list()
+    assert (forward.listen_address, forward.ports[0].listen_port) == ("203.0.113.5", "80")
+    with pytest.raises(IncusNotFoundError, match="Network forward not found"):
+        await forwards.get("203.0.113.50")
+    await client.network_zones.create("example.net")
+    records = client.network_zones["example.net"].records
+    await records.create("www", entries=[{"type": "A", "value": "198.51.100.1"}])
+    assert [each.name for each in await records.list()] == ["www"]
+    await client.network_address_sets.create("home", addresses=["198.51.100.1"])
+    assert (await client.network_address_sets.get("home")).addresses == ["198.51.100.1"]
+    with pytest.raises(IncusNotFoundError):
+        await client.networks["nope"].forwards.list()
+
+
+async def test_metadata_and_templates_can_be_changed(client: Client) -> None:
+    box = await client.instances.create("c1", IMAGE, wait=True)
+    await client.query("PATCH", "/1.0/instances/c1/metadata", body={"properties": {"a": "b"}})
+    found = await client.query("GET", "/1.0/instances/c1/metadata")
+    assert found["properties"]["a"] == "b"
+    assert found["properties"]["os"] == "Busybox"
+    assert await box.templates.list() == ["hostname.tpl"]
+
+
 async def test_it_has_every_image_of_other_servers(fake: Fake, client: Client) -> None:
     box = await client.instances.launch("images:debian/13/cloud", name="c1")
     assert (box.config["image.os"], box.config["image.release"]) == ("Debian", "13")
@@ -407,6 +454,21 @@ async def test_what_the_fake_does_not_do_it_says(client: Client) -> None:
         with pytest.raises(IncusAPIError, match="The fake of incus_sdk does not do") as caught:
             await client.query(method, path.replace("{}", "x"))
         assert caught.value.status_code == 501
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/1.0/instances/c1", {"devices": "x"}),
+        ("POST", "/1.0/instances", {"name": "c2", "source": IMAGE, "devices": ["x"]}),
+        ("POST", "/1.0/images/aliases", {"name": ["x"], "target": {}}),
+    ],
+)
+async def test_a_body_of_the_wrong_shape_breaks_nothing(client: Client, method: str, path: str, body: Any) -> None:
+    await client.instances.create("c1", IMAGE, wait=True)
+    with pytest.raises((IncusAPIError, IncusOperationError)):
+        await ask(client, method, path, body)
+    assert await client.instances.exists("c1")
 
 
 async def test_an_old_server_lacks_an_extension() -> None:

@@ -184,6 +184,14 @@ async def test_snapshots_and_copies_have_files_of_their_own(fake: Fake, client: 
     assert fake.instance("c1").files["/data"] == b"old"
 
 
+async def test_new_instances_have_the_files_of_the_image(fake: Fake, client: Client) -> None:
+    fake.image_files["/etc/os-release"] = "ID=debian"
+    one, other = [await client.instances.launch("busybox", name) for name in ("c1", "c2")]
+    await one.path("/etc/os-release").unlink()
+    assert await other.path("/etc/os-release").read_text() == "ID=debian"
+    assert await other.path("/etc/hostname").read_text() == "c2\n"
+
+
 async def test_the_agent_of_a_virtual_machine_can_be_missing(fake: Fake, client: Client) -> None:
     vm = await client.instances.create("vm", {"type": "none"}, instance_type="virtual-machine", wait=True)
     await vm.start(wait=True)

@@ -248,12 +248,12 @@ def test_a_machine_that_does_not_boot_is_an_error(blocking_fake: BlockingFake, e
 def test_files_and_commands_belong_to_the_user_of_builds(
     blocking_fake: BlockingFake, executor: Executor, tmp_path: Path
 ) -> None:
+    blocking_fake.image_files["/etc/passwd"] = "root:x:0:0::/root:/bin/sh\nbuild:x:1042:1042::/tmp:/bin/sh\n"
     blocking_fake.on_exec(["systemctl", "is-system-running"], stdout="running\n")
     true = blocking_fake.on_exec(["true"])
     executor.start(timeout=60)
     assert executor.machine is not None
     files = blocking_fake.instance(executor.machine.name).files
-    files["/etc/passwd"] = "root:x:0:0::/root:/bin/sh\nbuild:x:1042:1042::/tmp:/bin/sh\n"
     (tmp_path / "source").mkdir()
     (tmp_path / "source/rules").write_text("build")
     executor.push(tmp_path / "source", "/srv/source", uid=1042)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from .answers import Refused
+from .backups import Backups
 from .certificates import Certificates
-from .collection import Collection
+from .collection import Collection, Nested
 from .contents import Contents
 from .images import Aliases, Images
 from .instances import Instances
+from .metadata import Metadata
+from .more_networks import AddressSets, Forwards, Integrations, ZoneRecords, Zones
 from .networks import NetworkACLs, Networks
 from .profiles import Profiles
 from .projects import Projects
@@ -18,6 +21,7 @@ from .sessions import Sessions
 from .snapshots import Snapshots
 from .state import State
 from .storage import StoragePools
+from .streams import AnyAnswer
 from .volumes import Volumes
 from .warnings import Warnings
 
@@ -40,12 +44,19 @@ class Areas:
         self.images = Images(state, self.aliases)
         self.networks = Networks(state)
         self.acls = NetworkACLs(state)
-        own = (self.images, self.profiles, self.networks, self.acls)
-        self.projects = Projects(state, self.profiles, own)
         self.pools = StoragePools(state)
         self.volumes = Volumes(state)
         self.snapshots = Snapshots(state)
         self.instances = Instances(state, self.images, self.snapshots)
+        self.backups = Backups(state, self.instances)
+        self.metadata = Metadata(state)
+        self.address_sets = AddressSets(state)
+        self.zones = Zones(state)
+        self.zone_records = ZoneRecords(state)
+        self.forwards = Forwards(state)
+        self.integrations = Integrations(state)
+        own = (self.images, self.profiles, self.networks, self.acls, self.address_sets, self.zones)
+        self.projects = Projects(state, self.profiles, own)
         self.sessions = Sessions(state)
         self.contents = Contents(state)
         self.certificates = Certificates(state)
@@ -72,6 +83,12 @@ class Areas:
         }
         self.images.store(None, "default", b"busybox", image)
 
+    def create_instance(self, request: FakeRequest) -> AnyAnswer:
+        """``POST`` of an instance: of what it is to be, or of a backup."""
+        if request.headers.get("content-type") == "application/octet-stream":
+            return self.backups.restore(request)
+        return self.instances.create(request)
+
     def check_trust(self, request: FakeRequest) -> None:
         """Refuse who is not trusted."""
         if (request.method, request._raw_path) not in _PUBLIC and not self.state.is_trusted(request):
@@ -84,6 +101,15 @@ def _collection(items: Collection, *, renames: bool = True) -> dict[str, dict[st
         one["POST"] = items.rename
     path = f"/1.0/{items.segment}"
     return {path: {"GET": items.list, "POST": items.create}, f"{path}/{{}}": one}
+
+
+def _nested(items: Nested) -> dict[str, dict[str, Handler]]:
+    def on(verb: str) -> Handler:
+        return lambda request, above, *names: getattr(items.at(request, above), verb)(request, *names)
+
+    one = {"GET": on("get"), "PUT": on("replace"), "PATCH": on("patch"), "DELETE": on("delete")}
+    path = f"/1.0/{items.above}/{{}}/{items.below}"
+    return {path: {"GET": on("list"), "POST": on("create")}, f"{path}/{{}}": one}
 
 
 def table(areas: Areas) -> Table:
@@ -100,7 +126,7 @@ def table(areas: Areas) -> Table:
         "/1.0/operations/{}": {"GET": operations.get, "DELETE": operations.cancel},
         "/1.0/operations/{}/wait": {"GET": operations.wait},
         "/1.0/operations/{}/websocket": {"GET": operations.connect},
-        "/1.0/instances": {"GET": instances.list, "POST": instances.create, "PUT": instances.set_all},
+        "/1.0/instances": {"GET": instances.list, "POST": areas.create_instance, "PUT": instances.set_all},
         "/1.0/instances/{}": {
             "GET": instances.get,
             "PUT": instances.replace,
@@ -135,6 +161,8 @@ def table(areas: Areas) -> Table:
         "/1.0/projects/{}/state": {"GET": areas.projects.state_of},
         **_collection(areas.images, renames=False),
         "/1.0/images/{}/export": {"GET": areas.images.export},
+        "/1.0/images/{}/refresh": {"POST": areas.images.refresh},
+        "/1.0/images/{}/secret": {"POST": areas.images.make_secret},
         **_collection(areas.aliases),
         **_collection(areas.networks),
         "/1.0/networks/{}/state": {"GET": areas.networks.state_of},
@@ -169,12 +197,31 @@ def table(areas: Areas) -> Table:
         "/1.0/cluster/members": {"GET": server.not_clustered},
         "/1.0/cluster/groups": {"GET": server.no_groups},
         "/1.0/network-allocations": {"GET": server.nothing},
-        "/1.0/network-zones": {"GET": server.nothing},
-        "/1.0/network-integrations": {"GET": server.nothing},
-        "/1.0/network-address-sets": {"GET": server.nothing},
+        **_collection(areas.address_sets),
+        **_collection(areas.integrations),
+        **_collection(areas.zones, renames=False),
+        **_nested(areas.zone_records),
+        **_nested(areas.forwards),
         "/1.0/storage-pools/{}/buckets": {"GET": areas.pools.buckets},
-        "/1.0/instances/{}/backups": {"GET": instances.backups},
-        "/1.0/instances/{}/metadata": {"GET": instances.metadata},
+        "/1.0/instances/{}/backups": {"GET": areas.backups.list_all, "POST": areas.backups.create},
+        "/1.0/instances/{}/backups/{}": {
+            "GET": areas.backups.get,
+            "POST": areas.backups.rename,
+            "DELETE": areas.backups.delete,
+        },
+        "/1.0/instances/{}/backups/{}/export": {"GET": areas.backups.export},
+        "/1.0/instances/{}/metadata": {
+            "GET": areas.metadata.get,
+            "PUT": areas.metadata.change,
+            "PATCH": areas.metadata.change,
+        },
+        "/1.0/instances/{}/metadata/templates": {
+            "GET": areas.metadata.templates,
+            "POST": areas.metadata.write_template,
+            "DELETE": areas.metadata.delete_template,
+        },
+        "/1.0/instances/{}/access": {"GET": server.access},
+        "/1.0/projects/{}/access": {"GET": server.access},
         "/1.0/certificates": {"GET": areas.certificates.list, "POST": areas.certificates.create},
         "/1.0/certificates/{}": {
             "GET": areas.certificates.get,

@@ -20,7 +20,7 @@ _BASE64 = string.ascii_letters + string.digits + "+/="
 class Certificates(Collection):
     """``/1.0/certificates``: objects by their fingerprints."""
 
-    segment, kind, key = "certificates", "certificate", "fingerprint"
+    segment, kind, key, beginning = "certificates", "certificate", "fingerprint", True
     fields: ClassVar = {
         "name": "",
         "type": "client",

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator, Mapping
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from .answers import Answer, Object, Refused, check_etag, created, done, success
 from .filtering import filtered
@@ -13,6 +14,7 @@ from .requests import FakeRequest
 from .state import State
 from .streams import AnyAnswer
 
+_CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 NAMESPACES = (
     *("agent", "boot", "cloud-init", "cluster", "environment", "image", "limits", "linux", "migration"),
     *("nvidia", "oci", "placement", "raw", "security", "snapshots", "systemd", "user", "volatile"),
@@ -26,6 +28,8 @@ def check_config(config: Mapping[str, Any]) -> None:
         first, dot, _ = key.partition(".")
         if not dot or first not in NAMESPACES:
             raise Refused(400, f"Unknown configuration key: {key}")
+    if (cpus := config.get("limits.cpu")) and not _CPUS.fullmatch(str(cpus)):
+        raise Refused(400, "Invalid CPU limit syntax")
 
 
 def texts(config: Any) -> dict[str, str]:
@@ -62,12 +66,14 @@ class Collection:
         state: All that the fake has.
     """
 
-    segment: ClassVar[str]
+    segment: str
     """The path below ``/1.0``."""
     kind: ClassVar[str]
     """The first part of its lifecycle events."""
     key: ClassVar[str] = "name"
-    """The field by which they are called; where it is another one, its beginning will do."""
+    """The field by which they are called."""
+    beginning: ClassVar[bool] = False
+    """Whether its beginning will do."""
     feature: ClassVar[str | None] = None
     """The key of a project that has its own; None where the server has them, not its projects."""
     fields: ClassVar[Mapping[str, Any]] = {"config": {}, "description": ""}
@@ -141,7 +147,7 @@ class Collection:
     def find(self, project: str, name: str, method: str = "") -> Object:
         """An object, or the answer that there is none, to a request with this method."""
         items = self.of(project)
-        item = items.get(name) or (None if self.key == "name" else by_beginning(items, name))
+        item = items.get(name) or (by_beginning(items, name) if self.beginning else None)
         if item is None:
             raise Refused(404, self.missing_for.get(method, self.missing).format(name=name))
         return item
@@ -182,7 +188,7 @@ class Collection:
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a new one."""
         project, body = self.project_of(request), request._fields
-        name = request._text("name")
+        name = request._text(self.key)
         self.check_name(name)
         if name in self.of(project):
             status, message = self.exists
@@ -274,3 +280,21 @@ class Collection:
             self.project_in_events(project, name),
             context=context,
         )
+
+
+class Nested(Collection):
+    """Objects of one kind below each of another."""
+
+    above: ClassVar[str]
+    """The path of what they are below, below ``/1.0``."""
+    below: ClassVar[str]
+    """Their own path, below that."""
+    missing_above: ClassVar[str]
+
+    def at(self, request: FakeRequest, name: str) -> Self:
+        """Those below one."""
+        if name not in self.state.of(self.above, self.project_of(request)):
+            raise Refused(404, self.missing_above)
+        found = copy.copy(self)
+        found.segment = f"{self.above}/{name}/{self.below}"
+        return found

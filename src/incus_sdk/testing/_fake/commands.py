@@ -490,17 +490,12 @@ def _effect(command: FakeCommand, code: int | None) -> Callable[[], object]:
 
 def _result(made: Any) -> FakeResult:
     """What a function's result means."""
-    match made:
-        case FakeResult():
-            return made
-        case None:
-            return FakeResult()
-        case bytes() | str():
-            return FakeResult(stdout=made)
-        case bool():
-            return FakeResult(returncode=0 if made else 1)
-        case int():
-            return FakeResult(returncode=made)
+    if isinstance(made, FakeResult):
+        return made
+    if isinstance(made, bytes | str):
+        return FakeResult(stdout=made)
+    if made is None or isinstance(made, int):
+        return FakeResult(returncode=0 if made is None or made is True else 1 if made is False else made)
     raise TypeError(
         "a function for on_exec returns an exit code, the stdout as bytes or str, a FakeResult or None, "
         f"not {type(made).__name__}"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
+import secrets
+import tarfile
 from collections.abc import Mapping
 from typing import Any, ClassVar
 from urllib.parse import parse_qsl
@@ -63,6 +67,7 @@ class Images(Collection):
     """``/1.0/images``: objects by their fingerprints."""
 
     segment, kind, key, feature = "images", "image", "fingerprint", "features.images"
+    beginning = True
     fields: ClassVar = {
         "auto_update": False,
         "properties": {},
@@ -115,9 +120,9 @@ class Images(Collection):
         item |= {"cached": True, "last_used_at": now()}
         return item
 
-    def files_of(self, image: Object) -> FakeFiles | None:
-        """The files of the instances made from an image; None for the usual ones."""
-        return self.state.image_files.get(image["fingerprint"])
+    def files_of(self, image: Object) -> FakeFiles:
+        """The files of the instances made from an image."""
+        return self.state.image_files.get(image["fingerprint"], self.state.new_files)
 
     def view(self, project: str, item: Object) -> Object:
         """An image as it is shown."""
@@ -207,7 +212,13 @@ class Images(Collection):
         }
 
         def work(_: Operation) -> Object:
-            item = self.store(request, project, request.body, body)
+            if "multipart" in headers.get("content-type", ""):
+                item = self.store(request, project, request.body, body)
+            else:
+                described = _described(request.body)
+                given = {**body, "properties": {**described["properties"], **pairs}}
+                item = self.store(request, project, request.body, given)
+                item["architecture"] = described["architecture"]
             return {"fingerprint": item["fingerprint"], "size": str(item["size"])}
 
         return self.state.operations.begin(request, "Downloading image", work)
@@ -257,6 +268,27 @@ class Images(Collection):
         self.tell("created", request, project, fingerprint, {"type": type})
         return item
 
+    def refresh(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``POST`` of the wish for a newer one, as an operation."""
+        project = self.project_of(request)
+        item = self.find(project, name)
+
+        def work(_: Operation) -> Object:
+            if not item["cached"]:
+                failed = f'Failed to update image "{item["fingerprint"]}" in project "{project}"'
+                raise Refused(500, f"{failed}: Image source not found")
+            return {"refreshed": False}
+
+        return self.state.operations.begin(request, "Refreshing image", work)
+
+    def make_secret(self, request: FakeRequest, name: str) -> AnyAnswer:
+        """``POST`` of the wish for a secret, as an operation."""
+        project = self.project_of(request)
+        path = self.path(project, self.find(project, name)["fingerprint"])
+        metadata = {"secret": secrets.token_hex(32)}
+        how: Any = {"kind": "token", "metadata": metadata, "may_cancel": True}
+        return self.state.operations.begin(request, "Image download token", None, {"images": [path]}, **how)
+
     def export(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of its content."""
         item = self.find(self.project_of(request), name, request.method)
@@ -278,3 +310,15 @@ class Images(Collection):
             self.tell("deleted", request, project, item["fingerprint"])
 
         return self.state.operations.begin(request, "Deleting image", work, {"images": [path]})
+
+
+def _described(data: bytes) -> Object:
+    """What an image says of itself, if it is a tar archive; anything else is an image, too, that says nothing."""
+    found: Any = {}
+    with contextlib.suppress(tarfile.TarError, KeyError, EOFError), tarfile.open(fileobj=io.BytesIO(data)) as archive:
+        if (file := archive.extractfile("metadata.yaml")) is not None:
+            import yaml
+
+            found = yaml.safe_load(file.read()) or {}
+    properties = {key: str(value) for key, value in (found.get("properties") or {}).items()}
+    return {"properties": properties, "architecture": found.get("architecture") or "x86_64"}

@@ -31,6 +31,14 @@ _FIRST, _SECOND = (
 )
 
 
+_RANGE = '"Hostid":1000000,"Nsid":0,"Maprange":1000000000}'
+_IDMAP = {
+    "volatile.idmap.base": "0",
+    "volatile.idmap.next": f'[{{"Isuid":true,"Isgid":false,{_RANGE},{{"Isuid":false,"Isgid":true,{_RANGE}]',
+    "volatile.last_state.idmap": "[]",
+}
+
+
 def check_instance_name(name: Any) -> None:
     """Refuse what cannot be the name of an instance."""
     if not isinstance(name, str) or not name:
@@ -98,7 +106,7 @@ class Instances:
         snapshots = [self._snapshots.view(machine, name) for name in machine.snapshots]
         return {
             **self.view(machine),
-            "backups": None,
+            "backups": machine.backups_view() or None,
             "state": machine.state(self.state.expand(machine)[1]),
             "snapshots": snapshots or None,
         }
@@ -134,32 +142,10 @@ class Instances:
         machine = self.find(request, name)
         return success(machine.state(self.state.expand(machine)[1]))
 
-    def backups(self, request: FakeRequest, name: str) -> Answer:
-        """``GET`` of its backups, of which there are none."""
-        self.find(request, name)
-        return success([])
-
-    def metadata(self, request: FakeRequest, name: str) -> Answer:
-        """``GET`` of what its image says of it."""
-        machine = self.find(request, name)
-        self.state.tell("metadata-retrieved", request, machine, None, "metadata")
-        template = {"when": ["create", "copy"], "create_only": False, "template": "hostname.tpl", "properties": None}
-        config = machine.record["config"].items()
-        found = {
-            "architecture": machine.record["architecture"],
-            "creation_date": 1700000000,
-            "expiry_date": 4000000000,
-            "properties": {key.removeprefix("image."): text for key, text in config if key.startswith("image.")},
-            "templates": {"/etc/hostname": template},
-        }
-        return success(found, etag=found)
-
     # Making.
 
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a new one, as an operation."""
-        if request.headers.get("content-type") == "application/octet-stream":
-            raise Refused(501, "The fake of incus_sdk does not do imports of backups: POST /1.0/instances")
         body, project = request._fields, request.project
         source = body.get("source") or {}
         kind = source.get("type", "")
@@ -184,13 +170,13 @@ class Instances:
         def work(operation: Operation) -> None:
             if kind == "image":
                 image = self._images.source(project, source, instance_type)
-                operation.progress("create_instance_from_image_unpack", 100, "Unpacking image: 100% (100.00MB/s)")
                 given = {key: text for key, text in image["properties"].items() if text}
                 config = {f"image.{key}": text for key, text in given.items()}
                 config["volatile.base_image"] = image["fingerprint"]
                 machine = self.add(request, project, name, {**body, "type": instance_type}, config)
                 if body.get("profiles") is None:
                     machine.record["profiles"] = list(image["profiles"])
+                operation.progress("create_instance_from_image_unpack", 100, "Unpacking image: 100% (100.00MB/s)")
                 machine.record["architecture"] = image["architecture"]
                 machine.fill(self._images.files_of(image))
             elif origin is not None:
@@ -237,9 +223,11 @@ class Instances:
             template: What its templates would be told.
         """
         own = str(uuid.uuid4())
+        container = body.get("type") != "virtual-machine"
         config = {
             **extra,
             **texts(body.get("config")),
+            **(_IDMAP if container else {}),
             "volatile.apply_template": template,
             "volatile.cloud-init.instance-id": str(uuid.uuid4()),
             "volatile.uuid": own,
@@ -363,6 +351,8 @@ class Instances:
         new = self._changed(request, machine, body)
 
         def work(_: Operation) -> None:
+            if any(key not in new["config"] for key in machine.record["config"] if key in _IDMAP):
+                raise Refused(500, "Volatile idmap keys can't be deleted by the user")
             self._set(request, machine, new)
 
         return self.state.operations.begin(request, "Updating instance", work, machine.resources)
@@ -420,7 +410,7 @@ class Instances:
         def work(_: Operation) -> None:
             empty = source.get("type") == "none"
             if machine.snapshots:
-                what = "as an empty instance" if empty else "from image"
+                what = "as an empty instance" if empty else "instance from image"
                 raise Refused(500, f"Failed rebuilding {what}: Cannot remove an instance volume that has snapshots")
             config = {key: text for key, text in machine.record["config"].items() if not key.startswith("image.")}
             config.pop("volatile.base_image", None)

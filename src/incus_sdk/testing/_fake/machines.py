@@ -62,6 +62,10 @@ class Machine:
         self.logs: dict[str, bytes] = {}
         self.outputs: dict[str, bytes] = {}
         """The recorded output of commands, by the names of their files."""
+        self.backups: dict[str, Object] = {}
+        self.metadata: Object | None = None
+        """What its image says of it; None for the usual."""
+        self.templates = {"hostname.tpl": b"{{ container.name }}\n"}
         self.console = b""
         self.addresses: list[tuple[str, str]] = []
         """Those of its first network interface: family and address."""
@@ -90,6 +94,14 @@ class Machine:
                 "Instance_snapshot not found",
             )
         return snapshot
+
+    def backups_view(self) -> list[Object]:
+        """Its backups as they are shown."""
+        shown = (
+            {"name": name, **{key: value for key, value in backup.items() if key != "archive"}}
+            for name, backup in sorted(self.backups.items())
+        )
+        return list(shown)
 
     def fill(self, files: FakeFiles | None) -> None:
         """Put a copy of these files into it; None for those of a new one."""

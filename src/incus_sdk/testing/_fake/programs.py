@@ -8,6 +8,7 @@ anything else needs a script of the test.
 from __future__ import annotations
 
 import asyncio
+import errno
 import posixpath
 import re
 from collections.abc import Mapping
@@ -65,7 +66,7 @@ async def _create_tar(commands: Commands, command: FakeCommand) -> int:
     """Reads many small files."""
     members = list[Member]()
     for name in (await command.stdin.read()).split(b"\0")[:-1]:
-        path = _absolute(command, name.decode(errors="surrogateescape"))
+        path = _absolute(command.cwd, name.decode(errors="surrogateescape"))
         try:
             members.append((name, command.files.stat(path, follow_symlinks=False), command.files[path]))
         except OSError:
@@ -86,8 +87,8 @@ async def _extract_tar(commands: Commands, command: FakeCommand) -> int:
 
 async def _kill_marked(commands: Commands, command: FakeCommand) -> int:
     """Kills what has a mark in its environment."""
-    mark = command.args[4].partition("=")[::2]
-    commands.end_all(each for each in commands.running if mark in each.env.items())
+    name, _, mark = command.args[4].partition("=")
+    commands.end_all(each for each in commands.running if each.env.get(name) == mark)
     return 0
 
 
@@ -117,7 +118,7 @@ async def _cat(commands: Commands, command: FakeCommand) -> int:
                 await asyncio.sleep(0)
             continue
         try:
-            command.write(command.files[_absolute(command, name)])
+            command.write(command.files[_absolute(command.cwd, name)])
         except OSError as error:
             command.write_error(f"cat: can't open '{name}': {error.strerror}\n")
             code = 1
@@ -253,6 +254,7 @@ class _Shell:
         self._command = command
         self._names = names
         self._stops_at_errors = stops_at_errors
+        self._cwd = command.cwd
         self._code = 0
 
     async def run(self, script: list[_Pipeline]) -> int:
@@ -295,7 +297,7 @@ class _Shell:
             if target in ("&1", "&2"):
                 targets[fd] = targets[int(target[1])]
                 continue
-            path = _absolute(self._command, "".join(self._expand(target)))
+            path = _absolute(self._cwd, "".join(self._expand(target)))
             if path == "/dev/null":
                 stdin, targets[fd] = (b"", targets[fd]) if operator == "<" else (stdin, None)
                 continue
@@ -308,7 +310,11 @@ class _Shell:
                     self._command.files[path] = b""
                 targets[fd] = path
             except OSError as error:
-                self._command.write_error(f"sh: can't open {path}: {error.strerror}\n")
+                if operator == "<":
+                    self._complain(f"line 0: can't open {path}", error, {errno.ENOENT: "no such file"})
+                else:
+                    nowhere = dict.fromkeys((errno.ENOENT, errno.ENOTDIR), "nonexistent directory")
+                    self._complain(f"line 0: can't create {path}", error, nowhere)
                 return 1
 
         def redirect(fd: int, data: bytes) -> None:
@@ -327,14 +333,30 @@ class _Shell:
             case ["exec", *rest]:
                 raise _Exit(await self._run_words(rest, send, stdin))
             case ["cd", *path]:
-                self._command.cwd = _absolute(self._command, *path or [self._command.env.get("HOME", "/")])
-                return 0
+                return self._change_directory(path[0] if path else self._command.env.get("HOME", "/"))
             case ["set", *options] if all(re.fullmatch("-[eux]+", each) for each in options):
                 self._stops_at_errors |= any("e" in each for each in options)
                 return 0
+            case _:
+                pass
         child = self._command._derive(words, send, stdin)
+        child.cwd = self._cwd
         child.returncode = await self._commands.perform(child)
         return child.returncode
+
+    def _complain(self, about: str, error: OSError, reasons: Mapping[int, str]) -> None:
+        reason = reasons.get(error.errno or 0, error.strerror)
+        self._command.write_error(f"{self._names[0]}: {about}: {reason}\n")
+
+    def _change_directory(self, path: str) -> int:
+        absolute = _absolute(self._cwd, path)
+        try:
+            self._command.files.listdir(absolute)
+        except OSError as error:
+            self._complain(f"cd: line 0: can't cd to {path}", error, {})
+            return 2
+        self._cwd = absolute
+        return 0
 
     def _expand(self, word: str) -> list[str]:
         """What is left of a word without its quotes, and with what its variables hold."""
@@ -356,5 +378,5 @@ class _Shell:
         return self._command.env.get(name, "")
 
 
-def _absolute(command: FakeCommand, path: str) -> str:
-    return posixpath.normpath(posixpath.join(command.cwd, path))
+def _absolute(directory: str, path: str) -> str:
+    return posixpath.normpath(posixpath.join(directory, path))

@@ -50,7 +50,7 @@ class Projects(Collection):
             if key not in _FEATURES and key.partition(".")[0] not in set(_NAMESPACES) - {"features"}:
                 raise Refused(400, f'Invalid project configuration key "{key}"')
         name = body.get("name", "")
-        if (old := self.of("default").get(name)) is not None and any(self.used_by("default", name)):
+        if (old := self.of("default").get(name)) is not None and self._is_used(name):
             for feature in _FEATURES:
                 before, after = old["config"].get(feature), body["config"].get(feature)
                 if (before == "true") != (after == "true"):
@@ -63,12 +63,16 @@ class Projects(Collection):
         if "/" in name:
             raise Refused(400, 'Invalid project name: Name contains invalid character "/"')
 
+    def _is_used(self, name: str) -> bool:
+        """Whether there is more in it than the profile that each has."""
+        default = path_of(name, "profiles", "default")
+        return any(path != default for path in self.used_by("default", name))
+
     def check_free(self, project: str, name: str, change: str) -> None:
         """Refuse to change what is in use."""
         if name == "default":
             raise Refused(403, f"The 'default' project cannot be {change}")
-        default = path_of(name, "profiles", "default")
-        if any(path != default for path in self.used_by("default", name)):
+        if self._is_used(name):
             raise Refused(500, f"Only empty projects can be {'removed' if change == 'deleted' else change}.")
 
     def complete(self, body: Any) -> Object:

@@ -39,6 +39,15 @@ class Server:
         found = {"server_name": "", "enabled": False, "member_config": [member]}
         return success(found, etag=found)
 
+    def access(self, request: FakeRequest, name: str) -> Answer:
+        """``GET`` of who may do something with an instance or a project."""
+        if request._raw_path.startswith("/1.0/instances/"):
+            self.state.machines.find(request, name)
+        else:
+            self.state.project(name)
+        clients = self.state.of("certificates")
+        return success([{"identifier": each, "role": "admin", "provider": "tls"} for each in clients])
+
     def no_groups(self, request: FakeRequest) -> Answer:
         """The groups of a cluster."""
         raise Refused(400, "This server is not clustered")

@@ -51,7 +51,9 @@ class State:
         self.blobs: dict[str, bytes] = {}
         """The content of images, by their fingerprints."""
         self.image_files: dict[str, FakeFiles] = {}
-        """The files of instances made from images, by their fingerprints."""
+        """The files of instances made from images that were published here, by their fingerprints."""
+        self.new_files = FakeFiles()
+        """Those of instances made from any other image."""
         self.address = self.certificate = self.fingerprint = ""
         """Those of the server; empty until they are known."""
         self.client_fingerprint = ""
