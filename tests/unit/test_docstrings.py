@@ -34,10 +34,8 @@ def modules() -> Iterator[Path]:
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).parts
         # The private modules beside public ones hold the mixins and classes that those hand out.
-        if (
-            parts[0] not in ("_connection", "_plugin", "models", "__main__.py")
-            or str(path.relative_to(ROOT)) in PRIVATE
-        ):
+        is_private = parts[0] in ("_connection", "_plugin", "models", "__main__.py")
+        if not is_private or str(path.relative_to(ROOT)) in PRIVATE:
             yield path
 
 

@@ -50,6 +50,11 @@ def test_the_wheel_has_the_package_and_nothing_else(wheel: zipfile.ZipFile) -> N
     assert {"incus_sdk/py.typed", "incus_sdk/sync/client.py"} <= set(wheel.namelist())
 
 
+def test_pytest_finds_the_plugin(wheel: zipfile.ZipFile) -> None:
+    points = wheel.read(f"incus_sdk-{incus_sdk.__version__}.dist-info/entry_points.txt").decode()
+    assert "[pytest11]\nincus_sdk = incus_sdk._plugin\n" in points
+
+
 def test_the_source_has_what_it_takes_to_test_and_document_it(dist: Path) -> None:
     with tarfile.open(next(dist.glob("*.tar.gz"))) as source:
         names = {name.partition("/")[2] for name in source.getnames()}

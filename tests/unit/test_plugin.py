@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -123,6 +125,20 @@ def test_whoever_asks_for_a_real_one_gets_an_error_instead(run: Runs, monkeypatc
     result = run.here(NEEDS_A_REAL_ONE, "--incus=real")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*DaemonUnavailableError*"])
+
+
+def test_only_the_plugin_needs_pytest_and_says_so() -> None:
+    code = """
+import sys
+sys.modules["pytest"] = None
+from incus_sdk.sync.testing import Daemon, Fake
+try:
+    import incus_sdk._plugin
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "the fixtures for tests need pytest: pip install 'incus-sdk[pytest]'\n"
 
 
 def test_an_unknown_scope_is_refused(run: Runs) -> None:
