@@ -15,14 +15,16 @@ from incus_sdk import exceptions, testing
 ROOT = Path(incus_sdk.__file__).parent
 ERRORS = {name for name in vars(exceptions) if name.endswith("Error")}
 SECTIONS = ("Args", "Returns", "Yields", "Raises", "API")
-PRIVATE = {"_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"} | {
-    "sync/_portal.py",
-    "sync/_twin.py",
+PRIVATE = {
+    *("_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"),
+    *("sync/_portal.py", "sync/_twin.py"),
+    *(str(path.relative_to(ROOT)) for path in (ROOT / "testing/_fake").glob("*.py")),
 }
-PRIVATE |= {str(path.relative_to(ROOT)) for path in (ROOT / "testing/_fake").glob("*.py")}
 """Private modules of which some names are public, from the top of the package or of `testing`."""
-FROM_TOP = {"ClientConfig", "FileStat", "Remote", "StreamReader", "StreamWriter", "Transfer", "client_token", "timeout"}
-FROM_TOP |= set(vars(testing)["__all__"])
+FROM_TOP = {
+    *("ClientConfig", "FileStat", "Remote", "StreamReader", "StreamWriter", "Transfer", "client_token", "timeout"),
+    *vars(testing)["__all__"],
+}
 CONSTRUCTED = {"Client", "ClientConfig", "SimpleStreams", "Daemon", "F"}
 """Classes that users make objects of; all others come from methods."""
 Function = ast.FunctionDef | ast.AsyncFunctionDef
@@ -32,8 +34,8 @@ def modules() -> Iterator[Path]:
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).parts
         # The private modules beside public ones hold the mixins and classes that those hand out.
-        inside = parts[0] in ("_connection", "_plugin", "models", "__main__.py")
-        if not inside or str(path.relative_to(ROOT)) in PRIVATE:
+        is_private = parts[0] in ("_connection", "_plugin", "models", "__main__.py")
+        if not is_private or str(path.relative_to(ROOT)) in PRIVATE:
             yield path
 
 
