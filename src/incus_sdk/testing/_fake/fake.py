@@ -170,7 +170,7 @@ class Fake:
             **result: What it does, without a function: see `FakeResult`.
 
         Returns:
-            The script. Its `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
+            The script. `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
 
         Raises:
             IncusInputError: No instance can have that name, or the arguments contradict each other.
