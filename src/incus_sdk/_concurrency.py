@@ -8,8 +8,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
+import contextvars
+import functools
 import logging
 import math
+import queue
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Awaitable, Callable, Coroutine, Iterable
@@ -102,7 +105,8 @@ async def closing(pieces: AsyncIterable[T]) -> AsyncGenerator[AsyncIterator[T]]:
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function in a thread, always to its end: a cancelled caller leaves no thread that still uses a file."""
-    work = asyncio.ensure_future(asyncio.to_thread(function, *args, **kwargs))
+    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    work = asyncio.get_running_loop().run_in_executor(None, call)  # not `to_thread`, which would take a task as well
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
         try:
@@ -115,39 +119,68 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
     return work.result()
 
 
-async def in_daemon_thread(function: Callable[..., T], *args: Any) -> T:
-    """Run a function that may never return: nothing waits for its thread then, not even the end of the program."""
-    loop = asyncio.get_running_loop()
-    result: asyncio.Future[T] = loop.create_future()
+class DaemonThread:
+    """A thread for functions that may never return: nothing waits for it then, not even the end of the program.
 
-    def settle(done: concurrent.futures.Future[T]) -> None:
-        if result.cancelled():
-            return
-        if (error := done.exception()) is not None:
-            result.set_exception(error)
-        else:
-            result.set_result(done.result())
+    A context manager; the thread begins with the first call.
+    """
 
-    def run(*_: object) -> None:
-        done = concurrent.futures.Future[T]()
-        try:
-            done.set_result(function(*args))
-        except Exception as error:
-            done.set_exception(error)
-        with contextlib.suppress(RuntimeError):  # the event loop is closed
-            loop.call_soon_threadsafe(settle, done)
+    def __init__(self) -> None:
+        self._calls: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
 
-    # The interpreter aborts where it finalizes a stream that a thread reads: this one keeps it from that.
-    threading.Thread(target=run, args=(sys.stdin, sys.stdout, sys.stderr), daemon=True).start()
-    return await result
+    def __enter__(self) -> DaemonThread:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._calls.put(None)
+
+    async def call(self, function: Callable[..., T], *args: Any) -> T:
+        """Call a function there, after those before it.
+
+        Args:
+            function: The function.
+            *args: What it is called with.
+        """
+        loop = asyncio.get_running_loop()
+        result: asyncio.Future[T] = loop.create_future()
+
+        def settle(done: concurrent.futures.Future[T]) -> None:
+            if result.cancelled():
+                return
+            if (error := done.exception()) is not None:
+                result.set_exception(error)
+            else:
+                result.set_result(done.result())
+
+        def run() -> None:
+            done = concurrent.futures.Future[T]()
+            try:
+                done.set_result(function(*args))
+            except Exception as error:
+                done.set_exception(error)
+            with contextlib.suppress(RuntimeError):  # the event loop is closed
+                loop.call_soon_threadsafe(settle, done)
+
+        self._calls.put(run)
+        if self._thread is None:
+            # The interpreter aborts where it finalizes a stream that a thread reads: this one keeps it from that.
+            streams = sys.stdin, sys.stdout, sys.stderr
+            self._thread = threading.Thread(target=self._work, args=streams, daemon=True)
+            self._thread.start()
+        return await result
+
+    def _work(self, *_: object) -> None:
+        while (run := self._calls.get()) is not None:
+            run()
 
 
 async def for_each(work: Callable[[T], Awaitable[None]], items: Iterable[T], limit: int) -> None:
     """Do ``work`` for all items, started in order, ``limit`` at a time; the first error ends it and is raised alone."""
-    queue = iter(items)
+    waiting = iter(items)
 
     async def worker() -> None:
-        for item in queue:
+        for item in waiting:
             await work(item)
 
     workers = [asyncio.ensure_future(worker()) for _ in range(limit)]

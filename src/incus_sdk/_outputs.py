@@ -8,7 +8,7 @@ import io
 from collections.abc import Awaitable, Callable
 from typing import Any, BinaryIO, cast
 
-from ._concurrency import in_daemon_thread
+from ._concurrency import DaemonThread
 from ._connection import limits
 from ._connection.transport import WebSocket
 from .exceptions import IncusInputError
@@ -45,6 +45,7 @@ class Sink:
         self._wakeup = asyncio.Event()
         self._over = False
         self._file: Any = None
+        self._thread = DaemonThread()  # that writes to it: a pipe may never be read
         if output in (None, PIPE):
             self._call = self._collected.write
         elif output == DEVNULL:
@@ -102,12 +103,13 @@ class Sink:
 
     async def write(self) -> None:
         """Do what is slow, until `end`."""
-        while self._pending or not self._over:
-            await self._wakeup.wait()
-            self._wakeup.clear()
-            await self._write_pending()
-        if self._file is not None and hasattr(self._file, "flush"):
-            await in_daemon_thread(self._file.flush)
+        with self._thread:
+            while self._pending or not self._over:
+                await self._wakeup.wait()
+                self._wakeup.clear()
+                await self._write_pending()
+            if self._file is not None and hasattr(self._file, "flush"):
+                await self._thread.call(self._file.flush)
 
     def end(self) -> None:
         """Let `write` come to its end."""
@@ -125,8 +127,7 @@ class Sink:
     async def _write_file(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            # A pipe may never be read.
-            written = await in_daemon_thread(self._file.write, view)
+            written = await self._thread.call(self._file.write, view)
             if written is None and isinstance(self._file, io.RawIOBase):
                 raise IncusInputError("a file for output must be a blocking one")  # it took nothing
             view = view[written if isinstance(written, int) else len(view) :]

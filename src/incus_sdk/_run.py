@@ -7,7 +7,7 @@ import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Sequence
 
-from ._concurrency import cancel_at_end, in_daemon_thread, shielded
+from ._concurrency import DaemonThread, cancel_at_end, shielded
 from ._outputs import STDOUT, Output, OutputLimitError, Sink
 from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError, ProcessError
 from .process import Input, Process, ProcessResult
@@ -201,6 +201,6 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
         case _:
             # What has come on a pipe or terminal is sent, and not kept until there is more: for that, there is `read1`.
             read = getattr(input, "read1", input.read)
-            # It may never end, and the command must not wait for it.
-            while piece := await in_daemon_thread(read, _READ):
-                yield piece if isinstance(piece, bytes) else piece.encode(encoding)
+            with DaemonThread() as thread:  # it may never end, and the command must not wait for it
+                while piece := await thread.call(read, _READ):
+                    yield piece if isinstance(piece, bytes) else piece.encode(encoding)

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from types import EllipsisType
 from typing import Any, Self, TypedDict, Unpack
 
-from ..._concurrency import in_daemon_thread
+from ..._concurrency import DaemonThread
 from ...exceptions import IncusInputError
 from .files import FakeFiles
 
@@ -449,7 +449,8 @@ class Commands:
             return _result(await function(command))
         if not command.pty:
             await command._input_ended.wait()
-        return _result(await in_daemon_thread(function, command))
+        with DaemonThread() as thread:
+            return _result(await thread.call(function, command))
 
     def end_all(self, commands: Iterable[FakeCommand]) -> None:
         """Kill commands, as those of an instance that stops.
