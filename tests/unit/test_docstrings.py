@@ -17,7 +17,7 @@ ERRORS = {name for name in vars(exceptions) if name.endswith("Error")}
 SECTIONS = ("Args", "Returns", "Yields", "Raises", "API")
 PRIVATE = {
     *("_connection/config.py", "_connection/tls.py", "files/_sftp.py", "files/_tar.py", "files/_trees.py"),
-    *("sync/_portal.py", "sync/_twin.py"),
+    *("_connection/remote.py", "sync/_portal.py", "sync/_twin.py"),
     *(str(path.relative_to(ROOT)) for path in (ROOT / "testing/_fake").glob("*.py")),
 }
 """Private modules of which some names are public, from the top of the package or of `testing`."""

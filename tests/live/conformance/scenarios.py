@@ -432,8 +432,108 @@ async def files(to: Recorder) -> None:
     await to.run("DELETE", f"{INSTANCES}/c1")
 
 
+async def backups(to: Recorder) -> None:
+    backups = f"{INSTANCES}/c1/backups"
+    await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
+    await to.run("POST", backups, {"name": "b0"})
+    await to.run("POST", backups, {"name": "b0"})
+    await to.do("GET", f"{backups}?recursion=1")
+    await to.do("GET", f"{backups}/b0")
+    await to.do("GET", f"{backups}/nothing")
+    await to.do("GET", f"{backups}/nothing/export")
+    await to.run("POST", f"{backups}/b0", {"name": "b1"})
+    await to.run("DELETE", f"{backups}/b1")
+    await to.run("DELETE", f"{backups}/b1")
+    await to.run("DELETE", f"{INSTANCES}/c1")
+
+
+async def metadata_of_an_instance(to: Recorder) -> None:
+    metadata = f"{INSTANCES}/c1/metadata"
+    await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
+    answer = await to.do("GET", metadata)
+    await to.do("PUT", metadata, answer.metadata, headers={"If-Match": "x"})
+    await to.do("PATCH", metadata, {"properties": {"os": "x"}})
+    await to.do("PUT", metadata, answer.metadata)
+    await to.do("GET", f"{metadata}/templates")
+    await to.do("POST", f"{metadata}/templates?path=new.tpl", b"text")
+    await to.do("GET", f"{metadata}/templates?path=new.tpl")
+    await to.do("DELETE", f"{metadata}/templates?path=new.tpl")
+    await to.do("GET", f"{metadata}/templates?path=new.tpl")
+    await to.do("GET", f"{INSTANCES}/c1/access")
+    await to.run("DELETE", f"{INSTANCES}/c1")
+
+
+async def network_zones(to: Recorder) -> None:
+    zones, records = "/1.0/network-zones", "/1.0/network-zones/example.org/records"
+    entries = [{"type": "A", "value": "198.51.100.7"}]
+    await to.do("POST", zones, {"name": "example.org", "config": {"user.a": "b"}})
+    await to.do("POST", zones, {"name": "example.org"})
+    await to.do("GET", f"{zones}?recursion=1")
+    await to.do("GET", f"{zones}/example.org")
+    await to.do("GET", f"{zones}/nothing")
+    await to.do("PATCH", f"{zones}/example.org", {"description": "d", "config": {}})  # without: the servers break off
+    await to.do("PUT", f"{zones}/example.org", {"description": "e", "config": {}})
+    await to.do("POST", records, {"name": "www", "entries": entries})
+    await to.do("POST", records, {"name": "www", "entries": entries})
+    await to.do("GET", f"{records}?recursion=1")
+    await to.do("GET", f"{records}/www")
+    await to.do("GET", f"{records}/nothing")
+    await to.do("PATCH", f"{records}/www", {"description": "d", "config": {}})
+    await to.do("PUT", f"{records}/www", {"description": "e", "entries": entries})
+    await to.do("DELETE", f"{records}/www")
+    await to.do("DELETE", f"{records}/www")
+    await to.do("DELETE", f"{zones}/example.org")
+    await to.do("DELETE", f"{zones}/example.org")
+
+
+async def network_forwards(to: Recorder) -> None:
+    forwards, address = f"{NETWORKS}/br-f/forwards", "198.51.100.200"
+    config = {"ipv4.address": "198.51.100.1/24", "ipv4.dhcp": "false", "ipv4.nat": "false", "ipv6.address": "none"}
+    await to.do("POST", NETWORKS, {"name": "br-f", "type": "bridge", "config": config})
+    await to.do("GET", forwards)
+    await to.do("POST", forwards, {"listen_address": address, "config": {"target_address": "198.51.100.2"}})
+    await to.do("POST", forwards, {"listen_address": address})
+    await to.do("GET", f"{forwards}?recursion=1")
+    await to.do("GET", f"{forwards}/{address}")
+    await to.do("GET", f"{forwards}/198.51.100.201")
+    await to.do("PATCH", f"{forwards}/{address}", {"description": "d", "config": {}})
+    await to.do("PUT", f"{forwards}/{address}", {"description": "e"})
+    await to.do("DELETE", f"{forwards}/{address}")
+    await to.do("DELETE", f"{forwards}/{address}")
+    await to.do("DELETE", f"{NETWORKS}/br-f")
+
+
+async def network_integrations(to: Recorder) -> None:
+    integrations = "/1.0/network-integrations"
+    await to.do("POST", integrations, {"name": "i", "type": "ovn"})
+    await to.do("POST", integrations, {"name": "i", "type": "ovn"})
+    await to.do("GET", f"{integrations}?recursion=1")
+    await to.do("GET", f"{integrations}/i")
+    await to.do("GET", f"{integrations}/nothing")
+    await to.do("PATCH", f"{integrations}/i", {"description": "d"})
+    await to.do("PUT", f"{integrations}/i", {"description": "e"})
+    await to.do("POST", f"{integrations}/i", {"name": "j"})
+    await to.do("DELETE", f"{integrations}/j")
+    await to.do("DELETE", f"{integrations}/j")
+
+
+async def network_address_sets(to: Recorder) -> None:
+    sets = "/1.0/network-address-sets"
+    await to.do("POST", sets, {"name": "a", "addresses": ["198.51.100.7"]})
+    await to.do("POST", sets, {"name": "a"})
+    await to.do("GET", f"{sets}?recursion=1")
+    await to.do("GET", f"{sets}/a")
+    await to.do("GET", f"{sets}/nothing")
+    await to.do("PATCH", f"{sets}/a", {"description": "d"})
+    await to.do("PUT", f"{sets}/a", {"description": "e", "addresses": []})
+    await to.do("POST", f"{sets}/a", {"name": "b"})
+    await to.do("DELETE", f"{sets}/b")
+    await to.do("DELETE", f"{sets}/b")
+
+
 SCENARIOS = (
     *(the_server, what_the_machine_has, instances, changes_of_an_instance, states_of_an_instance),
     *(filters_and_projects, snapshots, profiles, projects, images, aliases, networks, network_acls),
-    *(pools, volumes, certificates, operations, commands, files),
+    *(backups, metadata_of_an_instance, network_zones, network_forwards, network_integrations),
+    *(network_address_sets, pools, volumes, certificates, operations, commands, files),
 )

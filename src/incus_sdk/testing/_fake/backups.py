@@ -71,7 +71,7 @@ class Backups:
                 "optimized_storage": bool(body.get("optimized_storage")),
                 "archive": _archive(machine, alone=bool(body.get("instance_only"))),
             }
-            self.state.tell("backup-created", request, machine, None, "backups", backup)
+            self.state.tell("backup-created", None, machine, None, "backups", backup)
 
         resources = {"backups": [machine.path("backups", backup)], **machine.resources}
         return self.state.operations.begin(request, "Backing up instance", work, resources)
@@ -91,7 +91,7 @@ class Backups:
             if new in machine.backups:
                 raise Refused(500, f'Backup "{name}/{new}" already exists')
             machine.backups[new] = machine.backups.pop(backup)
-            self.state.tell("backup-renamed", request, machine, {"old_name": backup}, "backups", new)
+            self.state.tell("backup-renamed", None, machine, {"old_name": backup}, "backups", new)
 
         return self.state.operations.begin(request, "Renaming instance backup", work, machine.resources)
 
@@ -102,7 +102,7 @@ class Backups:
 
         def work(_: Operation) -> None:
             machine.backups.pop(backup, None)
-            self.state.tell("backup-deleted", request, machine, None, "backups", backup)
+            self.state.tell("backup-deleted", None, machine, None, "backups", backup)
 
         return self.state.operations.begin(request, "Removing instance backup", work, machine.resources)
 

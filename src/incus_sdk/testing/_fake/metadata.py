@@ -39,7 +39,8 @@ class Metadata:
         """``PUT`` and ``PATCH`` of it."""
         machine, body = self.state.machines.find(request, name), request._fields
         old = self._of(machine)
-        check_etag(request.headers.get("if-match"), old)
+        if request.method == "PATCH":  # the server looks at it only then
+            check_etag(request.headers.get("if-match"), old)
         empty: Object = {"architecture": "", "creation_date": 0, "expiry_date": 0, "properties": {}, "templates": {}}
         new = {key: body.get(key) or value for key, value in (old if request.method == "PATCH" else empty).items()}
         if request.method == "PATCH":

@@ -95,7 +95,7 @@ class ZoneRecords(Nested):
     fields: ClassVar = {"description": "", "entries": [], "config": {}}
     missing = "Network zone record not found"
     missing_above = "Network zone not found"
-    exists = (400, "The network zone record already exists")
+    exists = (500, "UNIQUE constraint failed: networks_zones_records.network_zone_id, networks_zones_records.name")
 
     def check(self, project: str, body: Object) -> None:
         """Refuse an entry without a type or a value."""
@@ -110,7 +110,8 @@ class ZoneRecords(Nested):
     def view(self, project: str, item: Object) -> Object:
         """One as it is shown."""
         entries = [
-            {"type": each["type"], "ttl": each.get("ttl", 0), "value": each["value"]} for each in item["entries"]
+            {"type": each["type"], **({"ttl": each["ttl"]} if each.get("ttl") else {}), "value": each["value"]}
+            for each in item["entries"]
         ]
         return {**item, "entries": entries}
 
@@ -120,7 +121,7 @@ class Forwards(Nested):
 
     above, below = "networks", "forwards"
     kind, key, feature = "network-forward", "listen_address", "features.networks"
-    fields: ClassVar = {"description": "", "config": {}, "ports": None}
+    fields: ClassVar = {"description": "", "config": {}, "ports": []}
     missing = "Network forward not found"
     missing_for: ClassVar = {"DELETE": "Failed deleting forward: Network forward not found"}
     missing_above = "Failed loading network: Network not found"
@@ -143,8 +144,6 @@ class Forwards(Nested):
 
     def view(self, project: str, item: Object) -> Object:
         """One as it is shown."""
-        if item["ports"] is None:
-            return item
         usual = dict.fromkeys(("description", "protocol", "listen_port", "target_port", "target_address"), "")
         return {**item, "ports": [{**usual, "snat": False, **each} for each in item["ports"]]}
 
