@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import tempfile
 from pathlib import Path
 
 import pytest
@@ -121,8 +120,8 @@ def test_what_needs_a_real_one_is_skipped_with_what_is_missing(run: Runs, pytest
 
 
 def test_whoever_asks_for_a_real_one_gets_an_error_instead(run: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "tempdir", "/run")  # where a daemon cannot be
-    result = run.here(NEEDS_A_REAL_ONE, "--incus=real")
+    monkeypatch.setenv("TMPDIR", "/run")  # where a daemon cannot be
+    result = run.apart(NEEDS_A_REAL_ONE, "--incus=real")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*DaemonUnavailableError*"])
 
