@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from . import models as models
     from . import progress as progress
     from ._connection.config import ClientConfig as ClientConfig
-    from ._connection.remote import Remote as Remote
+    from ._connection.config import Remote as Remote
     from ._connection.tls import client_token as client_token
     from ._connection.tracing import TracedRequest as TracedRequest
     from .api._ensure import Change as Change
@@ -96,8 +96,7 @@ else:
     __getattr__, __dir__, __all__ = lazy_names(
         __name__,
         {
-            "_connection.config": "ClientConfig",
-            "_connection.remote": "Remote",
+            "_connection.config": "ClientConfig Remote",
             "_connection.tls": "client_token",
             "_connection.tracing": "TracedRequest",
             "api._ensure": "Change Ensured",

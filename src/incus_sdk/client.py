@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from . import api
 from ._connection import wire
+from ._connection.config import ClientConfig, Remote
 from ._connection.connecting import make_transport
-from ._connection.remote import Remote
 from ._connection.scope import Scope
 from ._connection.tracing import TracedRequest
 from ._connection.transport import Headers
@@ -88,8 +88,6 @@ class Client:
         login: Callable[[str, str], object] | None = None,
     ) -> None:
         if endpoint is None:
-            from ._connection.config import ClientConfig
-
             endpoint = ClientConfig().remote()
         elif isinstance(endpoint, str | os.PathLike):
             endpoint = Remote("", (os.fspath(endpoint),))
@@ -134,8 +132,6 @@ class Client:
             IncusInputError: There is no such remote, it is a server of images, or it needs a certificate that is
                 missing.
         """
-        from ._connection.config import ClientConfig
-
         return cls(ClientConfig().remote(name), project=project, timeout=timeout, password=password, login=login)
 
     @classmethod

@@ -456,6 +456,21 @@ async def test_what_the_fake_does_not_do_it_says(client: Client) -> None:
         assert caught.value.status_code == 501
 
 
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("PATCH", "/1.0/instances/c1", {"devices": "x"}),
+        ("POST", "/1.0/instances", {"name": "c2", "source": IMAGE, "devices": ["x"]}),
+        ("POST", "/1.0/images/aliases", {"name": ["x"], "target": {}}),
+    ],
+)
+async def test_a_body_of_the_wrong_shape_breaks_nothing(client: Client, method: str, path: str, body: Any) -> None:
+    await client.instances.create("c1", IMAGE, wait=True)
+    with pytest.raises((IncusAPIError, IncusOperationError)):
+        await ask(client, method, path, body)
+    assert await client.instances.exists("c1")
+
+
 async def test_an_old_server_lacks_an_extension() -> None:
     async with Fake(without={"network_address_set"}) as fake, fake.client() as client:
         with pytest.raises(IncusUnsupportedError, match="network_address_set"):

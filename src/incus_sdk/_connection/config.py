@@ -11,7 +11,7 @@ import os
 import re
 import ssl
 from collections.abc import Generator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,6 @@ from ..exceptions import IncusInputError
 from .config_file import Content, insert_remote, parse, remove_remote, rename_remote, set_default, set_field
 from .discovery import local_socket
 from .endpoint import Endpoint
-from .remote import Remote as Remote
 from .wire import texts
 
 NEW_FILE = """\
@@ -42,6 +41,37 @@ IMAGES = {"addr": "https://images.linuxcontainers.org", "protocol": "simplestrea
 _NAME = re.compile(r"(?!<<$)[^.:/][^:/]{0,99}")  # Newer versions of the command take << for YAML's, even quoted.
 _SERVERS_OF_IMAGES = ("docker", "gcr", "ghcr", "images", "local", "oci", "quay", "ubuntu")
 """Names that are for others than a server that proposes one of them: ``docker:nginx`` must not lead there."""
+
+
+@dataclass(frozen=True)
+class Remote:
+    """A server in the command's configuration; `Client` takes one in place of an endpoint.
+
+    Args:
+        name: Its name in the configuration; empty if it has none.
+        addresses: Its addresses, in the order in which they are tried.
+        project: The project of requests; None is the server's default.
+        protocol: ``incus``; or ``simplestreams`` or ``oci``, for servers of images.
+        auth_type: ``tls`` or ``oidc``.
+        public: Whether it only gives out images, to anybody.
+        cert: The client's certificate and key, if they exist.
+        server_cert: The server's own certificate, if it is pinned.
+        ca: The authority whose servers are trusted (PKI), if there is one.
+        tokens: The cache of the tokens of a login by OpenID Connect.
+        origin: Where the addresses come from, in words.
+    """
+
+    name: str
+    addresses: tuple[str, ...]
+    project: str | None = None
+    protocol: str = "incus"
+    auth_type: str = "tls"
+    public: bool = False
+    cert: tuple[Path, Path] | None = None
+    server_cert: Path | None = None
+    ca: Path | None = None
+    tokens: Path | None = None
+    origin: str = field(default="", compare=False)
 
 
 class ClientConfig:

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
+from .config import Remote
 from .endpoint import Endpoint
-from .remote import Remote
 from .transport import Transport
 
 if TYPE_CHECKING:

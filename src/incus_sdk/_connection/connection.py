@@ -12,6 +12,7 @@ from httptools.parser.parser import HttpResponseParser
 
 from . import limits
 from .errors import Foreign, Lost, Oversized, Stalled
+from .handshake import Secured
 from .link import Alarm, Link
 
 _PIECE_COST = 64  # bytes that a piece of a body takes beside what is in it
@@ -129,7 +130,7 @@ class Connection(Link):
         if self._new and self.status:
             self._new = False
             tls = self.transport.get_extra_info("ssl_object")
-            if tls is not None:
+            if isinstance(tls, Secured):
                 tls.remember()
         self.seconds = None
         self._alarm.set(limits.IDLE_SECONDS)

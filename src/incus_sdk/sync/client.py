@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from .._connection import wire
     from .._connection.answers import Headers
-    from .._connection.remote import Remote
+    from .._connection.config import Remote
     from .._connection.tracing import TracedRequest
     from . import api
     from .operations import Operation

@@ -27,6 +27,8 @@ from tests.live.wire_record import API, OPERATIONS, operation
 Scenario = Callable[[Recorder], Awaitable[None]]
 
 RECORD = API / "fake.json"
+ELSEWHERE = {"GET /1.0/instances/{}/sftp"}
+"""What is compared in `test_inside`."""
 
 
 @dataclass
@@ -92,6 +94,6 @@ async def state(name: str, compared: Compared) -> str:
         except IncusAPIError as error:
             if error.status_code == 501:
                 return "no"
-    if name in compared.equal:
+    if name in compared.equal | ELSEWHERE:
         return "partly" if name in compared.partly else "same"
     return "not compared"

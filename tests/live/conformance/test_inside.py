@@ -59,6 +59,9 @@ SCRIPTS = [
     'exec echo $0 "$@"',
     "sh -ec 'false; echo a'",
     "pwd; sleep 0; :",
+    "cd /no; pwd; cd /etc/hostname || echo $?; cd; pwd",
+    "echo x > /no/dir; echo $?",
+    "cat < /no; echo $?; echo x > /etc; echo x > /etc/hostname/x",
 ]
 
 

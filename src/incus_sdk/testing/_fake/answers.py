@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+_LOG = logging.getLogger("incus_sdk.testing")
 _ENCODE = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 _JSON = {"Content-Type": "application/json"}
 
@@ -48,6 +50,19 @@ class Refused(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+def refusal(failure: Exception, what: str) -> Refused:
+    """The answer to what failed, which names what the fake could not do with what it was told.
+
+    Args:
+        failure: `Refused`, or an error of the fake itself.
+        what: What it was doing.
+    """
+    if isinstance(failure, Refused):
+        return failure
+    _LOG.error("%s", what, exc_info=failure)
+    return Refused(500, f"The fake of incus_sdk cannot do {what} as it was asked: {type(failure).__name__}: {failure}")
 
 
 @dataclass(slots=True)

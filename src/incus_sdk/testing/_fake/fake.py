@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import inspect
 import os
 import re
 import shutil
@@ -19,7 +18,7 @@ from typing import Any, Literal, Self, Unpack
 
 from ... import Client
 from ...exceptions import IncusInputError
-from .answers import Refused, error
+from .answers import error, refusal
 from .areas import Areas, table
 from .commands import FakeCommand, FakeScript, Function, Pattern, ResultFields
 from .connection import ServerConnection
@@ -40,7 +39,8 @@ class Fake:
     It speaks what Incus speaks, so any client can use it, and keeps in memory what it is told: instances, images,
     profiles, projects, networks, volumes, files. It begins as `Daemon` does: with the storage pool ``default``, the
     profile ``default`` with a root disk and no network, and the image ``busybox``. It needs neither root nor Linux nor
-    Incus. Nothing runs in its instances: what a command does there is what the test says.
+    Incus. Nothing runs in its instances: what a command does there is what the test says. Of other servers it has every
+    image that is asked for, without asking them.
 
         async with Fake() as fake, fake.client() as client:
             fake.on_request("GET", "/1.0/instances/*", status=503, times=2)
@@ -170,7 +170,7 @@ class Fake:
             **result: What it does, without a function: see `FakeResult`.
 
         Returns:
-            The script. `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
+            The script. Its `FakeScript.then` says what the next of these commands does; ``calls`` has all that came.
 
         Raises:
             IncusInputError: No instance can have that name, or the arguments contradict each other.
@@ -367,13 +367,7 @@ class Fake:
             self._areas.check_trust(request)
             handler, names = self._router.find(request.method, request._raw_path)
             answer = handler(request, *names)
-        except Refused as refused:
+        except Exception as failure:
+            refused = refusal(failure, f"{request.method} {request.path}")
             return error(refused.status, refused.message)
-        return _refusing(answer) if inspect.isawaitable(answer) else answer
-
-
-async def _refusing(answer: Awaitable[AnyAnswer]) -> AnyAnswer:
-    try:
-        return await answer
-    except Refused as refused:
-        return error(refused.status, refused.message)
+        return answer

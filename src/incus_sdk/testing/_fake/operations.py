@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any, Literal
 from urllib.parse import unquote
 
-from .answers import STATUSES, Answer, Refused, accepted, done, success
+from .answers import STATUSES, Answer, Refused, accepted, done, refusal, success
 from .events import Events, now
 from .machines import Machines
 from .requests import FakeRequest
@@ -119,8 +119,8 @@ class Operation:
         self.tell()
         try:
             result = work(self) if rule is None else self._run_by(rule, work)
-        except Refused as refused:
-            self.finish(FAILURE, refused.message)
+        except Exception as failure:
+            self.finish(FAILURE, refusal(failure, self.description).message)
             return
         if inspect.isawaitable(result):
             self._task = asyncio.ensure_future(self._follow(result))
@@ -151,8 +151,8 @@ class Operation:
     async def _follow(self, work: Awaitable[Any]) -> None:
         try:
             self._succeed(await work)
-        except Refused as refused:
-            self.finish(FAILURE, refused.message)
+        except Exception as failure:
+            self.finish(FAILURE, refusal(failure, self.description).message)
         except asyncio.CancelledError:
             self.finish(CANCELLED)
             raise

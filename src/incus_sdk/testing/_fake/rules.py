@@ -87,7 +87,7 @@ class RequestRule(FakeRule):
         super().__init__(method, path, times, after)
         self._answer = answer
         self._delay = delay
-        self._drop = drop
+        self._drop: Drop | None = drop
 
     def perform(
         self, request: FakeRequest, handle: Callable[[FakeRequest], AnyAnswer | Awaitable[AnyAnswer]]

@@ -30,7 +30,8 @@ class Fake(_twin.Twin):
     It speaks what Incus speaks, so any client can use it, and keeps in memory what it is told: instances, images,
     profiles, projects, networks, volumes, files. It begins as `Daemon` does: with the storage pool ``default``, the
     profile ``default`` with a root disk and no network, and the image ``busybox``. It needs neither root nor Linux nor
-    Incus. Nothing runs in its instances: what a command does there is what the test says.
+    Incus. Nothing runs in its instances: what a command does there is what the test says. Of other servers it has every
+    image that is asked for, without asking them.
 
         with Fake() as fake, fake.client() as client:
             fake.on_request("GET", "/1.0/instances/*", status=503, times=2)
@@ -143,7 +144,7 @@ class Fake(_twin.Twin):
             **result: What it does, without a function: see `FakeResult`.
 
         Returns:
-            The script. `FakeScript.then` says what the next of these commands does, and ``calls`` has all that came.
+            The script. Its `FakeScript.then` says what the next of these commands does; ``calls`` has all that came.
 
         Raises:
             IncusInputError: No instance can have that name, or the arguments contradict each other.
