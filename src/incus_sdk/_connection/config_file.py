@@ -39,6 +39,8 @@ class Content:
 
 def parse(text: str, file: object) -> Content:
     """Read the text of ``file``, which is in the errors; raises `IncusInputError`."""
+    if not text:
+        return Content("", {})  # most programs have no such file, and do without loading the parser
     return _Document(text, file).content()
 
 
