@@ -303,7 +303,10 @@ async def test_the_local_daemon_is_the_one_that_the_command_finds(
 AS_NOBODY = """
 import asyncio, os, sys
 from incus_sdk import Client
-import incus_sdk._connection.frames, incus_sdk._connection.switching  # what is loaded late, and nobody may read
+# What is loaded late, and nobody may read.
+import incus_sdk._connection.config, incus_sdk._connection.exchange, incus_sdk._connection.frames
+import incus_sdk._connection.switching
+import incus_sdk.api.instances
 os.setgroups([]), os.setresgid(*[65534] * 3), os.setresuid(*[65534] * 3)
 async def main():
     async with Client() as client:
