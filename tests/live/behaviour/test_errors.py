@@ -104,7 +104,9 @@ def directory() -> Iterator[Path]:
 AS_NOBODY = """
 import asyncio, os, sys
 from incus_sdk import Client, IncusError
-import incus_sdk._connection.frames, incus_sdk._connection.switching  # what is loaded late, and nobody may read
+# What is loaded late, and nobody may read.
+import incus_sdk._connection.exchange, incus_sdk._connection.frames, incus_sdk._connection.switching
+import incus_sdk.api.instances
 
 os.setgroups([])
 os.setgid(65534)
