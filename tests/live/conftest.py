@@ -54,18 +54,12 @@ async def _watch(daemon: Daemon) -> AsyncIterator[Client]:
         yield client
 
 
-@pytest.fixture(scope="module")
-async def _left(daemon: Daemon, _watch: Client) -> list[set[str]]:
-    """What the last test of a file left in the daemon, so that the next need not look again."""
-    return [await _objects(_watch)]
-
-
 @pytest.fixture
-async def clean(_watch: Client, _left: list[set[str]]) -> AsyncIterator[None]:
+async def clean(daemon: Daemon, _watch: Client) -> AsyncIterator[None]:
     """Fails the test that leaves an object in the daemon or a task in the loop."""
-    tasks, before = asyncio.all_tasks(), _left[0]
+    tasks, before = asyncio.all_tasks(), await _objects(_watch)
     yield
-    after = _left[0] = await _objects(_watch)
+    after = await _objects(_watch)
     assert after == before, f"left in the daemon: {after - before}, missing: {before - after}"
     async with asyncio.timeout(60):  # what is being closed may take a moment
         while left := asyncio.all_tasks() - tasks - {asyncio.current_task()}:
