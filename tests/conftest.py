@@ -62,6 +62,8 @@ class Groups(LoadScopeScheduling):  # type: ignore[misc]
             return _BRIDGE if page.is_file() and _BRIDGE in page.read_text() else nodeid
         if file == "tests/live/versions/test_ovn.py":
             return _BRIDGE
+        if file == "tests/live/test_installed.py":  # each Python takes its time
+            return nodeid
         version = _VERSION.search(case)
         transport = case.partition("-")[0].rstrip("]")
         return f"{file} {version[0] if version else transport if transport in ('unix', 'https') else ''}"

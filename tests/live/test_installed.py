@@ -15,7 +15,10 @@ from incus_sdk.testing import Daemon
 from tests.docs.test_docs import ROOT, blocks
 
 PYTHONS = ("3.11", "3.12", "3.13", "3.14")
-TOOLS = ("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis", "aiohttp", "bcrypt", "rich")
+TOOLS = (
+    *("pytest", "pytest-asyncio", "pytest-timeout", "pytest-xdist", "hypothesis"),
+    *("aiohttp", "anyio", "bcrypt", "rich"),
+)
 ABOUT_THE_PROJECT = [
     f"--ignore=tests/unit/test_{name}.py"
     for name in ("house", "typing", "editors", "docstrings", "package", "whole_run")

@@ -97,6 +97,7 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     with tempfile.TemporaryDirectory() as directory:  # with a short path, which containers can pass
         os.chmod(directory, 0o755)
         monkeypatch.setenv("TMPDIR", directory)
+        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)  # that of this process
 
         def run(text: str, *options: str) -> pytest.RunResult:
             path = pytester.makepyfile(text)

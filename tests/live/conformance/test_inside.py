@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import stat
 import struct
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
@@ -156,6 +157,11 @@ async def test_packets_of_sftp(boxes: dict[str, Instance]) -> None:
     def string(data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + data
 
+    def plain(answer: bytes) -> bytes:
+        """An answer without the size of a directory, which depends on the file system."""
+        is_directory = answer[0] == 105 and stat.S_ISDIR(int.from_bytes(answer[25:29], "big"))
+        return answer[:9] + bytes(8) + answer[17:] if is_directory else answer
+
     async def look(box: Instance) -> list[object]:
         await box.path("/tmp/a").write_text("hello")
         await box.path("/tmp/d/e").mkdir(parents=True)
@@ -168,7 +174,7 @@ async def test_packets_of_sftp(boxes: dict[str, Instance]) -> None:
             body = b"".join(parts)
             writer.write(struct.pack(">IBI", 5 + len(body), kind, number) + body)
             async with asyncio.timeout(60):
-                return await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big"))
+                return plain(await reader.readexactly(int.from_bytes(await reader.readexactly(4), "big")))
 
         found.append(await ask(1, 3))
         for kind, parts, _ in PACKETS:

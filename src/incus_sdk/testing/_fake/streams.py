@@ -127,7 +127,9 @@ class WebSocket(Stream[bytes | str]):
     def accept(cls, transport: asyncio.Transport, request: FakeRequest) -> Self | None:
         """Switch; None if the request is not one for a websocket."""
         new = cls(transport)
-        asked = Request(request.target, Headers(request.headers.items()))
+        # Older parsers refuse a request that speaks of a body.
+        headers = {name: value for name, value in request.headers.items() if name != "content-length"}
+        asked = Request(request.target, Headers(headers))
         new._protocol.receive_data(asked.serialize())
         answer = new._protocol.accept(asked)
         if answer.status_code != 101:
