@@ -20,7 +20,7 @@ import struct
 from collections import deque
 from collections.abc import AsyncIterator, Generator, Iterable
 from dataclasses import dataclass
-from enum import IntEnum, IntFlag
+from enum import IntFlag
 from typing import Literal, Self
 
 from .._connection import wire
@@ -33,6 +33,7 @@ from ..exceptions import (
     IncusInputError,
     IncusNotFoundError,
 )
+from ._sftp_packets import POSIX_RENAME, Kind, string
 
 _READ_SIZE = 32 * 1024  # bytes of a piece; the daemon sends no more
 _WRITE_SIZE = 128 * 1024  # bytes of a piece; the daemon takes packets of up to 256 KiB
@@ -95,41 +96,15 @@ class Flags(IntFlag):
     EXCLUSIVE = 32
 
 
-class _Kind(IntEnum):
-    INIT = 1
-    OPEN = 3
-    CLOSE = 4
-    READ = 5
-    WRITE = 6
-    LSTAT = 7
-    FSTAT = 8
-    SETSTAT = 9
-    FSETSTAT = 10
-    OPENDIR = 11
-    READDIR = 12
-    REMOVE = 13
-    MKDIR = 14
-    RMDIR = 15
-    STAT = 17
-    READLINK = 19
-    SYMLINK = 20
-    STATUS = 101
-    HANDLE = 102
-    DATA = 103
-    NAME = 104
-    ATTRS = 105
-    RENAME = 200  # an extended request, the only one used here
-
-
 _ANSWERS = {
-    _Kind.OPEN: _Kind.HANDLE,
-    _Kind.OPENDIR: _Kind.HANDLE,
-    _Kind.READ: _Kind.DATA,
-    _Kind.READDIR: _Kind.NAME,
-    _Kind.READLINK: _Kind.NAME,
-    _Kind.STAT: _Kind.ATTRS,
-    _Kind.LSTAT: _Kind.ATTRS,
-    _Kind.FSTAT: _Kind.ATTRS,
+    Kind.OPEN: Kind.HANDLE,
+    Kind.OPENDIR: Kind.HANDLE,
+    Kind.READ: Kind.DATA,
+    Kind.READDIR: Kind.NAME,
+    Kind.READLINK: Kind.NAME,
+    Kind.STAT: Kind.ATTRS,
+    Kind.LSTAT: Kind.ATTRS,
+    Kind.FSTAT: Kind.ATTRS,
 }
 """The kinds of answers to requests that succeed; STATUS for those not listed."""
 
@@ -144,7 +119,7 @@ _STATUS_OF_MESSAGE = {"file exists": 409, "directory not empty": 409, "device or
 class _Request:
     """A request that was sent: its kind, the path for its errors, and kind and fields of the answer to come."""
 
-    kind: _Kind
+    kind: Kind
     path: bytes
     answer: asyncio.Future[tuple[int, bytes]]
 
@@ -171,7 +146,7 @@ class Sftp:
         if self._owner[0] == "storage-pools":
             await self._scope.require("custom_volume_sftp", "reaching the files of a volume")
         self._reader, self._writer = await self._scope.upgrade("GET", wire.path(*self._owner, "sftp"), "sftp")
-        self._send(_Kind.INIT, b"")
+        self._send(Kind.INIT, b"")
         self._receiving = asyncio.create_task(self._receive())
         return self
 
@@ -185,8 +160,8 @@ class Sftp:
 
     async def stat(self, path: bytes, *, follow: bool = True) -> FileStat:
         """The attributes of a file; of a link with ``follow``, those of its target."""
-        kind = _Kind.STAT if follow else _Kind.LSTAT
-        return (await self._request(kind, path, _string(path))).attributes()
+        kind = Kind.STAT if follow else Kind.LSTAT
+        return (await self._request(kind, path, string(path))).attributes()
 
     async def find(self, path: bytes, *, follow: bool = True) -> FileStat | None:
         """`stat`, or None where there is nothing."""
@@ -230,20 +205,20 @@ class Sftp:
         except (struct.error, TypeError) as error:
             raise IncusInputError(f"invalid mode, owner or time: {mode=}, {uid=}, {gid=} ({error})") from None
         if handle is None:
-            return [self._send(_Kind.SETSTAT, path, _string(path), fields) for fields in sets]
-        return [handle._send(_Kind.FSETSTAT, fields) for fields in sets]
+            return [self._send(Kind.SETSTAT, path, string(path), fields) for fields in sets]
+        return [handle._send(Kind.FSETSTAT, fields) for fields in sets]
 
     async def list(self, path: bytes) -> list[tuple[bytes, FileStat]]:
         """The names in a directory with their attributes; links are not followed."""
-        handle = await self._open(_Kind.OPENDIR, path, _string(path))
+        handle = await self._open(Kind.OPENDIR, path, string(path))
         names: list[tuple[bytes, FileStat]] = []
         size = 0
         try:
-            ahead = deque(handle._send(_Kind.READDIR) for _ in range(_LISTINGS))
+            ahead = deque(handle._send(Kind.READDIR) for _ in range(_LISTINGS))
             while count := (fields := await self._answer(ahead.popleft())).number():
                 if (size := size + fields.size) > _MAX_LISTING:
                     raise IncusConnectionError(f"{'/'.join(self._owner)}: the list of {printable(path)} does not end")
-                ahead.append(handle._send(_Kind.READDIR))
+                ahead.append(handle._send(Kind.READDIR))
                 for _ in range(count):
                     name = fields.string()
                     fields.string()  # the line of ls
@@ -255,11 +230,11 @@ class Sftp:
     async def mkdir(self, path: bytes) -> None:
         """Make a directory."""
         with _parent_in_errors(path):
-            await self._request(_Kind.MKDIR, path, _string(path), bytes(4))
+            await self._request(Kind.MKDIR, path, string(path), bytes(4))
 
     async def remove(self, path: bytes, *, directory: bool = False) -> None:
         """Remove a file, or an empty directory. The daemon accepts either for both, so check the type first."""
-        await self._request(_Kind.RMDIR if directory else _Kind.REMOVE, path, _string(path))
+        await self._request(Kind.RMDIR if directory else Kind.REMOVE, path, string(path))
 
     async def discard(self, path: bytes, *, holding: Iterable[bytes] | None = None) -> None:
         """Remove what a failed transfer left: a file, or a directory ``holding`` these; never raises an Incus error.
@@ -292,8 +267,8 @@ class Sftp:
     async def rename(self, path: bytes, target: bytes) -> None:
         """Give a file another path, in place of a file that has it."""
         try:
-            names = _string(b"posix-rename@openssh.com"), _string(path), _string(target)
-            await self._request(_Kind.RENAME, path, *names)
+            names = string(POSIX_RENAME), string(path), string(target)
+            await self._request(Kind.EXTENDED, path, *names)
         except IncusNotFoundError as error:
             error._append(f", or no directory for {printable(target)}")
             raise
@@ -302,34 +277,34 @@ class Sftp:
         """Make a link at ``path``."""
         with _parent_in_errors(path):
             # In the order of OpenSSH, not of the protocol's text.
-            await self._request(_Kind.SYMLINK, path, _string(target), _string(path))
+            await self._request(Kind.SYMLINK, path, string(target), string(path))
 
     async def readlink(self, path: bytes) -> bytes:
         """The target of a link."""
-        fields = await self._request(_Kind.READLINK, path, _string(path))
+        fields = await self._request(Kind.READLINK, path, string(path))
         fields.number()
         return fields.string()
 
     async def open(self, path: bytes, flags: Flags) -> Handle:
         """Open a file; the caller closes it. A new one is root's, 0644, whatever the request says."""
         with _parent_in_errors(path) if flags & Flags.CREATE else contextlib.nullcontext():
-            return await self._open(_Kind.OPEN, path, _string(path), struct.pack(">II", flags, 0))
+            return await self._open(Kind.OPEN, path, string(path), struct.pack(">II", flags, 0))
 
-    async def _open(self, kind: _Kind, path: bytes, *parts: bytes) -> Handle:
+    async def _open(self, kind: Kind, path: bytes, *parts: bytes) -> Handle:
         request = self._send(kind, path, *parts)
         try:
             return Handle(self, path, (await self._answer(request)).string())
         except asyncio.CancelledError:
             if request.answer.done() and not request.answer.cancelled():  # else `_receive` closes it
                 answered, body = request.answer.result()
-                if answered == _Kind.HANDLE:
+                if answered == Kind.HANDLE:
                     Handle(self, path, _Fields(body).string()).drop()
             raise
 
-    async def _request(self, kind: _Kind, path: bytes, *parts: bytes) -> _Fields:
+    async def _request(self, kind: Kind, path: bytes, *parts: bytes) -> _Fields:
         return await self._answer(self._send(kind, path, *parts))
 
-    def _send(self, kind: _Kind, path: bytes, *parts: bytes | memoryview) -> _Request:
+    def _send(self, kind: Kind, path: bytes, *parts: bytes | memoryview) -> _Request:
         if self._lost is not None:
             raise self._connection_error()
         number = next(self._numbers) & 0xFFFFFFFF
@@ -364,8 +339,8 @@ class Sftp:
                 answer = self._waiting.pop(number)
                 if not answer.done():
                     answer.set_result((kind, body))
-                elif kind == _Kind.HANDLE:  # its caller was cancelled
-                    self._send(_Kind.CLOSE, b"", body)
+                elif kind == Kind.HANDLE:  # its caller was cancelled
+                    self._send(Kind.CLOSE, b"", body)
         except (OSError, EOFError, ValueError) as error:
             self._lost = error
         finally:
@@ -377,17 +352,17 @@ class Sftp:
     async def _answer(self, request: _Request) -> _Fields:
         """Wait for an answer and return its fields, or raise what went wrong."""
         kind, body = await request.answer
-        fields, expected = _Fields(body), _ANSWERS.get(request.kind, _Kind.STATUS)
-        if kind == expected != _Kind.STATUS:
+        fields, expected = _Fields(body), _ANSWERS.get(request.kind, Kind.STATUS)
+        if kind == expected != Kind.STATUS:
             return fields
         if kind == _LOST:
             raise self._connection_error()
-        if kind != _Kind.STATUS:
+        if kind != Kind.STATUS:
             raise IncusConnectionError(f"{'/'.join(self._owner)}: the answer to an SFTP request has kind {kind}")
         code = fields.number()
-        if code == _OK and expected == _Kind.STATUS:
+        if code == _OK and expected == Kind.STATUS:
             return fields
-        if code == _EOF and request.kind in (_Kind.READ, _Kind.READDIR):
+        if code == _EOF and request.kind in (Kind.READ, Kind.READDIR):
             return _Fields(bytes(4))  # no bytes, or no names
         message = fields.string().decode(errors="replace").rpartition(": ")[2] or f"SFTP status {code}"
         status = _STATUS_OF_CODE.get(code) or _STATUS_OF_MESSAGE.get(message, 500)
@@ -415,7 +390,7 @@ class Handle:
 
     async def stat(self) -> FileStat:
         """The attributes of the file."""
-        return (await self._sftp._answer(self._send(_Kind.FSTAT))).attributes()
+        return (await self._sftp._answer(self._send(Kind.FSTAT))).attributes()
 
     async def set(self, *, mode: int | None = None, uid: int | None = None, gid: int | None = None) -> None:
         """Set attributes; those that are None stay."""
@@ -431,7 +406,7 @@ class Handle:
         for start in range(0, len(view), _WRITE_SIZE):
             piece = view[start : start + _WRITE_SIZE]
             fields = struct.pack(">QI", self.offset, len(piece))
-            self._writes.append(self._send(_Kind.WRITE, fields, piece))
+            self._writes.append(self._send(Kind.WRITE, fields, piece))
             self.offset += len(piece)
             await self._sftp._drain()
             await self.flush(_WINDOW // _WRITE_SIZE)
@@ -444,14 +419,14 @@ class Handle:
     async def close(self) -> None:
         """Flush and close."""
         await self.flush()
-        await self._sftp._answer(self._send(_Kind.CLOSE))
+        await self._sftp._answer(self._send(Kind.CLOSE))
 
     async def finish(self, attributes: FileStat) -> int:
         """Flush, then set attributes and close in a single round trip; returns the file's size."""
         await self.flush()
-        stat = self._send(_Kind.FSTAT)
+        stat = self._send(Kind.FSTAT)
         mode, uid, gid, mtime = attributes.mode, attributes.uid, attributes.gid, attributes.mtime
-        rest = [*self._sftp._send_attributes(self._path, self, mode, uid, gid, mtime), self._send(_Kind.CLOSE)]
+        rest = [*self._sftp._send_attributes(self._path, self, mode, uid, gid, mtime), self._send(Kind.CLOSE)]
         size = (await self._sftp._answer(stat)).attributes().size
         for request in rest:
             await self._sftp._answer(request)
@@ -460,10 +435,10 @@ class Handle:
     def drop(self) -> None:
         """Close without waiting for the answer."""
         if self._sftp._lost is None:
-            self._send(_Kind.CLOSE)
+            self._send(Kind.CLOSE)
 
-    def _send(self, kind: _Kind, *parts: bytes | memoryview) -> _Request:
-        return self._sftp._send(kind, self._path, _string(self._handle), *parts)
+    def _send(self, kind: Kind, *parts: bytes | memoryview) -> _Request:
+        return self._sftp._send(kind, self._path, string(self._handle), *parts)
 
 
 class _Pieces:
@@ -515,7 +490,7 @@ class _Pieces:
         return data
 
     def _request(self, offset: int, length: int) -> tuple[_Request, int, int]:
-        return self._handle._send(_Kind.READ, struct.pack(">QI", offset, length)), offset, length
+        return self._handle._send(Kind.READ, struct.pack(">QI", offset, length)), offset, length
 
 
 @contextlib.contextmanager
@@ -565,11 +540,6 @@ class _Fields:
 def printable(path: bytes) -> str:
     """A path as errors show it: in ASCII, and so on one line."""
     return ascii(path.decode(errors="surrogateescape"))[1:-1]
-
-
-def _string(data: bytes) -> bytes:
-    """Bytes as a field of a packet."""
-    return len(data).to_bytes(4, "big") + data
 
 
 def _with_go_bits(mode: int) -> int:

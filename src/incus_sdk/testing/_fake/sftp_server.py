@@ -13,9 +13,9 @@ import struct
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from enum import IntEnum
 from itertools import count
 
+from ...files._sftp_packets import POSIX_RENAME, Kind, string
 from .files import FakeFiles
 from .tree import Node, OpenFile, Tree, chmod, chown
 
@@ -25,44 +25,14 @@ _NAMES = 128  # in an answer to a listing
 _UMASK = 0o022
 
 
-class _Kind(IntEnum):
-    INIT = 1
-    VERSION = 2
-    OPEN = 3
-    CLOSE = 4
-    READ = 5
-    WRITE = 6
-    LSTAT = 7
-    FSTAT = 8
-    SETSTAT = 9
-    FSETSTAT = 10
-    OPENDIR = 11
-    READDIR = 12
-    REMOVE = 13
-    MKDIR = 14
-    RMDIR = 15
-    REALPATH = 16
-    STAT = 17
-    RENAME = 18
-    READLINK = 19
-    SYMLINK = 20
-    STATUS = 101
-    HANDLE = 102
-    DATA = 103
-    NAME = 104
-    ATTRS = 105
-    EXTENDED = 200
-    EXTENDED_REPLY = 201
-
-
-Answer = tuple[_Kind, bytes]
+Answer = tuple[Kind, bytes]
 """The kind of an answer, and its fields."""
 
 _OK, _EOF, _NO_SUCH_FILE, _PERMISSION_DENIED, _FAILURE = range(5)
 _UNSUPPORTED = 8
 
-_HARDLINK, _POSIX_RENAME, _STATVFS = b"hardlink@openssh.com", b"posix-rename@openssh.com", b"statvfs@openssh.com"
-_EXTENSIONS = ((_HARDLINK, b"1"), (_POSIX_RENAME, b"1"), (_STATVFS, b"2"))
+_HARDLINK, _STATVFS = b"hardlink@openssh.com", b"statvfs@openssh.com"
+_EXTENSIONS = ((_HARDLINK, b"1"), (POSIX_RENAME, b"1"), (_STATVFS, b"2"))
 # Sizes of blocks, blocks (all, free, available), inodes (the same), an id, flags, the longest name.
 _FILE_SYSTEM = struct.pack(">11Q", 4096, 4096, 2**21, 2**20, 2**20, 2**20, 2**19, 2**19, 0, 4096, 255)
 
@@ -160,9 +130,9 @@ class SftpServer:
 
     def _answer(self, packet: bytes) -> bytes:
         kind, fields = packet[0], _Fields(packet[1:])
-        if kind == _Kind.INIT:
-            pairs = b"".join(_string(part) for pair in _EXTENSIONS for part in pair)
-            return _packet(_Kind.VERSION, fields.number(), pairs)
+        if kind == Kind.INIT:
+            pairs = b"".join(string(part) for pair in _EXTENSIONS for part in pair)
+            return _packet(Kind.VERSION, fields.number(), pairs)
         number = fields.number()
         try:
             if kind not in _VERBS:
@@ -201,7 +171,7 @@ class SftpServer:
     def _new_handle(self, file: OpenFile) -> Answer:
         handle = b"%d" % next(self._numbers)
         self._open[handle] = file
-        return _Kind.HANDLE, _string(handle)
+        return Kind.HANDLE, string(handle)
 
     def _file(self, fields: _Fields) -> tuple[bytes, OpenFile]:
         handle = fields.string()
@@ -221,7 +191,7 @@ class SftpServer:
             data = file.read(fields.number(8), min(fields.number(), _MAX_READ))
         if not data:
             raise StatusError(_EOF, "EOF")
-        return _Kind.DATA, _string(data)
+        return Kind.DATA, string(data)
 
     def _do_write(self, fields: _Fields) -> Answer:
         _, file = self._file(fields)
@@ -236,21 +206,21 @@ class SftpServer:
         if not names:
             raise StatusError(_EOF, "EOF")
         batch, names[:] = names[:_NAMES], names[_NAMES:]
-        entries = (_string(_encode(name)) + _string(_ls(name, node)) + _attributes(node) for name, node in batch)
-        return _Kind.NAME, struct.pack(">I", len(batch)) + b"".join(entries)
+        entries = (string(_encode(name)) + string(_ls(name, node)) + _attributes(node) for name, node in batch)
+        return Kind.NAME, struct.pack(">I", len(batch)) + b"".join(entries)
 
     def _do_stat(self, fields: _Fields) -> Answer:
         path = fields.text()
         with system_call("stat", path):
-            return _Kind.ATTRS, _attributes(self._tree.find(path))
+            return Kind.ATTRS, _attributes(self._tree.find(path))
 
     def _do_lstat(self, fields: _Fields) -> Answer:
         path = fields.text()
         with system_call("lstat", path):
-            return _Kind.ATTRS, _attributes(self._tree.find(path, follow=False))
+            return Kind.ATTRS, _attributes(self._tree.find(path, follow=False))
 
     def _do_fstat(self, fields: _Fields) -> Answer:
-        return _Kind.ATTRS, _attributes(self._file(fields)[1].node)
+        return Kind.ATTRS, _attributes(self._file(fields)[1].node)
 
     def _do_setstat(self, fields: _Fields) -> Answer:
         path, attributes = fields.text(), _Attributes(fields)
@@ -305,7 +275,7 @@ class SftpServer:
 
     def _do_extended(self, fields: _Fields) -> Answer:
         name = fields.string()
-        if name == _POSIX_RENAME:
+        if name == POSIX_RENAME:
             return self._do_rename(fields)
         if name == _HARDLINK:
             path, new = fields.text(), fields.text()
@@ -315,7 +285,7 @@ class SftpServer:
         if name == _STATVFS:
             with system_call(""):
                 self._tree.find(fields.text())
-            return _Kind.EXTENDED_REPLY, _FILE_SYSTEM
+            return Kind.EXTENDED_REPLY, _FILE_SYSTEM
         raise StatusError(_UNSUPPORTED, "operation unsupported")
 
 
@@ -329,25 +299,25 @@ def real_path(path: str) -> str:
 
 
 _VERBS: dict[int, Callable[[SftpServer, _Fields], Answer]] = {
-    _Kind.OPEN: SftpServer._do_open,
-    _Kind.CLOSE: SftpServer._do_close,
-    _Kind.READ: SftpServer._do_read,
-    _Kind.WRITE: SftpServer._do_write,
-    _Kind.LSTAT: SftpServer._do_lstat,
-    _Kind.FSTAT: SftpServer._do_fstat,
-    _Kind.SETSTAT: SftpServer._do_setstat,
-    _Kind.FSETSTAT: SftpServer._do_fsetstat,
-    _Kind.OPENDIR: SftpServer._do_opendir,
-    _Kind.READDIR: SftpServer._do_readdir,
-    _Kind.REMOVE: SftpServer._do_remove,
-    _Kind.MKDIR: SftpServer._do_mkdir,
-    _Kind.RMDIR: SftpServer._do_remove,  # as Go's os.Remove, either removes both
-    _Kind.REALPATH: SftpServer._do_realpath,
-    _Kind.STAT: SftpServer._do_stat,
-    _Kind.RENAME: SftpServer._do_rename,
-    _Kind.READLINK: SftpServer._do_readlink,
-    _Kind.SYMLINK: SftpServer._do_symlink,
-    _Kind.EXTENDED: SftpServer._do_extended,
+    Kind.OPEN: SftpServer._do_open,
+    Kind.CLOSE: SftpServer._do_close,
+    Kind.READ: SftpServer._do_read,
+    Kind.WRITE: SftpServer._do_write,
+    Kind.LSTAT: SftpServer._do_lstat,
+    Kind.FSTAT: SftpServer._do_fstat,
+    Kind.SETSTAT: SftpServer._do_setstat,
+    Kind.FSETSTAT: SftpServer._do_fsetstat,
+    Kind.OPENDIR: SftpServer._do_opendir,
+    Kind.READDIR: SftpServer._do_readdir,
+    Kind.REMOVE: SftpServer._do_remove,
+    Kind.MKDIR: SftpServer._do_mkdir,
+    Kind.RMDIR: SftpServer._do_remove,  # as Go's os.Remove, either removes both
+    Kind.REALPATH: SftpServer._do_realpath,
+    Kind.STAT: SftpServer._do_stat,
+    Kind.RENAME: SftpServer._do_rename,
+    Kind.READLINK: SftpServer._do_readlink,
+    Kind.SYMLINK: SftpServer._do_symlink,
+    Kind.EXTENDED: SftpServer._do_extended,
 }
 
 
@@ -398,12 +368,8 @@ class _Attributes:
         return changes
 
 
-def _packet(kind: _Kind, number: int, body: bytes) -> bytes:
+def _packet(kind: Kind, number: int, body: bytes) -> bytes:
     return struct.pack(">IBI", 5 + len(body), kind, number) + body
-
-
-def _string(data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + data
 
 
 def _encode(text: str) -> bytes:
@@ -411,15 +377,15 @@ def _encode(text: str) -> bytes:
 
 
 def _status(code: int, text: str) -> Answer:
-    return _Kind.STATUS, struct.pack(">I", code) + _string(_encode(text)) + _string(b"")
+    return Kind.STATUS, struct.pack(">I", code) + string(_encode(text)) + string(b"")
 
 
 _DONE = _status(_OK, "")
 
 
 def _one_name(name: str) -> Answer:
-    encoded = _string(_encode(name))
-    return _Kind.NAME, struct.pack(">I", 1) + encoded * 2 + bytes(4)
+    encoded = string(_encode(name))
+    return Kind.NAME, struct.pack(">I", 1) + encoded * 2 + bytes(4)
 
 
 def _attributes(node: Node) -> bytes:
