@@ -139,6 +139,24 @@ def operations() -> Iterator[tuple[str, str]]:
         yield from ((method, path) for method in methods)
 
 
+_Leaf = tuple[str, frozenset[str]]
+
+
+def _by_parts() -> dict[Any, Any]:
+    tree: dict[Any, Any] = {}
+    for line in API.split("\n")[1:-1]:
+        path, *methods = line.split()
+        node = tree
+        for part in path.rstrip("/").split("/"):
+            node = node.setdefault(part, {})
+        node[None] = path, frozenset(methods)
+    return tree
+
+
+_PATHS = _by_parts()
+"""All paths, part by part; where one ends, None leads to it and its methods."""
+
+
 class Router:
     """Finds who answers.
 
@@ -147,24 +165,11 @@ class Router:
     """
 
     def __init__(self, table: Table) -> None:
-        self._tree: dict[str, Any] = {}
-        for method, path in operations():
-            self._leaf(path).setdefault(method, None)
-        for path, methods in table.items():
-            leaf = self._leaf(path)
-            assert methods.keys() <= leaf.keys(), f"the API has no {path} {methods.keys() - leaf.keys()}"
-            leaf.update(methods)
-
-    def _leaf(self, path: str) -> dict[str, Handler | None]:
-        node = self._tree
-        for part in path.split("/"):
-            node = node.setdefault(part, {})
-        found: dict[str, Handler | None] = node.setdefault("", {}) if path != "/" else self._tree.setdefault("/", {})
-        return found
+        self._table = table
 
     def find(self, method: str, path: str) -> tuple[Handler, list[str]]:
         """Who answers, and the names in the path; raises `Refused` where nobody does."""
-        node, names = self._tree, list[str]()
+        node, names = _PATHS, list[str]()
         for part in path.rstrip("/").split("/"):
             if part in node:
                 node = node[part]
@@ -175,12 +180,13 @@ class Router:
                 names[-1] += f"/{unquote(part)}"
             else:
                 raise Refused(404, "not found")
-        methods = self._tree["/"] if path == "/" else node.get("")
-        if methods is None:
+        leaf: _Leaf | None = node.get(None)
+        if leaf is None:
             raise Refused(404, "not found")
+        template, methods = leaf
         if method not in methods:
             raise Refused(501, "not implemented")
-        handler = methods[method]
+        handler = self._table.get(template, {}).get(method)
         if handler is None:
             raise Refused(501, f"The fake of incus_sdk does not do {method} {unquote(path)}")
         return handler, names
