@@ -141,9 +141,10 @@ async def test_signals_end_a_command_unless_it_handles_them(host: Host) -> None:
 
 
 async def test_a_cancelled_caller_leaves_nothing_running(host: Host) -> None:
-    ended = list[str]()
+    begun, ended = asyncio.Event(), list[str]()
 
     async def serve(command: FakeCommand) -> None:
+        begun.set()
         try:
             await asyncio.Event().wait()
         finally:
@@ -151,7 +152,7 @@ async def test_a_cancelled_caller_leaves_nothing_running(host: Host) -> None:
 
     host.on_exec(["serve"], run=serve)
     running = asyncio.ensure_future(host.commands.run(host.command("serve")))
-    await asyncio.sleep(0.01)
+    await begun.wait()
     running.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await running
@@ -162,7 +163,8 @@ async def test_a_scripted_command_waits_for_what_is_sent_to_it(host: Host) -> No
     tee = host.on_exec(["tee", "/x"])
     command = host.command("tee", "/x", stdin=None)
     running = asyncio.ensure_future(host.commands.run(command))
-    await asyncio.sleep(0.01)
+    while not tee.calls:
+        await asyncio.sleep(0)
     command._feed(b"late")
     command._feed(b"")
     assert (await running, tee.calls[0].input) == (0, b"late")

@@ -7,7 +7,7 @@ CI jobs of forgejo-lxd-runner, and the executor of Debusine. The code under test
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -76,15 +76,13 @@ async def begin_container(instance: Instance, image: str, attempts: int = 3) -> 
 
 
 @pytest.fixture
-async def fake() -> AsyncIterator[Fake]:
-    async with Fake() as fake:
-        yield fake
+def fake(async_incus_fake: Fake) -> Fake:
+    return async_incus_fake
 
 
 @pytest.fixture
-async def client(fake: Fake) -> AsyncIterator[Client]:
-    async with fake.client() as client:
-        yield client
+def client(async_incus: Client) -> Client:
+    return async_incus
 
 
 @pytest.fixture
@@ -208,28 +206,21 @@ class Executor:
 
 
 @pytest.fixture
-def blocking_fake() -> Iterator[BlockingFake]:
-    with BlockingFake() as fake:
-        yield fake
+def executor(incus: incus.Client) -> Executor:
+    incus.profiles.create("build")
+    incus.images.create_alias("artifact/42", incus.images.get("busybox").fingerprint)
+    return Executor(incus, 42)
 
 
-@pytest.fixture
-def executor(blocking_fake: BlockingFake) -> Iterator[Executor]:
-    with blocking_fake.client() as client:
-        client.profiles.create("build")
-        client.images.create_alias("artifact/42", client.images.get("busybox").fingerprint)
-        yield Executor(client, 42)
-
-
-def test_an_image_is_imported_once(blocking_fake: BlockingFake, executor: Executor) -> None:
+def test_an_image_is_imported_once(incus_fake: BlockingFake, executor: Executor) -> None:
     executor.image = "artifact/43"
     for _ in range(2):
         executor.download_image(b"image")
-    blocking_fake.requests.assert_made("POST", "/1.0/images", times=1)
+    incus_fake.requests.assert_made("POST", "/1.0/images", times=1)
 
 
-def test_a_machine_is_ready_once_its_system_is(blocking_fake: BlockingFake, executor: Executor) -> None:
-    boot = blocking_fake.on_exec(
+def test_a_machine_is_ready_once_its_system_is(incus_fake: BlockingFake, executor: Executor) -> None:
+    boot = incus_fake.on_exec(
         ["systemctl", "is-system-running"], returncode=1, stderr="Failed to connect to system scope bus"
     )
     boot.then(error="VM agent isn't currently running").then(stdout="running\n")
@@ -239,21 +230,21 @@ def test_a_machine_is_ready_once_its_system_is(blocking_fake: BlockingFake, exec
     assert len(boot.calls) == 3
 
 
-def test_a_machine_that_does_not_boot_is_an_error(blocking_fake: BlockingFake, executor: Executor) -> None:
-    blocking_fake.on_exec(["systemctl", "is-system-running"], returncode=1, stdout="initializing\n")
+def test_a_machine_that_does_not_boot_is_an_error(incus_fake: BlockingFake, executor: Executor) -> None:
+    incus_fake.on_exec(["systemctl", "is-system-running"], returncode=1, stdout="initializing\n")
     with pytest.raises(NotStartedError, match="has not booted"):
         executor.start(timeout=0.05)
 
 
 def test_files_and_commands_belong_to_the_user_of_builds(
-    blocking_fake: BlockingFake, executor: Executor, tmp_path: Path
+    incus_fake: BlockingFake, executor: Executor, tmp_path: Path
 ) -> None:
-    blocking_fake.image_files["/etc/passwd"] = "root:x:0:0::/root:/bin/sh\nbuild:x:1042:1042::/tmp:/bin/sh\n"
-    blocking_fake.on_exec(["systemctl", "is-system-running"], stdout="running\n")
-    true = blocking_fake.on_exec(["true"])
+    incus_fake.image_files["/etc/passwd"] = "root:x:0:0::/root:/bin/sh\nbuild:x:1042:1042::/tmp:/bin/sh\n"
+    incus_fake.on_exec(["systemctl", "is-system-running"], stdout="running\n")
+    true = incus_fake.on_exec(["true"])
     executor.start(timeout=60)
     assert executor.machine is not None
-    files = blocking_fake.instance(executor.machine.name).files
+    files = incus_fake.instance(executor.machine.name).files
     (tmp_path / "source").mkdir()
     (tmp_path / "source/rules").write_text("build")
     executor.push(tmp_path / "source", "/srv/source", uid=1042)
