@@ -527,7 +527,7 @@ async def test_a_running_instance_is_stopped_to_be_moved(client: Client, box: In
     await box.stop(force=True, wait=True)
     if box.expanded_devices["root"]["pool"] == name:
         await box.move(pool="default", stateless=True)
-    assert box.status == "Stopped"
+    assert (await box.refresh()).status == "Stopped"
     await client.storage_pools.delete(name)
 
 
