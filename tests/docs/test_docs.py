@@ -4,8 +4,8 @@ How a block is read:
 
 * Top-level ``await`` is allowed, as in ``python -m asyncio``; the blocks of one page share their names.
 * ``print(...)  # text`` prints a line ``text``; ``...`` in the text stands for anything.
-* ``title="name"`` makes it a file of that name in the working directory. A ``test_*.py`` is then run by pytest, any
-  other ``.py`` as a script.
+* ``title="name"`` makes it a file of that name in the working directory. A ``.py`` is then run as a script, but those
+  named ``test_*.py`` by pytest, all of a page together at its end.
 * A row of a table is a block, too, if its last column is headed ``incus_sdk``: the code in its last cell, but where a
   comment says ``not run``.
 * Each page runs a second time in its blocking form, which ``tools/doc_tabs.py`` makes for the site, too.
@@ -107,7 +107,9 @@ async def run(block: Block, names: dict[str, Any], daemon: Daemon) -> None:
     code = block.code.replace("https://incus.example.org:8443", daemon.url)
     if block.title:
         Path(block.title).write_text(code)
-        output = await run_file(block.title)
+        if not block.title.endswith(".py") or block.title.startswith(("conftest.", "test_")):
+            return
+        output = await run_command(sys.executable, block.title)
     else:
         output = await run_here(block, code, names)
     lines = iter(output.splitlines())
@@ -136,13 +138,11 @@ def blocking(block: Block) -> Block:
     return replace(block, code=doc_tabs.blocking(block.code)) if block.language == "python" else block
 
 
-async def run_file(name: str) -> str:
-    if not name.endswith(".py") or name == "conftest.py":
-        return ""
-    unused = ("cacheprovider", "hypothesispytest", "xdist")  # each takes its time to load
-    pytest = ["-m", "pytest", "-q", *(each for plugin in unused for each in ("-p", f"no:{plugin}"))]
-    how = pytest if name.startswith("test_") else []
-    return await run_command(sys.executable, *how, name)
+async def run_tests(folder: Path) -> None:
+    if tests := sorted(folder.glob("test_*.py")):
+        unused = ("cacheprovider", "hypothesispytest", "xdist")  # each takes its time to load
+        options = [each for plugin in unused for each in ("-p", f"no:{plugin}")]
+        await run_command(sys.executable, "-m", "pytest", "-q", *options, *map(str, tests))
 
 
 async def run_command(*command: str) -> str:
@@ -174,6 +174,7 @@ async def test_the_blocks_of_a_page_run(page: Path, turn: Callable[[Block], Bloc
                 for line in block.code.splitlines():
                     if line.startswith("openssl "):
                         await run_command(*shlex.split(line))
+        await run_tests(Path.cwd())
     finally:
         if "client" in scope:
             closed = await asyncio.to_thread(scope["client"].disconnect)

@@ -9,7 +9,7 @@ import pytest
 from benchmarks.lossless import by_sdk, wrong
 from incus_sdk.testing import Daemon
 
-RUNS, AT_ONCE = 500, 20
+RUNS, AT_ONCE = 200, 20
 
 
 @pytest.mark.parametrize("kind", ["unix", "https"])
