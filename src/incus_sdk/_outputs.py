@@ -1,24 +1,29 @@
-"""Where the output of a command goes: it is collected, or given to a file or a function as it comes."""
+"""Where the output of a command goes: collected, given to a file or a function as it comes, or read as streams."""
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import io
-from collections.abc import Awaitable, Callable
-from typing import Any, BinaryIO, cast
+from collections import deque
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
+from typing import Any, BinaryIO, Literal, SupportsIndex, cast
 
 from ._concurrency import DaemonThread
 from ._connection import limits
 from ._connection.transport import WebSocket
-from .exceptions import IncusInputError
+from .exceptions import IncusError, IncusInputError
 
 Output = BinaryIO | Callable[[bytes], object] | int | None
 """A file open for writing bytes; a function, plain or async, that gets each piece as it comes; or, as in `subprocess`,
 ``DEVNULL``, and for stderr ``STDOUT``. None collects it.
 """
 
+Stream = Literal["stdout", "stderr"]
+
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # of `subprocess`
+_LIMIT = 2**20  # bytes buffered for a slow reader before the command has to wait; also the longest line
 
 
 class OutputLimitError(Exception):
@@ -155,3 +160,156 @@ def checked_outputs(stdout: Output, stderr: Output) -> None:
                 f"{name} must be a file open for bytes, a function, DEVNULL{', STDOUT' if name == 'stderr' else ''} "
                 f"or None, not {output!r}"
             )
+
+
+class OutputReader(asyncio.StreamReader):
+    """A stream that raises an error after its last byte, if the connection broke before the end came.
+
+    Args:
+        name: The attribute of the error that gets what came.
+        socket: Where it comes from, which waits while too much is not read.
+    """
+
+    def __init__(self, name: Stream, socket: WebSocket) -> None:
+        super().__init__(limit=_LIMIT)
+        self.set_transport(socket)  # type: ignore[arg-type]  # it pauses and resumes it, no more
+        self.name: Stream = name
+        self.socket = socket
+        self._failure: IncusError | None = None
+        self._arrivals: _Arrivals | None = None  # what gets the pieces in place of this
+
+    def divert(self, arrivals: _Arrivals | None) -> None:
+        """Give what comes to something else, or no longer.
+
+        Args:
+            arrivals: What gets it; None for this stream.
+
+        Raises:
+            IncusInputError: It goes elsewhere already.
+        """
+        if arrivals is not None and self._arrivals is not None:
+            raise IncusInputError("somebody else is iterating over the outputs")
+        self._arrivals = arrivals
+
+    def feed_data(self, data: Iterable[SupportsIndex]) -> None:
+        if self._arrivals is None:
+            super().feed_data(data)
+        else:
+            self._arrivals.add(self, bytes(data))
+
+    def feed_eof(self) -> None:
+        if self._arrivals is None:
+            super().feed_eof()
+        else:
+            self._arrivals.add(self, b"")
+
+    def fail(self, failure: IncusError) -> None:
+        """Give out what came, then the error.
+
+        Args:
+            failure: The error.
+        """
+        self._failure = failure
+        self.feed_eof()
+
+    async def read(self, n: int = -1) -> bytes:
+        if n < 0:
+            pieces: list[bytes] = []
+            while piece := await super().read(_LIMIT):
+                pieces.append(piece)
+            return self._checked(b"".join(pieces))
+        data = await super().read(n)
+        return data if data or n == 0 else self._checked(b"")
+
+    async def read_waiting(self) -> bytes:
+        """Read what is there already."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                return await super().read(2 * _LIMIT)
+        return b""
+
+    async def readexactly(self, n: int) -> bytes:
+        try:
+            return await super().readexactly(n)
+        except asyncio.IncompleteReadError as error:
+            self._checked(error.partial)
+            raise
+
+    async def readuntil(self, separator: Any = b"\n") -> bytes:
+        try:
+            return await super().readuntil(separator)
+        except asyncio.IncompleteReadError as error:
+            self._checked(error.partial)
+            raise
+
+    def _checked(self, data: bytes) -> bytes:
+        """What was read up to the end; raises if that came too early."""
+        if self._failure is not None:
+            if data:
+                setattr(self._failure, self.name, data)
+            raise self._failure
+        return data
+
+
+class _Arrivals:
+    """What came on some streams, in the order of arrival; the empty piece is the end of one."""
+
+    def __init__(self, readers: Sequence[OutputReader]) -> None:
+        self._readers = readers
+        self._pieces: deque[tuple[OutputReader, bytes]] = deque()
+        self._size = 0
+        self._came = asyncio.Event()
+
+    def add(self, reader: OutputReader, piece: bytes) -> None:
+        self._pieces.append((reader, piece))
+        self._size += len(piece)
+        if self._size >= limits.READ_AHEAD:
+            for each in self._readers:
+                each.socket.pause_reading()
+        self._came.set()
+
+    async def next(self) -> tuple[OutputReader, bytes]:
+        while not self._pieces:
+            self._came.clear()
+            await self._came.wait()
+        reader, piece = self._pieces.popleft()
+        if self._size >= limits.READ_AHEAD > self._size - len(piece):
+            self._resume()
+        self._size -= len(piece)
+        return reader, piece
+
+    def give_back(self) -> None:
+        """Let the streams have what comes, and what is left."""
+        for reader in self._readers:
+            reader.divert(None)
+        self._resume()
+        for reader, piece in self._pieces:
+            if piece:
+                reader.feed_data(piece)
+            else:
+                reader.feed_eof()
+
+    def _resume(self) -> None:
+        for reader in self._readers:
+            reader.socket.resume_reading()
+
+
+async def merged(readers: Sequence[OutputReader]) -> AsyncGenerator[tuple[Stream, bytes]]:
+    """The pieces of some streams in the order of their arrival, until all have ended."""
+    arrivals = _Arrivals(readers)
+    for reader in readers:
+        reader.divert(arrivals)
+    try:
+        for reader in readers:
+            if waiting := await reader.read_waiting():
+                yield reader.name, waiting
+        while not all(reader.at_eof() for reader in readers):
+            reader, piece = await arrivals.next()
+            if piece:
+                yield reader.name, piece
+            else:
+                asyncio.StreamReader.feed_eof(reader)
+    finally:
+        arrivals.give_back()
+    for reader in readers:
+        await reader.read()  # raises its error

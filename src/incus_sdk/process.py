@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import json
 from collections import deque
-from collections.abc import AsyncIterable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, AnyStr, BinaryIO, Generic, Self, TypeVar
 
@@ -20,6 +20,7 @@ from ._concurrency import Attempts, end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
+from ._outputs import OutputReader, Stream, merged
 from ._users import Users
 from .exceptions import (
     IncusAPIError,
@@ -40,7 +41,6 @@ Input = bytes | str | BinaryIO | AsyncIterable[bytes] | None
 
 _END = ""  # the empty text message that ends a stream, in both directions
 _CTRL_D = b"\x04"  # ends the input of a terminal
-_LIMIT = 2**20  # bytes buffered for a slow reader before the command has to wait; also the longest line
 _PENDING = 2**16  # bytes buffered for stdin before drain() waits
 _PIECE = 2**16  # bytes of a message to stdin
 _GRACE = 5.0  # seconds for a killed command, a console that was left, or the rest of an output, to come to an end
@@ -93,51 +93,6 @@ class ProcessResult(Generic[AnyStr]):
                 stdout=self.stdout,
                 stderr=self.stderr,
             )
-
-
-class _Output(asyncio.StreamReader):
-    """A stream that raises an error after its last byte, if the connection broke before the end came."""
-
-    def __init__(self, name: str) -> None:
-        super().__init__(limit=_LIMIT)
-        self._name = name
-        self._failure: IncusError | None = None
-
-    def fail(self, failure: IncusError) -> None:
-        """Give out what came, then the error."""
-        self._failure = failure
-        self.feed_eof()
-
-    async def read(self, n: int = -1) -> bytes:
-        if n < 0:
-            pieces: list[bytes] = []
-            while piece := await super().read(_LIMIT):
-                pieces.append(piece)
-            return self._checked(b"".join(pieces))
-        data = await super().read(n)
-        return data if data or n == 0 else self._checked(b"")
-
-    async def readexactly(self, n: int) -> bytes:
-        try:
-            return await super().readexactly(n)
-        except asyncio.IncompleteReadError as error:
-            self._checked(error.partial)
-            raise
-
-    async def readuntil(self, separator: Any = b"\n") -> bytes:
-        try:
-            return await super().readuntil(separator)
-        except asyncio.IncompleteReadError as error:
-            self._checked(error.partial)
-            raise
-
-    def _checked(self, data: bytes) -> bytes:
-        """What was read up to the end; raises if that came too early."""
-        if self._failure is not None:
-            if data:
-                setattr(self._failure, self._name, data)
-            raise self._failure
-        return data
 
 
 class ProcessInput:
@@ -375,10 +330,9 @@ class _LiveOperation:
         self._tasks.append(task)
         return task
 
-    def _start_reader(self, channel: str, name: str) -> asyncio.StreamReader:
+    def _start_reader(self, channel: str, name: Stream) -> asyncio.StreamReader:
         """A stream that gets all of an output."""
-        reader = _Output(name)
-        reader.set_transport(self._sockets[channel])  # type: ignore[arg-type]  # it pauses and resumes it, no more
+        reader = OutputReader(name, self._sockets[channel])
 
         async def feed() -> None:
             try:
@@ -661,6 +615,28 @@ class Process(_LiveOperation):
                     setattr(error, name, output)
             raise
         return whole[0], whole[1] if len(whole) > 1 else b""
+
+    async def outputs(self) -> AsyncIterator[tuple[Stream, bytes]]:
+        """Read all output as it comes, until both streams have ended.
+
+            async for stream, data in process.outputs():
+                print(stream, data)
+
+        The two go over different connections, so the order is that of arrival. The command waits for a reader that
+        lags behind by more than 1 MiB. Who leaves the loop early finds the rest in ``stdout`` and ``stderr``.
+
+        Yields:
+            The stream, ``"stdout"`` or ``"stderr"``, and a piece of what was written to it. On a terminal, all is
+                stdout.
+
+        Raises:
+            IncusInputError: Somebody else is iterating over the outputs.
+            IncusConnectionError: A connection broke, so that an output may not be whole.
+        """
+        readers = [reader for reader in (self.stdout, self.stderr) if isinstance(reader, OutputReader)]
+        async with contextlib.aclosing(merged(readers)) as pieces:
+            async for piece in pieces:
+                yield piece
 
     async def send_signal(self, signal: int) -> None:
         """Send the command a signal; does nothing once it has ended.

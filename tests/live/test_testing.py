@@ -286,6 +286,24 @@ async def test_it_inherits_nothing_that_could_lead_it_elsewhere(monkeypatch: pyt
     assert not any("/nowhere" in environment for environment in environments)
 
 
+@pytest.mark.parametrize("root", ROOTS.values(), ids=list(ROOTS))
+async def test_on_btrfs_a_disk_has_a_size_and_nothing_is_left(root: Path | None) -> None:
+    async with Daemon(storage="btrfs", root=root) as daemon:
+        traces = Traces(daemon.directory)
+        async with daemon.client() as client:
+            devices = {"root": {"type": "disk", "path": "/", "pool": "default", "size": "16MiB"}}
+            box = await client.instances.launch("busybox", "c1", devices=devices)
+            full = await box.run(["sh", "-c", "dd if=/dev/zero of=/full bs=1M count=20; rm /full"], text=True)
+            assert "Disk quota exceeded" in full.stderr
+        assert any("default.img" in trace for trace in traces())
+        await daemon.kill()
+        await daemon.restart()
+        async with daemon.client() as client:
+            assert (await client.storage_pools.get("default")).driver == "btrfs"
+            assert (await client.instances["c1"].run(["true"])).returncode == 0
+    await eventually(lambda: traces() == [])
+
+
 async def test_close_leaves_nothing() -> None:
     before = links()
     async with Daemon() as daemon:
@@ -666,6 +684,9 @@ EVERYTHING = dict.fromkeys(_host._PROGRAMS, b"#!/bin/sh\n") | {"busybox": elf(1,
         (EVERYTHING | {"busybox": elf(1, 3)}, {}, ["no busybox (a static one"]),
         (EVERYTHING | {"busybox": elf(1, 3)}, {"image": False}, []),
         (EVERYTHING | {"busybox": b"#!/bin/sh\n"}, {}, ["no busybox"]),
+        (EVERYTHING, {"storage": "btrfs"}, ["no mkfs.btrfs (install btrfs-progs)"]),
+        (EVERYTHING | {"mkfs.btrfs": b""}, {"storage": "btrfs"}, []),
+        (EVERYTHING, {"storage": "btrfs", "root": Path("/nowhere")}, ["no mkfs.btrfs (in /nowhere: make it with"]),
         ({}, {"uid": 1000}, ["not root", *(f"no {name} (" for name in _host._PROGRAMS)]),
     ],
 )

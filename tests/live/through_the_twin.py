@@ -44,7 +44,7 @@ CORE = {
         a_command_that_waits_for_websockets_gets_input_and_gives_output_and_exit_code
         """,
     "behaviour/test_process": """
-        a_live_process_talks_line_by_line communicate_sends_and_returns_everything
+        a_live_process_talks_line_by_line outputs_come_as_they_are_written communicate_sends_and_returns_everything
         a_terminal_has_a_size_that_can_change_and_one_stream leaving_the_block_kills_the_command_however_it_is_left
         a_shell_takes_over_the_terminal_and_gives_it_back the_console_talks_is_resized_and_left
         the_console_takes_over_the_terminal_until_its_keys_are_pressed cancelling_the_caller_kills_the_command

@@ -5,6 +5,7 @@ Made by ``tools/blocking.py`` from the module of the same name.
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 from .. import process as _source
@@ -16,6 +17,8 @@ from . import _twin
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Self
+
+    from .._outputs import Stream
 
 
 class ProcessInput(_twin.Twin):
@@ -192,6 +195,25 @@ class Process(_LiveOperation):
             IncusOperationLostError: See `wait`.
         """
         return self._portal.run(self._async.communicate(input))
+
+    def outputs(self) -> Generator[tuple[Stream, bytes]]:
+        """Read all output as it comes, until both streams have ended.
+
+            for stream, data in process.outputs():
+                print(stream, data)
+
+        The two go over different connections, so the order is that of arrival. The command waits for a reader that
+        lags behind by more than 1 MiB. Who leaves the loop early finds the rest in ``stdout`` and ``stderr``.
+
+        Yields:
+            The stream, ``"stdout"`` or ``"stderr"``, and a piece of what was written to it. On a terminal, all is
+                stdout.
+
+        Raises:
+            IncusInputError: Somebody else is iterating over the outputs.
+            IncusConnectionError: A connection broke, so that an output may not be whole.
+        """
+        return self._portal.iterate(self._async.outputs(), self._wrap)
 
     def send_signal(self, signal: int) -> None:
         """Send the command a signal; does nothing once it has ended.

@@ -42,7 +42,8 @@ class Daemon:
 
     Args:
         image: Whether to import the image.
-        storage: The driver of the pool ``default``.
+        storage: The driver of the pool ``default``. With ``"btrfs"`` it is in a file of the daemon's directory; there
+            copies are instant, and disks have a size that is enforced.
         directory: The daemon's directory, new or empty; `close()` removes it. None makes one in the directory for
             temporary files.
         root: The folder of another system with its own Incus, which the daemon sees as ``/`` and does not change;
@@ -57,7 +58,7 @@ class Daemon:
         self,
         *,
         image: bool = True,
-        storage: Literal["dir"] = "dir",
+        storage: Literal["dir", "btrfs"] = "dir",
         directory: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
         beside: Daemon | None = None,
@@ -175,7 +176,7 @@ class Daemon:
         return self._home
 
     def _prepare(self) -> None:
-        self._programs = _host.preflight(image=self._image, root=self._root)
+        self._programs = _host.preflight(image=self._image, storage=self._storage, root=self._root)
         try:
             _host.sweep()
             self._home = _host.Home(self._given_directory)

@@ -51,6 +51,7 @@ _PROGRAMS = {
     "openssl": "install openssl",
     "busybox": "a static one, for the image; install busybox-static",
 }
+_STORAGE_PROGRAMS = {"btrfs": {"mkfs.btrfs": "install btrfs-progs"}}
 
 
 class DaemonUnavailableError(IncusError):
@@ -69,6 +70,7 @@ class DaemonUnavailableError(IncusError):
 def preflight(
     *,
     image: bool = True,
+    storage: str = "dir",
     root: Path = Path("/"),
     system: str = sys.platform,
     uid: int | None = None,
@@ -79,14 +81,15 @@ def preflight(
 
     Args:
         image: Whether it needs the programs that make the image, too.
-        root: The folder that the daemon sees as ``/``, in which to look for its incusd.
+        storage: The driver of its pool, which can need programs.
+        root: The folder that the daemon sees as ``/``, in which to look for its incusd and the programs of the driver.
         system: The platform.
         uid: The user; None for the present one.
         path: Directories in which to look for programs, joined by colons; None for the usual ones.
         cgroups: Where the cgroups are mounted.
 
     Returns:
-        The path of each program that a daemon needs, by name; that of incusd as seen inside ``root``.
+        The path of each program that a daemon needs, by name; those that it starts itself as seen inside ``root``.
 
     Raises:
         DaemonUnavailableError: Something is missing; the message names all of it.
@@ -99,9 +102,10 @@ def preflight(
     if path is None:
         path = os.pathsep.join((*_PATH, os.environ.get("PATH", os.defpath), "/usr/sbin", "/sbin"))
     programs: dict[str, str] = {}
-    for name, hint in _PROGRAMS.items():
+    own = _STORAGE_PROGRAMS.get(storage, {})
+    for name, hint in (_PROGRAMS | own).items():
         program = shutil.which(name, path=path)
-        if name == "incusd" and root != Path("/"):
+        if (name == "incusd" or name in own) and root != Path("/"):
             program, hint = _find_inside(root, name), f"in {root}: make it with scripts/install-incus-7"
         if program is not None and (name != "busybox" or _is_static(program)):
             programs[name] = program
@@ -115,8 +119,9 @@ def preflight(
 
 
 def _find_inside(root: Path, name: str) -> str | None:
-    """Find one of Incus' programs inside ``root``; the path is as seen there."""
-    program = shutil.which(name, path=os.pathsep.join(f"{root}{directory}" for directory in _PATH))
+    """Find a program inside ``root``; the path is as seen there."""
+    places = (*_PATH, "/usr/sbin", "/usr/bin", "/sbin", "/bin")
+    program = shutil.which(name, path=os.pathsep.join(f"{root}{directory}" for directory in places))
     return program and program.removeprefix(str(root))
 
 

@@ -26,6 +26,7 @@ from incus_sdk import (
     Instance,
     ProcessError,
 )
+from incus_sdk._concurrency import closing
 from incus_sdk._outputs import Output
 from incus_sdk.testing import Daemon
 from tests.live.latency import delayed
@@ -513,6 +514,60 @@ async def test_communicate_sends_and_returns_everything(box: Instance) -> None:
     async with box.open_process(sh("cat; echo err >&2")) as process:
         assert await process.communicate(b"in") == (b"in", b"err\n")
         assert process.returncode == 0
+
+
+async def test_outputs_come_as_they_are_written(box: Instance) -> None:
+    script = sh("echo one; read line; echo two >&2; read line; echo three; read line; printf 4 >&2; exit 5")
+    async with box.open_process(script) as process:
+        got: list[tuple[str, bytes]] = []
+        async for piece in process.outputs():
+            got.append(piece)
+            if len(got) < 4:
+                process.stdin.write(b"next\n")
+        assert got == [("stdout", b"one\n"), ("stderr", b"two\n"), ("stdout", b"three\n"), ("stderr", b"4")]
+        assert await process.wait() == 5
+        assert [piece async for piece in process.outputs()] == []
+    async with box.open_process(sh("echo out; echo err >&2"), pty=True) as process:
+        assert b"".join([data async for stream, data in process.outputs() if stream == "stdout"]) == b"out\r\nerr\r\n"
+
+
+async def test_what_came_before_and_after_the_loop_over_outputs_is_in_the_streams(box: Instance) -> None:
+    async with box.open_process(sh("echo 1; echo 2; echo 3 >&2; read line; echo 4; echo 5 >&2")) as process:
+        assert await process.stdout.readline() == b"1\n"
+        assert process.stderr is not None
+        assert await process.stderr.readexactly(1) == b"3"
+        async with closing(process.outputs()) as outputs:
+            assert sorted([await anext(outputs), await anext(outputs)]) == [("stderr", b"\n"), ("stdout", b"2\n")]
+            with pytest.raises(IncusInputError, match="somebody else is iterating"):
+                await anext(process.outputs())
+            process.stdin.write(b"\n")
+            assert await process.wait() == 0
+        assert (await process.stdout.read(), await process.stderr.read()) == (b"4\n", b"5\n")
+
+
+async def test_a_command_waits_for_a_slow_loop_over_its_outputs_and_dies_with_it(box: Instance) -> None:
+    taken = {"stdout": 0, "stderr": 0}
+    async with box.open_process(sh("head -c 9000000 /dev/zero; head -c 9000000 /dev/zero >&2")) as process:
+        async for stream, data in process.outputs():
+            taken[stream] += len(data)
+            if len(data) > 1000:
+                await asyncio.sleep(0.001)
+    assert taken == {"stdout": 9_000_000, "stderr": 9_000_000}
+
+    started = asyncio.Event()
+
+    async def follow() -> None:
+        async with box.open_process(sh("(sleep 1; exec yes) & exec yes >&2")) as process:
+            async for _ in process.outputs():
+                started.set()
+                await asyncio.sleep(3600)
+
+    following = asyncio.ensure_future(follow())
+    await started.wait()
+    following.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await following
+    await gone(box, "yes")
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGUSR1, 9), (signal.SIGTERM, 143), (signal.SIGKILL, 137)])

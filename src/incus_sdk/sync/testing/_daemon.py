@@ -27,7 +27,8 @@ class Daemon(_twin.Twin):
 
     Args:
         image: Whether to import the image.
-        storage: The driver of the pool ``default``.
+        storage: The driver of the pool ``default``. With ``"btrfs"`` it is in a file of the daemon's directory; there
+            copies are instant, and disks have a size that is enforced.
         directory: The daemon's directory, new or empty; `close()` removes it. None makes one in the directory for
             temporary files.
         root: The folder of another system with its own Incus, which the daemon sees as ``/`` and does not change;
@@ -47,7 +48,7 @@ class Daemon(_twin.Twin):
         self,
         *,
         image: bool = True,
-        storage: Literal["dir"] = "dir",
+        storage: Literal["dir", "btrfs"] = "dir",
         directory: str | os.PathLike[str] | None = None,
         root: str | os.PathLike[str] | None = None,
         beside: Daemon | None = None,
