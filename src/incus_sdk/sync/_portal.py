@@ -209,6 +209,8 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.users: dict[int, _Closable | None] = {}
+        self.lines: set[Line] = set()
+        """Those under way: a task that nothing else refers to would be collected as garbage."""
         self.ended = False
         self._thread = threading.Thread(target=self._run, name="incus-sdk", daemon=True)
 
@@ -407,17 +409,20 @@ class Line:
 
         def start() -> None:
             _line.set(self)
-            self._task = loop.loop.create_task(self._carry_out(work))
+            loop.lines.add(self)
+            self._task = loop.loop.create_task(self._carry_out(loop, work))
 
         self._loop = loop
         loop.loop.call_soon_threadsafe(start)
 
-    async def _carry_out(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def _carry_out(self, loop: LoopThread, work: Coroutine[Any, Any, Any]) -> None:
         # It tells the waiting thread by itself: a callback of the task would be one more turn of the event loop.
         try:
             self._mail.put(_End(await work))
         except (Exception, asyncio.CancelledError) as error:
             self._mail.put(_End(None, error))
+        finally:
+            loop.lines.discard(self)
 
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the waiting thread call a function; an error of it ends the task."""
