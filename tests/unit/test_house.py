@@ -31,7 +31,7 @@ PARSERS = {
 FLOORS = (
     {"_plugin"},
     {"sync"},
-    {"testing", "__main__"},
+    {"testing", "__main__", "sandbox"},
     {""},
     {"client"},
     {"progress"},
@@ -187,6 +187,7 @@ OWNERS = {
     "events",
     "files",
     "process",
+    "sandbox",
     "sync",
     "testing",
 }
