@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
-from contextlib import aclosing, asynccontextmanager
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from .._concurrency import Attempts, shielded
+from ..api._forwarding import LocalAddress, local_listener
 from ..exceptions import (
     IncusClosedError,
     IncusConnectionError,
@@ -16,15 +17,16 @@ from ..exceptions import (
     IncusInputError,
     IncusNotFoundError,
     IncusTimeoutError,
+    IncusUnsupportedError,
 )
 from . import _keys
+from ._inner_ports import connected
 from ._languages import command_for, missing
 from ._live_output import Stream, stream_command
 from ._network import NIC, Network
 
 if TYPE_CHECKING:
     from .._outputs import Output
-    from ..api._forwarding import LocalAddress
     from ..api.instances import Instance
     from ..client import Client
     from ..files import Transfer
@@ -488,14 +490,22 @@ class Box:
             The local host and port. All connections end with the block.
 
         Raises:
-            IncusInputError: ``local_port`` is not a port, or is taken.
-            IncusUnsupportedError: The server lacks the API extension.
+            IncusInputError: ``port`` or ``local_port`` is not a port, or the latter is taken.
             IncusNotFoundError: The box is gone.
 
         API:
-            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``, for each connection
+            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``, for each connection. Where the server
+            lacks the extension, as 6.0 does, ``POST /1.0/instances/{name}/exec`` of the box' ``nc`` or ``bash``.
         """
-        async with self._instance.forward(port, local_port=local_port) as address:
+        if isinstance(port, bool) or not isinstance(port, int) or not 0 < port < 2**16:
+            raise IncusInputError(f"port must be a TCP port, not {port!r}")
+        async with AsyncExitStack() as stack:
+            try:
+                address = await stack.enter_async_context(self._instance.forward(port, local_port=local_port))
+            except IncusUnsupportedError:
+                await self._instance.refresh()  # that it is gone is said at once
+                listener = local_listener(lambda: connected(self._instance, port), local_port)
+                address = await stack.enter_async_context(listener)
             yield address
 
     async def pause(self) -> None:

@@ -262,6 +262,8 @@ class Pool:
         """Write whose a box is, if it is still nobody's and runs: the server compares, so one process gets it."""
         try:
             for _ in range(_CLAIMS):
+                if instance.etag is None:  # as in a list; without one, nothing would be compared
+                    await instance.refresh()
                 if _keys.state(instance) != "warm":
                     return False
                 body = {field: instance.raw[field] for field in _WRITABLE if field in instance.raw}

@@ -1,0 +1,172 @@
+"""Pools: shared by processes, killed, restarted, full; and what they leave."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import subprocess
+import sys
+from collections.abc import Generator
+
+import pytest
+
+from incus_sdk import Client, F, IncusError, IncusInputError, IncusTimeoutError, Instance
+from incus_sdk.sandbox import Limits, Pool, list_boxes, prune
+from incus_sdk.testing import Daemon
+from tests.live.sandbox.conftest import LIMITS
+
+PROGRAM = """
+import asyncio, sys
+from incus_sdk import Client
+from incus_sdk.sandbox import Limits, Pool
+
+async def main():
+    limits = Limits(cpu=0.5, memory="64MiB", processes=32, disk="64MiB", unenforced="accept")
+    async with Client(sys.argv[1]) as client, Pool(client, "busybox", size=2, name=sys.argv[2], limits=limits) as pool:
+        print("there", flush=True)
+        for line in sys.stdin:
+            async with pool.lease() as box:
+                await (await box.fork()).extend(float(line))
+                print(box.id, flush=True)
+                await asyncio.sleep(1000)
+
+asyncio.run(main())
+"""
+
+
+@contextlib.contextmanager
+def program(daemon: Daemon, pool: str) -> Generator[subprocess.Popen[str]]:
+    """Another program that opens a pool; for each line that it reads, it leases a box, and forks that."""
+    arguments = [sys.executable, "-c", PROGRAM, str(daemon.socket), pool]
+    with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
+        try:
+            yield running
+        finally:
+            running.kill()
+
+
+def line(running: subprocess.Popen[str]) -> str:
+    assert running.stdout is not None
+    return running.stdout.readline().strip()
+
+
+async def instances(client: Client) -> dict[str, Instance]:
+    return {each.name: each for each in await client.instances.list()}
+
+
+async def test_what_a_killed_program_leaves_is_used_by_the_others_or_pruned(daemon: Daemon, client: Client) -> None:
+    with program(daemon, "shared") as other:
+        assert await asyncio.to_thread(line, other) == "there"
+        assert other.stdin is not None
+        other.stdin.write("100\n")
+        other.stdin.flush()
+        theirs = await asyncio.to_thread(line, other)
+        async with Pool(client, "busybox", size=0, name="shared", limits=LIMITS) as pool:
+            assert len([name for name in await instances(client) if "template" in name]) == 1
+            warm = [
+                name for name, each in (await instances(client)).items() if each.config["user.sandbox.state"] == "warm"
+            ]
+            async with pool.lease() as mine:
+                assert mine.id in warm, "a box that another process has made is there for all"
+                assert await prune(client) == []
+        assert await client.instances[theirs].exists(), "it closes what is its own"
+        other.kill()
+        other.wait()
+        left = await instances(client)
+        fork = [name for name, each in left.items() if each.config["user.sandbox.state"] == "fork"]
+        assert len(fork) == 1
+        wanted = sorted(left.keys() - {*fork, "sandbox-template-shared"})
+        assert theirs in wanted
+        assert await prune(client, dry_run=True) == wanted
+        assert await prune(client, labels={"none": "such"}) == []
+        assert await prune(client) == wanted
+        [box] = await list_boxes(client)
+        assert box.id == fork[0]
+        await box.instance.update({"config": {"user.sandbox.expires": "2020-01-01T00:00:00+00:00"}}, wait=True)
+        assert await prune(client) == fork
+        async with Pool(client, "busybox", size=0, name="shared", limits=LIMITS):
+            pass
+    assert await instances(client) == {}
+
+
+async def test_two_pools_that_share_their_boxes_never_give_the_same_one(client: Client) -> None:
+    ids: list[str] = []
+    async with (
+        Pool(client, "busybox", size=3, name="shared", limits=LIMITS) as one,
+        Pool(client, "busybox", size=0, name="shared", limits=LIMITS) as two,
+    ):
+
+        async def use(pool: Pool) -> None:
+            async with pool.lease() as box:
+                ids.append(box.id)
+                await box.run(["true"], check=True)
+
+        await asyncio.gather(*(use(pool) for pool in (two, one, two, one)))
+        assert len(set(ids)) == len(ids) == 4
+        with pytest.raises(IncusInputError, match="another image, or with other limits"):
+            async with Pool(client, "busybox", name="shared", limits=Limits(unenforced="accept")):
+                pass
+
+
+async def test_a_pool_outlives_killed_boxes_and_templates_and_a_restarted_daemon(
+    daemon: Daemon, client: Client
+) -> None:
+    async with Pool(client, "busybox", size=1, limits=LIMITS) as pool:
+        [warm] = [name for name in await instances(client) if "template" not in name]
+        await client.instances[warm].stop(force=True, wait=True)
+        async with pool.lease() as box:
+            assert box.id != warm
+            assert not await client.instances[warm].exists()
+            await daemon.restart()
+            assert (await box.run(["true"])).returncode == 0
+        await client.instances[f"sandbox-template-{pool.name}"].delete(wait=True)
+        async with pool.lease(), pool.lease():
+            assert len([name for name in await instances(client) if "template" in name]) == 1
+
+
+async def test_why_there_is_no_box_is_told_to_who_leases(client: Client) -> None:
+    """As when the disk is full; once it is over, the pool goes on."""
+    async with Pool(client, "busybox", size=0, limits=LIMITS) as pool:
+        template = client.instances[f"sandbox-template-{pool.name}"]
+        await template.update({"config": {"limits.kernel.nofile": "1"}}, wait=True)  # with which nothing starts
+        with pytest.raises(IncusError, match="Failed to run"):
+            async with pool.lease():
+                pass
+        await template.update({"config": {"limits.kernel.nofile": None}}, wait=True)
+        with pytest.raises(IncusTimeoutError, match="had no box within 0.001 s"):
+            async with pool.lease(timeout=0.001):
+                pass
+        async with pool.lease() as box:
+            assert (await box.run(["true"])).returncode == 0
+        assert len(await client.instances.list(filter=F("config.user.sandbox.state") == "leased")) == 0
+    with pytest.raises(IncusInputError, match="is not open"):
+        async with pool.lease():
+            pass
+
+
+async def test_a_template_that_cannot_be_made_leaves_nothing(client: Client) -> None:
+    async def fail(_: Instance) -> None:
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        async with Pool(client, "busybox", limits=LIMITS, prepare=fail):
+            pass
+
+    async def open_up(instance: Instance) -> None:
+        await instance.update({"config": {"security.nesting": True}, "devices": {"none0": {"type": "none"}}}, wait=True)
+        task = asyncio.current_task()
+        assert task is not None
+        asyncio.get_running_loop().call_later(0.3, cancelling.set)
+
+    cancelling = asyncio.Event()
+
+    async def use() -> None:
+        async with Pool(client, "busybox", size=3, limits=LIMITS, prepare=open_up):
+            await asyncio.sleep(1000)
+
+    work = asyncio.ensure_future(use())
+    await cancelling.wait()
+    work.cancel()
+    await asyncio.wait([work])
+    assert work.cancelled()
+    assert await instances(client) == {}
