@@ -30,7 +30,7 @@ FUNCTIONS = {"local_listener": "_twin", "timeout": "_portal"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 LEFT_OUT = (
-    *("sync", "_plugin", "_connection", "models", "__main__"),
+    *("sync", "_plugin", "_mcp", "_connection", "models", "__main__"),
     *("_run", "_terminal", "_background", "_content", "_migration"),
 )
 """Rooms without anything to wait for that a user can reach."""

@@ -29,7 +29,7 @@ PARSERS = {
 
 # Each room may import those further down, and its own; those that stand alone nothing but themselves.
 FLOORS = (
-    {"_plugin"},
+    {"_plugin", "_mcp"},
     {"sync"},
     {"testing", "__main__", "sandbox"},
     {""},
