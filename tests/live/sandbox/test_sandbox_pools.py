@@ -133,7 +133,7 @@ async def test_why_there_is_no_box_is_told_to_who_leases(client: Client) -> None
             async with pool.lease():
                 pass
         await template.update({"config": {"limits.kernel.nofile": None}}, wait=True)
-        with pytest.raises(IncusTimeoutError, match="had no box within 0.001 s"):
+        with pytest.raises(IncusTimeoutError, match="had no box within"):
             async with pool.lease(timeout=0.001):
                 pass
         async with pool.lease() as box:
