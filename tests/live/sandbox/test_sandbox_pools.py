@@ -13,7 +13,7 @@ import pytest
 from incus_sdk import Client, F, IncusError, IncusInputError, IncusTimeoutError, Instance
 from incus_sdk.sandbox import Limits, Pool, list_boxes, prune
 from incus_sdk.testing import Daemon
-from tests.live.sandbox.conftest import LIMITS
+from tests.live.sandbox.conftest import LIMITS, one_version
 
 PROGRAM = """
 import asyncio, sys
@@ -108,6 +108,7 @@ async def test_two_pools_that_share_their_boxes_never_give_the_same_one(client: 
                 pass
 
 
+@one_version
 async def test_a_pool_outlives_killed_boxes_and_templates_and_a_restarted_daemon(
     daemon: Daemon, client: Client
 ) -> None:
@@ -124,6 +125,7 @@ async def test_a_pool_outlives_killed_boxes_and_templates_and_a_restarted_daemon
             assert len([name for name in await instances(client) if "template" in name]) == 1
 
 
+@one_version
 async def test_why_there_is_no_box_is_told_to_who_leases(client: Client) -> None:
     """As when the disk is full; once it is over, the pool goes on."""
     async with Pool(client, "busybox", size=0, limits=LIMITS) as pool:
@@ -144,6 +146,7 @@ async def test_why_there_is_no_box_is_told_to_who_leases(client: Client) -> None
             pass
 
 
+@one_version
 async def test_a_template_that_cannot_be_made_leaves_nothing(client: Client) -> None:
     async def fail(_: Instance) -> None:
         raise ValueError
@@ -152,21 +155,40 @@ async def test_a_template_that_cannot_be_made_leaves_nothing(client: Client) -> 
         async with Pool(client, "busybox", limits=LIMITS, prepare=fail):
             pass
 
-    async def open_up(instance: Instance) -> None:
-        await instance.update({"config": {"security.nesting": True}, "devices": {"none0": {"type": "none"}}}, wait=True)
-        task = asyncio.current_task()
-        assert task is not None
-        asyncio.get_running_loop().call_later(0.3, cancelling.set)
-
-    cancelling = asyncio.Event()
-
-    async def use() -> None:
-        async with Pool(client, "busybox", size=3, limits=LIMITS, prepare=open_up):
-            await asyncio.sleep(1000)
-
-    work = asyncio.ensure_future(use())
-    await cancelling.wait()
-    work.cancel()
-    await asyncio.wait([work])
-    assert work.cancelled()
     assert await instances(client) == {}
+
+
+@one_version
+async def test_what_opens_the_template_while_it_is_made_is_closed_again(client: Client) -> None:
+    async def open_up(instance: Instance) -> None:
+        config = {"security.nesting": True, "security.syscalls.intercept.mknod": True, "user.mine": "x"}
+        await instance.update({"config": config, "devices": {"gone": {"type": "none"}}}, wait=True)
+
+    async with Pool(client, "busybox", size=0, limits=LIMITS, prepare=open_up) as pool, pool.lease() as box:
+        assert box.instance.devices.keys() == {"root"}
+        assert box.instance.config["security.nesting"] == "false"
+        assert not {"security.syscalls.intercept.mknod", "user.mine"} & box.instance.config.keys()
+
+
+@one_version
+async def test_a_cancelled_lease_and_a_cancelled_pool_leave_nothing(client: Client) -> None:
+    async with Pool(client, "busybox", size=1, limits=LIMITS) as pool:
+
+        async def lease() -> None:
+            async with pool.lease():
+                await asyncio.sleep(1000)
+
+        for turns in (1, 5, 20, 60, 200):
+            work = asyncio.ensure_future(lease())
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            work.cancel()
+            await asyncio.wait([work])
+            states = [each.config["user.sandbox.state"] for each in (await instances(client)).values()]
+            assert "leased" not in states, turns
+
+    for seconds in (0.05, 0.3, 0.5):
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds), Pool(client, "busybox", size=3, limits=LIMITS):
+                await asyncio.sleep(1000)
+        assert await instances(client) == {}, seconds
