@@ -101,8 +101,9 @@ def test_addresses_are_written_as_servers_take_them() -> None:
     ],
 )
 def test_pools_that_cannot_be_are_refused(arguments: dict[str, Any], message: str) -> None:
+    options: dict[str, Any] = {"image": "busybox", **arguments}
     with pytest.raises(IncusInputError, match=message):
-        Pool(Client(NOWHERE), **{"image": "busybox", **arguments})
+        Pool(Client(NOWHERE), **options)
 
 
 async def test_what_cannot_be_looked_for_is_refused() -> None:

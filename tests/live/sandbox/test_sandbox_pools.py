@@ -26,9 +26,11 @@ async def main():
         print("there", flush=True)
         for line in sys.stdin:
             async with pool.lease() as box:
-                await (await box.fork()).extend(float(line))
+                if line == "fork\\n":
+                    await (await box.fork()).extend(100)
                 print(box.id, flush=True)
-                await asyncio.sleep(1000)
+                if line == "fork\\n":
+                    await asyncio.sleep(1000)
 
 asyncio.run(main())
 """
@@ -36,7 +38,7 @@ asyncio.run(main())
 
 @contextlib.contextmanager
 def program(daemon: Daemon, pool: str) -> Generator[subprocess.Popen[str]]:
-    """Another program that opens a pool; for each line that it reads, it leases a box, and forks that."""
+    """Another program that opens a pool, and leases a box for each line that it reads; one that it forks, it keeps."""
     arguments = [sys.executable, "-c", PROGRAM, str(daemon.socket), pool]
     with subprocess.Popen(arguments, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as running:
         try:
@@ -45,9 +47,12 @@ def program(daemon: Daemon, pool: str) -> Generator[subprocess.Popen[str]]:
             running.kill()
 
 
-def line(running: subprocess.Popen[str]) -> str:
+async def line(running: subprocess.Popen[str], tell: str = "") -> str:
+    assert running.stdin is not None
     assert running.stdout is not None
-    return running.stdout.readline().strip()
+    running.stdin.write(tell)
+    running.stdin.flush()
+    return (await asyncio.to_thread(running.stdout.readline)).strip()
 
 
 async def instances(client: Client) -> dict[str, Instance]:
@@ -56,11 +61,8 @@ async def instances(client: Client) -> dict[str, Instance]:
 
 async def test_what_a_killed_program_leaves_is_used_by_the_others_or_pruned(daemon: Daemon, client: Client) -> None:
     with program(daemon, "shared") as other:
-        assert await asyncio.to_thread(line, other) == "there"
-        assert other.stdin is not None
-        other.stdin.write("100\n")
-        other.stdin.flush()
-        theirs = await asyncio.to_thread(line, other)
+        assert await line(other) == "there"
+        theirs = await line(other, "fork\n")
         async with Pool(client, "busybox", size=0, name="shared", limits=LIMITS) as pool:
             assert len([name for name in await instances(client) if "template" in name]) == 1
             warm = [
@@ -89,23 +91,28 @@ async def test_what_a_killed_program_leaves_is_used_by_the_others_or_pruned(daem
     assert await instances(client) == {}
 
 
-async def test_two_pools_that_share_their_boxes_never_give_the_same_one(client: Client) -> None:
-    ids: list[str] = []
-    async with (
-        Pool(client, "busybox", size=3, name="shared", limits=LIMITS) as one,
-        Pool(client, "busybox", size=0, name="shared", limits=LIMITS) as two,
-    ):
+async def test_two_processes_that_share_a_pool_never_get_the_same_box(daemon: Daemon, client: Client) -> None:
+    with program(daemon, "shared") as other:
+        assert await line(other) == "there"
+        async with Pool(client, "busybox", size=0, name="shared", limits=LIMITS) as pool:
+            ids: list[str] = []
 
-        async def use(pool: Pool) -> None:
-            async with pool.lease() as box:
-                ids.append(box.id)
-                await box.run(["true"], check=True)
+            async def use() -> None:
+                async with pool.lease() as box:
+                    ids.append(box.id)
+                    assert (await box.run(["true"])).returncode == 0
 
-        await asyncio.gather(*(use(pool) for pool in (two, one, two, one)))
-        assert len(set(ids)) == len(ids) == 4
-        with pytest.raises(IncusInputError, match="another image, or with other limits"):
-            async with Pool(client, "busybox", name="shared", limits=Limits(unenforced="accept")):
-                pass
+            async def have_it_used() -> None:
+                ids.extend([await line(other, "lease\n") for _ in range(3)])
+
+            await asyncio.gather(have_it_used(), *(use() for _ in range(4)))
+            assert len(set(ids)) == len(ids) == 7
+            with pytest.raises(IncusInputError, match="another image, or with other limits"):
+                async with Pool(client, "busybox", name="shared", limits=Limits(unenforced="accept")):
+                    pass
+            assert other.stdin is not None
+            other.stdin.close()
+            await asyncio.to_thread(other.wait)
 
 
 @one_version
