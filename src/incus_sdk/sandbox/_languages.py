@@ -32,7 +32,7 @@ _TAKES_NAME = ("sh", "bash")  # the first argument after the program is its name
 def command_for(language: str, code: str) -> tuple[list[str], str | None]:
     """The command that runs code, and the path of the file that it must be written to first, if it is long."""
     program, option, suffix = LANGUAGES[known(language)]
-    if not isinstance(code, str) or (not code.isprintable() and "\0" in code):
+    if not isinstance(code, str) or "\0" in code:
         raise IncusInputError(f"code must be a str without NUL, not {type(code).__name__}")
     if len(code.encode()) > _LONGEST:
         path = f"/tmp/.sandbox-{os.urandom(8).hex()}.{suffix}"

@@ -206,9 +206,17 @@ class Pool:
 
     async def _take(self, keys: Mapping[str, str], ttl: float) -> Instance:
         """Make a box this process' own."""
+        lost = False
         while self._is_open:
             candidates = [self._warm.popleft()] if self._warm else await self._others()
-            candidates = candidates or [await self._wait()]
+            if not candidates:
+                try:
+                    candidates = [await self._wait()]
+                except IncusNotFoundError:  # another process removed the template at this moment
+                    if lost:
+                        raise
+                    lost = True
+                    continue
             self._poked.set()
             for each in candidates:
                 if await self._claim_or_leave(each, {**keys, **_keys.mine("leased", ttl)}):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from ..api.instances import Instance
     from ..client import Client
 
+_SERVERS = ("image.", "volatile.")  # keys that the server itself writes
 _MAKING = 3600.0  # seconds to make a template; then it counts as given up, whoever makes it
 
 
@@ -117,10 +118,9 @@ class Template:
             await recipe.limits._require_enforced(self._client, self._storage)
         if recipe.network is not None:
             await recipe.network._close(self._client)
-        closed = recipe.limits._config()
         devices: dict[str, Any] = {"root": recipe.limits._disk(self._storage)}
         marks = _keys.marks(handle, "making", self._pool, "", _MAKING)
-        config = {**closed, **self._keys, **marks, _keys.RECIPE: recipe.digest}
+        config = {**recipe.limits._config(), **self._keys, **marks, _keys.RECIPE: recipe.digest}
         starts = recipe.prepare is not None or bool(recipe.languages)
         nic = {NIC: {"type": "nic", "name": NIC, "network": recipe.prepare_network}} if recipe.prepare_network else {}
         made = await self._client.instances.create(
@@ -133,10 +133,12 @@ class Template:
                 await made.refresh()
             if recipe.network is not None:
                 devices[NIC] = recipe.network._device()
-            # Whatever it was opened for meanwhile.
-            absent = dict.fromkeys(made.devices.keys() - devices.keys())
-            ready = {**closed, **_keys.mine("template", recipe.ttl)}
-            await made.update({"config": ready, "devices": {**absent, **devices}, "profiles": []}, wait=True)
+            config |= _keys.mine("template", recipe.ttl)
+            # What it was opened for meanwhile is closed again.
+            more_config = {key: None for key in made.config.keys() - config.keys() if not key.startswith(_SERVERS)}
+            more_devices = dict.fromkeys(made.devices.keys() - devices.keys())
+            ready = {"config": {**more_config, **config}, "devices": {**more_devices, **devices}, "profiles": []}
+            await made.update(ready, wait=True)
 
     async def _prepare(self, instance: Instance) -> None:
         if self._recipe.prepare is not None:

@@ -34,3 +34,7 @@ async def pool(client: Client) -> AsyncIterator[Pool]:
     """A pool that the tests of a file share."""
     async with Pool(client, "busybox", size=1, limits=LIMITS, labels={"app": "tests"}) as pool:
         yield pool
+
+
+one_version = pytest.mark.parametrize("daemon", ["6.0.4"], indirect=True)
+"""For what is not up to the server."""

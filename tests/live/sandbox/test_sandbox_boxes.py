@@ -21,7 +21,7 @@ from incus_sdk import (
     ProcessError,
 )
 from incus_sdk.sandbox import Pool, connect, list_boxes, prune
-from tests.live.sandbox.conftest import LIMITS
+from tests.live.sandbox.conftest import LIMITS, one_version
 
 
 async def test_the_life_of_a_box_from_the_template_to_its_end(client: Client, tmp_path: Path) -> None:
@@ -60,6 +60,7 @@ async def test_the_life_of_a_box_from_the_template_to_its_end(client: Client, tm
         assert await prune(client) == [], "nothing is over"
 
 
+@one_version
 async def test_code_runs_in_what_the_image_has(pool: Pool, client: Client) -> None:
     long = f"# {'x' * 200_000}\necho long $1"
     async with pool.lease() as box:
@@ -76,6 +77,7 @@ async def test_code_runs_in_what_the_image_has(pool: Pool, client: Client) -> No
     assert all(each.config["user.sandbox.pool"] == pool.name for each in await client.instances.list())
 
 
+@one_version
 async def test_a_deadline_ends_all_that_a_command_started_and_keeps_what_it_wrote(pool: Pool) -> None:
     endless = "sleep 1000 & echo started; while :; do sleep 1; done"
     async with pool.lease() as box:
@@ -143,6 +145,7 @@ async def test_nothing_comes_out_of_a_box_that_leads_out_of_the_copy_or_has_no_e
         assert (await box.instance.path("/in/a").stat()).uid == 0
 
 
+@one_version
 @pytest.mark.parametrize("how", ["raises", "is cancelled", "is destroyed", "is gone"])
 async def test_a_lease_ends_with_its_box_however_it_ends(pool: Pool, client: Client, how: str) -> None:
     leased = asyncio.Event()

@@ -449,12 +449,12 @@ class Box(_twin.Twin):
             The local host and port. All connections end with the block.
 
         Raises:
-            IncusInputError: ``local_port`` is not a port, or is taken.
-            IncusUnsupportedError: The server lacks the API extension.
+            IncusInputError: ``port`` or ``local_port`` is not a port, or the latter is taken.
             IncusNotFoundError: The box is gone.
 
         API:
-            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``, for each connection
+            ``POST /1.0/instances/{name}/port-forward``, upgraded to ``tcp``, for each connection. Where the server
+            lacks the extension, as 6.0 does, ``POST /1.0/instances/{name}/exec`` of the box' ``nc`` or ``bash``.
         """
         return self._portal.enter(self._async.preview(port, local_port=local_port), self._wrap)
 
