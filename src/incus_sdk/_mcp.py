@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import functools
 import inspect
+import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
 
 from . import Client, IncusError, IncusInputError, IncusTimeoutError, ProcessError, ProcessResult, __version__
-from ._concurrency import end, shielded
+from ._concurrency import cancel_at_end, end, shielded
 from .sandbox import Box, Limits, Network, Pool, prune
 
 if TYPE_CHECKING:
@@ -270,28 +271,32 @@ async def serve(arguments: argparse.Namespace) -> None:
     client = (
         Client(given, project=arguments.project) if is_address else Client.from_remote(given, project=arguments.project)
     )
+    pool = Pool(
+        client,
+        arguments.image,
+        size=arguments.size,
+        ttl=arguments.ttl,
+        name=arguments.name,
+        labels={"app": "mcp"},
+        limits=Limits(**limits),
+        network=Network(arguments.network, arguments.allow) if arguments.network else None,
+        languages=arguments.language,
+        storage=arguments.storage,
+    )
     async with client:
-        pool = Pool(
-            client,
-            arguments.image,
-            size=arguments.size,
-            ttl=arguments.ttl,
-            name=arguments.name,
-            labels={"app": "mcp"},
-            limits=Limits(**limits),
-            network=Network(arguments.network, arguments.allow) if arguments.network else None,
-            languages=arguments.language,
-            storage=arguments.storage,
-        )
         boxes = Boxes(client, pool, arguments.boxes, arguments.timeout, arguments.max_output)
+        terminated = asyncio.Event()
+        with contextlib.suppress(NotImplementedError):  # Windows has none
+            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+        work = asyncio.ensure_future(make_server(boxes).run_stdio_async())
         try:
-            work = asyncio.ensure_future(make_server(boxes).run_stdio_async())
-            with contextlib.suppress(NotImplementedError):  # Windows has none
-                asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, work.cancel)
-            with contextlib.suppress(asyncio.CancelledError):
-                await work
+            async with cancel_at_end([asked := asyncio.ensure_future(terminated.wait())]):
+                await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
         finally:
             await shielded(boxes.close())
+        if not work.done():
+            os._exit(128 + signal.SIGTERM)  # else the thread that reads stdin would keep the process
+        await work
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -454,13 +454,15 @@ class Box:
             name: What `snapshot` returned.
 
         Raises:
-            IncusNotFoundError: The box is gone.
-            IncusOperationError: There is no such snapshot, or it could not be restored.
+            IncusNotFoundError: The box is gone, or there is no such snapshot.
+            IncusOperationError: It could not be restored.
 
         API:
-            ``PUT /1.0/instances/{name}`` and ``PUT /1.0/instances/{name}/state``
+            ``GET /1.0/instances/{name}/snapshots/{snapshot}``, ``PUT /1.0/instances/{name}`` and
+            ``PUT /1.0/instances/{name}/state``
         """
         instance = self._instance
+        await instance.snapshots.get(name)
         if (await instance.refresh()).status != "Stopped":
             await instance.stop(force=True, wait=True)
         # With the files, the configuration comes back: a time that was extended since, a network that was taken away.
