@@ -30,13 +30,16 @@ FUNCTIONS = {"local_listener": "_twin", "timeout": "_portal"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
 LEFT_OUT = (
-    *("sync", "_plugin", "_connection", "models", "__main__"),
+    *("sync", "_plugin", "_mcp", "_connection", "models", "__main__"),
     *("_run", "_terminal", "_background", "_content", "_migration"),
 )
 """Rooms without anything to wait for that a user can reach."""
 
-CONSTRUCTED = {"Client", "Daemon", "Fake", "SimpleStreams"}
+CONSTRUCTED = {"Client", "Daemon", "Fake", "Pool", "SimpleStreams"}
 """Classes that users make objects of; all others come from methods."""
+
+WITH_CLIENT = {"Pool"}
+"""Those of them that use the connections, and so the portal, of the client that they are given first."""
 
 CLOSING = {"Client.disconnect", "Client.__aexit__", "Daemon.close", "Daemon.__aexit__", "Fake.close", "Fake.__aexit__"}
 """What lets go of the thread afterwards."""
@@ -311,7 +314,7 @@ def reached(twins: set[tuple[str, str]]) -> set[tuple[str, str]]:
     todo = [key for key in twins if not any(part.startswith("_") for part in (*key[0].split("."), key[1]))]
     for name in MODULES[""].imports:
         todo += [key for key in [resolve("", name)] if key in twins and key is not None]
-    for package in ("files", "testing"):
+    for package in ("files", "sandbox", "testing"):
         todo += [key for name in MODULES[package].imports if (key := resolve(package, name)) in twins and key]
     found: set[tuple[str, str]] = set()
     while todo:
@@ -332,6 +335,13 @@ def reached(twins: set[tuple[str, str]]) -> set[tuple[str, str]]:
 
 TWINS = reached(find_twins())
 NAMES = {name for _, name in TWINS}
+
+FUNCTION_TWINS = {
+    found
+    for name in MODULES["sandbox"].imports
+    if (found := resolve("sandbox", name)) and isinstance(MODULES[found[0]].values.get(found[1]), ast.AsyncFunctionDef)
+}
+"""Public functions that wait; the first parameter is the client."""
 
 
 RECORDS = {f"models.{base[1]}" for key in TWINS for base in bases(key) if base[0] == "models"}
@@ -424,6 +434,8 @@ class Writer:
                     self.write_class(node)
                 case ast.Assign(targets=[ast.Name(id=name)]) if name in BOUND:
                     self.lines.append(f"{name} = {self.turn(node.value, runtime=True)}\n")
+                case ast.AsyncFunctionDef() if (self.module.name, node.name) in FUNCTION_TWINS:
+                    self.write_function(node)
                 case _:
                     pass
         body = "\n".join(self.lines)
@@ -547,6 +559,15 @@ class Writer:
             and is_typed_variable(MODULES[found[0]].values[found[1]])
         )
 
+    def write_function(self, node: ast.AsyncFunctionDef) -> None:
+        client = node.args.args[0].arg
+        call = f"{client}._portal.run({self.call(None, node, f'_source.{node.name}')})"
+        returns = self.turn(node.returns)
+        doc = turn_words(ast.get_docstring(node) or "", f"{self.module.name}.{node.name}")
+        signature = textwrap.dedent(self.signature(node, returns))
+        body = [f"result: {returns} = {client}._wrap({call})", "return result"]
+        self.lines += ["", signature, *self.docstring(doc, 4), *(f"    {line}" for line in body), ""]
+
     def write_constants(self, node: ast.ClassDef) -> None:
         for each in node.body:
             match each:
@@ -632,10 +653,10 @@ class Writer:
             parts.append(one(args.kwarg, None, "**"))
         return f"    def {name or method.name}({', '.join(parts)}){f' -> {returns}' if returns else ''}:"
 
-    def call(self, node: ast.ClassDef, method: Function, target: str) -> str:
-        """The call of the async method, with what the caller gave."""
+    def call(self, node: ast.ClassDef | None, method: Function, target: str) -> str:
+        """The call of the async method, with what the caller gave; without a class, of a function."""
         args = method.args
-        skip = 0 if "staticmethod" in decorators(method) else 1
+        skip = 0 if node is None or "staticmethod" in decorators(method) else 1
         parts = [self.given(node, method, each) for each in [*args.posonlyargs, *args.args][skip:]]
         parts += [f"*{args.vararg.arg}"] if args.vararg else []
         parts += [f"{each.arg}={self.given(node, method, each)}" for each in args.kwonlyargs]
@@ -657,7 +678,7 @@ class Writer:
                 todo += bases(key)
         return False
 
-    def given(self, node: ast.ClassDef, method: Function, each: ast.arg) -> str:
+    def given(self, node: ast.ClassDef | None, method: Function, each: ast.arg) -> str:
         names = names_in(each.annotation)
         if (method.name, each.arg) == ("query", "body"):
             return "_twin.given_body(body)"
@@ -665,6 +686,8 @@ class Writer:
             if kind in names and not (kind == "Callable" and each.arg in OWN_THREAD):
                 rule(f"given {kind}")
                 how = how.format(each.arg)
+                if node is not None and method.name == "__init__" and node.name in WITH_CLIENT:
+                    return how.replace("self._wrap", f"{method.args.args[1].arg}._wrap")
                 bound = method.name != "__init__" and "classmethod" not in decorators(method)
                 return how if bound else how.replace(", self._wrap", "")
         wide = spread(self.module.name, each.annotation)
@@ -686,6 +709,10 @@ class Writer:
             return
         self.lines.append(self.signature(method, "None"))
         call = self.call(node, method, f"_source.{node.name}")
+        if node.name in WITH_CLIENT:
+            client = method.args.args[1].arg
+            self.lines += [f"        self.__dict__.update(_async={call}, _portal={client}._portal)", ""]
+            return
         self.lines += [f"        self._begin({call})", ""]
 
     def write_method(self, node: ast.ClassDef, method: Function) -> None:
@@ -806,7 +833,7 @@ def package(module: Module) -> str:
             is_here = target in WRITTEN
             target = target.rpartition(".")[0] if not is_here else ""
         else:
-            is_here = found in TWINS
+            is_here = found in TWINS or found in FUNCTION_TWINS
             target = target.removeprefix(f"{module.name}.") if is_here and module.name else target
         static.append(f"from {level[:1] if is_here else up}{target} import {name} as {name}")
         if original or not is_here:
@@ -829,7 +856,7 @@ def package(module: Module) -> str:
     return "\n".join(out)
 
 
-WRITTEN = {module for module, _ in TWINS}
+WRITTEN = {module for module, _ in TWINS | FUNCTION_TWINS}
 
 
 def generate(directory: Path) -> None:

@@ -60,6 +60,7 @@ CORE = {
     "behaviour/test_operations": "progress_follows_the_operation_to_its_end a_failed_operation_raises_with_its_cause",
     "behaviour/test_lifecycle": "wait_for_takes_any_function a_cancellation_in_the_block_deletes_it",
     "behaviour/test_connect": "what_the_sdk_joined_the_command_uses",
+    "sandbox/test_sandbox_boxes": "the_life_of_a_box_from_the_template_to_its_end",
     "versions/test_cluster": "a_server_joins_with_the_token_alone_and_leaves_again",
     "versions/test_copies": "addresses_are_tried_in_turn",
     "versions/test_image_copies": "a_name_leads_to_what_another_server_keeps_private",
@@ -332,6 +333,15 @@ def undressed(value: Any) -> Any:
     return value
 
 
+def _function(blocking: Callable[..., Any]) -> Callable[..., Any]:
+    """A blocking function of the SDK that looks async."""
+
+    async def wait(*arguments: Any, **named: Any) -> Any:
+        return dressed(await in_thread(blocking, *undressed(arguments), **undressed(named)))
+
+    return wait
+
+
 def _called_in_loop(function: Callable[..., Any]) -> Callable[..., Any]:
     loop = asyncio.get_running_loop()
 
@@ -454,6 +464,8 @@ def given_the_twin(item: pytest.Function) -> Generator[None]:
             for name, value in list(vars(module).items()):
                 if isinstance(value, type) and (twin := _twin._twin_of(value)) is not None:
                     patch.setattr(module, name, _Class(value, twin))
+                elif inspect.iscoroutinefunction(value) and (function := _twin._blocking(value)) is not None:
+                    patch.setattr(module, name, _function(function))
                 elif isinstance(value, str) and "asyncio.run(main())" in value and value.count("asyncio.") == 1:
                     patch.setattr(module, name, _blocking_program(value))
         try:

@@ -29,9 +29,9 @@ PARSERS = {
 
 # Each room may import those further down, and its own; those that stand alone nothing but themselves.
 FLOORS = (
-    {"_plugin"},
+    {"_plugin", "_mcp"},
     {"sync"},
-    {"testing", "__main__"},
+    {"testing", "__main__", "sandbox"},
     {""},
     {"client"},
     {"progress"},
@@ -181,12 +181,14 @@ OWNERS = {
     "_background",
     "_concurrency",
     "_connection",
+    "_mcp",
     "_migration",
     "_run",
     "_terminal",
     "events",
     "files",
     "process",
+    "sandbox",
     "sync",
     "testing",
 }

@@ -1,0 +1,116 @@
+"""What a sandbox cannot be is refused before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from incus_sdk import Client, IncusInputError
+from incus_sdk.sandbox import Limits, Network, Pool, connect, list_boxes, prune
+
+NOWHERE = "unix:///nowhere"
+
+
+@pytest.mark.parametrize(
+    ("limits", "message"),
+    [
+        ({"cpu": 0}, "cpu must be a number of processors"),
+        ({"cpu": True}, "cpu must be"),
+        ({"cpu": "1"}, "cpu must be"),
+        ({"cpu": float("nan")}, "cpu must be"),
+        ({"memory": "1KiB"}, "memory must be 4 MiB or more"),
+        ({"memory": "much"}, "memory must be"),
+        ({"memory": "-1GiB"}, "memory must be"),
+        ({"memory": 10.5}, "memory must be"),
+        ({"processes": 1}, "processes must be a number, 2 or more"),
+        ({"processes": 2.5}, "processes must be"),
+        ({"disk": 0}, "disk must be 4 MiB or more"),
+        ({"disk": "5 GiB"}, "disk must be"),
+        ({"unenforced": "ignore"}, "unenforced must be 'refuse' or 'accept'"),
+    ],
+)
+def test_limits_that_are_none_are_refused(limits: dict[str, Any], message: str) -> None:
+    with pytest.raises(IncusInputError, match=message):
+        Limits(**limits)
+
+
+def test_a_limit_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(TypeError, match="swap"):
+        Limits(swap=1)  # type: ignore[call-arg]
+
+
+def test_limits_are_written_as_servers_take_them() -> None:
+    written = Limits(cpu=0.25, memory=2**26, processes=None)._config()
+    assert written["limits.cpu.allowance"] == "25ms/100ms"
+    assert (written["limits.memory"], written["limits.memory.swap"]) == ("67108864", "false")
+    assert "limits.processes" not in written
+    assert Limits(disk=None)._disk("p") == {"type": "disk", "path": "/", "pool": "p"}
+
+
+@pytest.mark.parametrize(
+    ("allow", "message"),
+    [
+        ("203.0.113.10:443", "allow must be a list"),
+        ([443], "allow takes IPv4 addresses"),
+        (["example.org:443"], "allow takes IPv4 addresses"),
+        (["203.0.113.300"], "allow takes"),
+        (["203.0.113.10:0"], "allow takes"),
+        (["203.0.113.10:99999"], "allow takes"),
+        (["203.0.113.10:20-10"], "allow takes"),
+        (["203.0.113.10:53/icmp"], "allow takes"),
+        (["2001:db8::1"], "allow takes"),
+    ],
+)
+def test_addresses_that_are_none_are_refused(allow: Any, message: str) -> None:
+    with pytest.raises(IncusInputError, match=message):
+        Network("sandbox0", allow=allow)
+    with pytest.raises(IncusInputError, match="bridge must be the name"):
+        Network("")
+
+
+def test_addresses_are_written_as_servers_take_them() -> None:
+    network = Network("b", ["203.0.113.10", "203.0.113.0/24:8000-8010", "203.0.113.53:53/udp"])
+    rule = {"action": "allow", "state": "enabled"}
+    assert network._rules() == [
+        {**rule, "destination": "203.0.113.10/32"},
+        {**rule, "destination": "203.0.113.0/24", "protocol": "tcp", "destination_port": "8000-8010"},
+        {**rule, "destination": "203.0.113.53/32", "protocol": "udp", "destination_port": "53"},
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"image": ""}, "image must be the name of one"),
+        ({"size": -1}, "size must be a number"),
+        ({"size": True}, "size must be a number"),
+        ({"ttl": 0}, "ttl must be a number of seconds"),
+        ({"template_ttl": "1h"}, "template_ttl must be a number of seconds"),
+        ({"name": "Agents"}, "name must have"),
+        ({"name": "a" * 41}, "name must have"),
+        ({"labels": {"a b": "c"}}, "the label 'a b' must be a name"),
+        ({"labels": {"a": ""}}, "the label 'a'"),
+        ({"languages": "python"}, "languages must be a list"),
+        (
+            {"languages": ["cobol"]},
+            r"language must be one of bash, .*, sh, not 'cobol'",
+        ),
+        ({"limits": {"cpu": 1}}, r"limits must be Limits\(...\)"),
+        ({"network": "sandbox0"}, r"network must be Network\(...\)"),
+    ],
+)
+def test_pools_that_cannot_be_are_refused(arguments: dict[str, Any], message: str) -> None:
+    options: dict[str, Any] = {"image": "busybox", **arguments}
+    with pytest.raises(IncusInputError, match=message):
+        Pool(Client(NOWHERE), **options)
+
+
+async def test_what_cannot_be_looked_for_is_refused() -> None:
+    client = Client(NOWHERE)
+    for call in (list_boxes(client, labels={"": "x"}), prune(client, labels={"a": ""}), connect(client, "")):
+        with pytest.raises(IncusInputError):
+            await call
+    with pytest.raises(IncusInputError, match="the pool 'p' is not open"):
+        async with Pool(client, "busybox", name="p").lease():
+            pass
