@@ -53,7 +53,7 @@ CORE = {
         """,
     "behaviour/test_files": """
         verbs_do_what_those_of_pathlib_do a_stream_is_read_in_pieces a_tree_comes_back_as_it_was
-        a_file_is_written_from_whatever_gives_bytes
+        a_file_is_written_from_whatever_gives_bytes what_is_made_at_a_path_of_a_user_belongs_to_that_user
         """,
     "behaviour/test_updates": "editing_saves_the_difference update_takes_keys_with_a_dot_as_configuration",
     "behaviour/test_events": "events_are_typed nothing_is_missed_from_the_first_line_of_the_block_on",
