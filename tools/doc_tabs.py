@@ -1,7 +1,8 @@
 """The documentation in two forms: a hook of mkdocs, which shows async code in two tabs.
 
 The pages have the async form alone. The blocking one is made here, for the site and for the tests, which run both. In
-tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``.
+tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``. What a page has for the tests alone, in a comment
+of HTML that begins with ``for the tests``, is left out.
 """
 
 from __future__ import annotations
@@ -11,12 +12,14 @@ import textwrap
 
 FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"^\|.* (?:Python|`incus_sdk`) \|\n\|[-:| ]+\|\n((?:\|.*\|\n)+)", re.MULTILINE)
+HIDDEN = re.compile(r"^<!-- for the tests\n.*?^-->\n", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(`+)(.+?)\1")
 
 _RULES = (
     (r"^( *)await [\w.]+\.drain\(\)\n", ""),  # `write` does
     (r"\basyncio\.run\((.*)\)$", r"\1"),
     (r"\basyncio\.timeout\b", "timeout"),
+    (r"\basyncio\.sleep\b", "time.sleep"),
     (r"(^|\(|\s)async (?=def |with |for )", r"\1"),
     (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
     (r"\bawait ", ""),
@@ -32,19 +35,19 @@ _NAMES = re.compile(r"^(from incus_sdk\.sync import )(.+)$", re.MULTILINE)
 
 def blocking(code: str) -> str:
     """The blocking form of async code."""
-    timeout = "asyncio.timeout" in code
+    timeout, sleep = "asyncio.timeout" in code, "asyncio.sleep" in code
     for pattern, new in _RULES:
         code = re.sub(pattern, new, code, flags=re.MULTILINE)
     if timeout and _NAMES.search(code):
         code = _NAMES.sub(r"\1\2, timeout", code, count=1)
     elif timeout:
         code = _IMPORT.sub("from incus_sdk.sync import timeout\n", code)
-    return _IMPORT.sub("", code).lstrip("\n")
+    return _IMPORT.sub("import time\n" if sleep else "", code).lstrip("\n")
 
 
 def in_two_forms(markdown: str) -> str:
     """The text of a page, with tabs."""
-    return TABLE.sub(_two_tables, FENCE.sub(_two_blocks, markdown))
+    return TABLE.sub(_two_tables, FENCE.sub(_two_blocks, HIDDEN.sub("", markdown)))
 
 
 def _two_blocks(fence: re.Match[str]) -> str:
