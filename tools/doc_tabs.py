@@ -1,14 +1,17 @@
-"""The documentation in two forms: a hook of mkdocs, which shows async code in two tabs.
+"""The documentation in two forms: an extension of Markdown, which shows async code in two tabs.
 
 The pages have the async form alone. The blocking one is made here, for the site and for the tests, which run both. In
-tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``. What a page has for the tests alone, in a comment
-of HTML that begins with ``for the tests``, is left out.
+tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``. What a page has for the tests alone, in a
+comment of HTML that begins with ``for the tests``, is left out.
 """
 
 from __future__ import annotations
 
 import re
 import textwrap
+
+from markdown import Extension, Markdown
+from markdown.preprocessors import Preprocessor
 
 FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"^\|.* (?:Python|`incus_sdk`) \|\n\|[-:| ]+\|\n((?:\|.*\|\n)+)", re.MULTILINE)
@@ -77,6 +80,16 @@ def _tabs(one: str, other: str) -> str:
     return f'===! "Async"\n\n{textwrap.indent(one, "    ")}\n\n=== "Blocking"\n\n{textwrap.indent(other, "    ")}\n'
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """What mkdocs calls."""
-    return in_two_forms(markdown)
+class _Tabs(Preprocessor):
+    def run(self, lines: list[str]) -> list[str]:
+        return in_two_forms("\n".join(lines) + "\n").split("\n")
+
+
+class _DocTabs(Extension):
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.preprocessors.register(_Tabs(md), "doc_tabs", 1000)  # before any other sees the text
+
+
+def makeExtension(**options: object) -> Extension:
+    """What Markdown calls."""
+    return _DocTabs(**options)
