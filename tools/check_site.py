@@ -1,7 +1,8 @@
-"""Checks the built site, ``tools/check_site.py site``: its links, that nothing comes from elsewhere, and its search.
+"""Checks the built site, ``tools/check_site.py site``: its links, its reference, its search.
 
 The builder checks links, too, but only those that are written as links of Markdown. Here are those of the finished
-pages, with the anchors they lead to. The search is asked what people type, through the program that runs in browsers.
+pages, with the anchors they lead to, and nothing may come from elsewhere. The reference must have each public class and
+function. The search is asked what people type, through the program that runs in browsers.
 """
 
 from __future__ import annotations
@@ -80,9 +81,8 @@ def read(site: Path) -> dict[Path, Page]:
     return pages
 
 
-def dead_links(site: Path) -> list[str]:
+def dead_links(site: Path, pages: dict[Path, Page]) -> list[str]:
     """What leads nowhere within the site, and what is loaded from elsewhere."""
-    pages = read(site)
     problems = []
     for path, page in pages.items():
         if path.name == "404.html":  # it is shown anywhere
@@ -100,6 +100,17 @@ def dead_links(site: Path) -> list[str]:
             elif url.fragment and target in pages and unquote(url.fragment) not in pages[target].anchors:
                 problems.append(f"{where}: there is no anchor {link}")
     return sorted(problems)
+
+
+def not_in_the_reference(pages: dict[Path, Page]) -> list[str]:
+    """The public classes, functions and types without an anchor; the blocking form has them from the async one."""
+    surface = (ROOT / "tests/unit/public-surface.txt").read_text()
+    top = r"^(incus_sdk(?:\.[a-z_]+)*\.(?:[A-Z]\w+|[a-z_]+(?=\()|sync\.timeout))(?:\(.*| = .*)?$"
+    names = {
+        name for name in re.findall(top, surface, re.MULTILINE) if ".sync." not in name or name.endswith(".timeout")
+    }
+    shown = {anchor.rpartition(".")[2] for page in pages.values() for anchor in page.anchors}
+    return sorted(f"the reference does not have {name}" for name in names if name.rpartition(".")[2] not in shown)
 
 
 def search(site: Path, queries: list[str]) -> dict[str, list[str]]:
@@ -127,7 +138,8 @@ def wrong_answers(site: Path) -> list[str]:
 
 def main() -> None:
     site = Path(sys.argv[1]).resolve()
-    problems = dead_links(site) + wrong_answers(site)
+    pages = read(site)
+    problems = dead_links(site, pages) + not_in_the_reference(pages) + wrong_answers(site)
     for problem in problems:
         print(problem, file=sys.stderr)
     sys.exit(bool(problems))
