@@ -263,7 +263,11 @@ async def test_changes_of_another_version_are_refused(client: Client) -> None:
 
 
 async def test_lists_are_filtered_and_as_deep_as_asked(client: Client) -> None:
-    tiers = {"user.tier": "web", "user.until": "90"}, {"user.tier": "db, old\n", "user.until": "170"}, {}
+    tiers: tuple[dict[str, str], ...] = (
+        {"user.tier": "web", "user.until": "90"},
+        {"user.tier": "db, old\n", "user.until": "170"},
+        {},
+    )
     for name, config in zip(("a1", "a2", "b1"), tiers, strict=True):
         await client.instances.create(name, IMAGE, config, wait=True)
     await client.instances.start("a1", wait=True)
