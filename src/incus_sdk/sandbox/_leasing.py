@@ -141,6 +141,7 @@ class Pool:
     async def __aenter__(self) -> Self:
         if self._work is not None:
             raise IncusInputError(f"the pool {self._name!r} was entered before: make another one")
+        await self._template.check()
         self._is_open = True
         try:
             await self._template.ensure()
