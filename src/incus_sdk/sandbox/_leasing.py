@@ -365,8 +365,9 @@ class Pool:
                 self._warm.remove(each)
                 await remove(each)
             elif _keys.seconds_left(now) < _WARM / 2:
-                with contextlib.suppress(IncusPreconditionError):  # it was leased at this moment
-                    await each.update({"config": _keys.lifetime(_WARM)}, wait=True, etag=each.etag)
+                with contextlib.suppress(IncusPreconditionError, IncusNotFoundError):  # it was leased at this moment
+                    if _keys.state(await each.refresh()) == "warm":
+                        await each.update({"config": _keys.lifetime(_WARM)}, wait=True, etag=each.etag)
         await remove_all([each for each in there.values() if is_left(each)])
 
     async def _close(self) -> None:

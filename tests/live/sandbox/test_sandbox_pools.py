@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
@@ -130,6 +131,28 @@ async def test_a_pool_outlives_killed_boxes_and_templates_and_a_restarted_daemon
         await client.instances[f"sandbox-template-{pool.name}"].delete(wait=True)
         async with pool.lease(), pool.lease():
             assert len([name for name in await instances(client) if "template" in name]) == 1
+
+
+@one_version
+async def test_a_pool_looks_after_its_boxes(client: Client) -> None:
+    def ends_in(hours: int) -> dict[str, str]:
+        return {"user.sandbox.expires": (datetime.now(UTC) + timedelta(hours=hours)).isoformat()}
+
+    async with Pool(client, "busybox", size=2, limits=LIMITS) as pool, pool.lease() as over:
+        while len(pool._warm) < 2:
+            await asyncio.sleep(0.05)
+        warm = [client.instances[each.name] for each in pool._warm]
+        await over.instance.update({"config": ends_in(-1)}, wait=True)
+        await warm[0].stop(force=True, wait=True)
+        await warm[1].update({"config": ends_in(0)}, wait=True)
+        await pool._look_after()
+        there = await instances(client)
+        assert over.id not in there
+        assert warm[0].name not in there
+        expires = datetime.fromisoformat(there[warm[1].name].config["user.sandbox.expires"])
+        assert expires > datetime.now(UTC) + timedelta(minutes=50)
+        async with pool.lease() as box:
+            assert box.id == warm[1].name
 
 
 @one_version
