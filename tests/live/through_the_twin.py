@@ -85,7 +85,7 @@ NOT_THROUGH = {
         a_copy_that_is_cancelled_as_it_is_read_leaves_nothing a_fingerprint_stands_for_the_certificate
         a_proxy_that_leads_nowhere_is_named_without_its_password
         of_several_addresses_the_first_that_proves_itself_is_used
-        websockets_send_no_origin_and_connections_are_used_again packets_of_sftp
+        websockets_send_no_origin_and_connections_are_used_again packets_of_sftp a_pool_looks_after_its_boxes
         """,
     _TASKS: "leaving_the_block_leaves_no_task_and_no_waiting_reader it_runs_on_uvloop",
 }
