@@ -87,6 +87,7 @@ class Boxes:
     """The tools, and the boxes that they have made.
 
     Args:
+        client: The client.
         pool: The pool, not yet entered: the first box may wait for an image to come, the agent's first word may not.
         most: Boxes at once.
         timeout: Seconds that a command has at most.
