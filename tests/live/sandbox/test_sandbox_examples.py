@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
 
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager
+from jupyter_client.manager import AsyncKernelManager
 
 from incus_sdk import Client
 from incus_sdk.testing import Daemon
 from tests.live.sandbox.conftest import one_version
+from tests.live.sandbox.python_image import make_python_image
 
 pytestmark = one_version
 
@@ -59,3 +63,34 @@ async def test_nothing_is_left_of_a_job_that_is_ended(client: Client) -> None:
     assert limited.returncode == 124, said
     assert "was stopped: it ran for more than" in said
     assert await client.instances.list() == []
+
+
+async def test_a_front_end_has_its_kernel_in_a_box(client: Client, tmp_path: Path) -> None:
+    make_python_image(tmp_path / "image", "ipykernel", without={"debugpy", "jedi"})
+    image = await client.images.create(tmp_path / "image", aliases=["kernel"], wait=True)
+    program = [sys.executable, str(EXAMPLES / "sandbox_kernel.py"), "kernel", "{connection_file}"]
+    spec = {"argv": program, "display_name": "", "language": "python", "interrupt_mode": "message"}
+    (tmp_path / "kernels/sandbox").mkdir(parents=True)
+    (tmp_path / "kernels/sandbox/kernel.json").write_text(json.dumps(spec))
+    specs = KernelSpecManager(kernel_dirs=[str(tmp_path / "kernels")])
+    manager = AsyncKernelManager(kernel_name="sandbox", kernel_spec_manager=specs)
+    await manager.start_kernel()
+    kernel = manager.client()
+    kernel.start_channels()
+    await kernel.wait_for_ready(timeout=200)
+    outputs = []
+    for code in ("a = 6", "import os; print(a * 7, os.listdir('/sys/class/net'))"):
+        reply = await kernel.execute_interactive(code, output_hook=outputs.append)
+        assert reply["content"]["status"] == "ok", reply
+    assert [each["content"]["text"] for each in outputs if each["msg_type"] == "stream"] == ["42 ['lo']\n"]
+    endless = asyncio.ensure_future(
+        kernel.execute_interactive("print('begun'); import time; time.sleep(1000)", output_hook=outputs.append)
+    )
+    while outputs[-1]["content"].get("text") != "begun\n":
+        await asyncio.sleep(0.05)
+    await manager.interrupt_kernel()
+    assert (await endless)["content"]["ename"] == "KeyboardInterrupt"
+    kernel.stop_channels()
+    await manager.shutdown_kernel()
+    assert await client.instances.list() == []
+    await image.delete()
