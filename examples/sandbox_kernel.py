@@ -40,7 +40,7 @@ def run_kernel(image: str, connection_file: Path, limits: Limits, storage: str |
     with ExitStack() as stack:
         client = stack.enter_context(Client())
         prune(client, labels=LABELS)
-        pool = Pool(client, image, size=0, ttl=ttl, labels=LABELS, limits=limits, storage=storage, languages=["python"])
+        pool = Pool(client, image, size=0, ttl=ttl, labels=LABELS, limits=limits, storage=storage)
         box = stack.enter_context(stack.enter_context(pool).lease())
         box.write("/run/kernel.json", json.dumps({**connection, "transport": "tcp", "ip": "127.0.0.1"}), mode=0o600)
         for name, port in connection.items():
