@@ -181,6 +181,7 @@ OWNERS = {
     "_background",
     "_concurrency",
     "_connection",
+    "_mcp",
     "_migration",
     "_run",
     "_terminal",

@@ -425,11 +425,12 @@ class Box(_twin.Twin):
             name: What `snapshot` returned.
 
         Raises:
-            IncusNotFoundError: The box is gone.
-            IncusOperationError: There is no such snapshot, or it could not be restored.
+            IncusNotFoundError: The box is gone, or there is no such snapshot.
+            IncusOperationError: It could not be restored.
 
         API:
-            ``PUT /1.0/instances/{name}`` and ``PUT /1.0/instances/{name}/state``
+            ``GET /1.0/instances/{name}/snapshots/{snapshot}``, ``PUT /1.0/instances/{name}`` and
+            ``PUT /1.0/instances/{name}/state``
         """
         self._portal.run(self._async.rollback(name))
 
