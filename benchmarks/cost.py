@@ -1,6 +1,6 @@
-"""What the house costs: lines of each resource, own frames from a method to the connection, and the time to import.
+"""What the house costs: lines of each resource, own frames from a method to the connection, logging, an import.
 
-    python benchmarks/cost.py
+    python -m benchmarks.cost
 
 Needs no Incus. Lines are those of code: a docstring, a comment, a blank line and how an expression is broken count for
 nothing. Times are of the processor, the least of some runs, so that a busy machine changes little.
@@ -10,18 +10,25 @@ from __future__ import annotations
 
 import ast
 import asyncio
+import contextlib
+import logging
 import os
 import subprocess
 import sys
 import tempfile
+import threading
+import time
 import traceback
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
 import incus_sdk
+from benchmarks.replay import Server
 from incus_sdk import Client
 from incus_sdk._connection.connection import Connection
+from incus_sdk._connection.tracing import Tracing
 
 PACKAGE = Path(incus_sdk.__file__).parent
 VERBS = ("list", "get", "exists", "create", "update", "replace", "patch", "editing", "rename", "delete")
@@ -32,6 +39,7 @@ IMPORTS = {
     "aiohttp": "import aiohttp",
 }
 RUNS = 15
+REQUESTS, CHECKS = 100, 10_000
 
 
 def lines() -> dict[str, dict[str, int]]:
@@ -87,12 +95,78 @@ def imports() -> dict[str, float]:
     return taken
 
 
+@contextlib.contextmanager
+def answering(socket: str) -> Iterator[None]:
+    """A server of ``GET /1.0`` in a thread of its own."""
+    listening, over = threading.Event(), asyncio.Event()
+
+    async def serve() -> None:
+        loops.append(asyncio.get_running_loop())
+        async with await asyncio.start_unix_server(Server({"/1.0": {"auth": "trusted"}}, []).serve, socket):
+            listening.set()
+            await over.wait()
+
+    loops: list[asyncio.AbstractEventLoop] = []
+    thread = threading.Thread(target=asyncio.run, args=(serve(),))
+    thread.start()
+    listening.wait()
+    try:
+        yield
+    finally:
+        loops[0].call_soon_threadsafe(over.set)
+        thread.join()
+
+
+def logging_cost() -> dict[str, float]:
+    """Seconds that a small request takes with logging off, of these for logging, and with all of it, into nothing."""
+    taken = dict.fromkeys(("off", "check", "on"), float("inf"))
+    logger = logging.getLogger("incus_sdk")
+
+    async def send(client: Client) -> float:
+        begun = time.thread_time()
+        for _ in range(REQUESTS):
+            await client.query("GET", "/1.0")
+        return (time.thread_time() - begun) / REQUESTS
+
+    def ask(tracing: Tracing) -> float:
+        begun = time.thread_time()
+        for _ in range(CHECKS):
+            with tracing.begin("GET", "/1.0", "") as trace:
+                trace.answered(None)  # type: ignore[arg-type]
+        return (time.thread_time() - begun) / CHECKS
+
+    async def measure(socket: str) -> None:
+        async with Client(socket) as client:
+            for _ in range(RUNS):
+                taken["off"] = min(taken["off"], await send(client))
+                taken["check"] = min(taken["check"], ask(client._scope.transport.tracing))
+                logger.setLevel(logging.DEBUG)
+                taken["on"] = min(taken["on"], await send(client))
+                logger.setLevel(logging.NOTSET)
+
+    handler, propagate = logging.NullHandler(), logger.propagate
+    logger.addHandler(handler)
+    logger.propagate = False
+    try:
+        with tempfile.TemporaryDirectory() as directory, answering(f"{directory}/socket"):
+            asyncio.run(measure(f"{directory}/socket"))
+    finally:
+        logger.removeHandler(handler)
+        logger.propagate = propagate
+    return taken
+
+
 def main() -> None:
     print(f"Lines of code of each class; {len(VERBS)} verbs of all resources are in base: {', '.join(VERBS)}")
     for module, classes in lines().items():
         print(f"{sum(classes.values()):4} {module}: {', '.join(f'{name} {count}' for name, count in classes.items())}")
     path = asyncio.run(frames())
     print(f"Own frames from client.profiles.get to the connection: {len(path)}: {' > '.join(path)}")
+    cost = logging_cost()
+    share, more = cost["check"] / cost["off"], cost["on"] / cost["off"]
+    print(
+        f"Logging that is off takes {share:.2%} of a small request; with all of it, that takes {more:.2f} times as long"
+    )
     measured = imports()
     times = [f"{name} {seconds / measured['python']:.1f}" for name, seconds in measured.items()]
     print(f"Time to import, in times of Python's own start: {', '.join(times)}")

@@ -1,7 +1,8 @@
-"""The documentation in two forms: a hook of mkdocs, which shows async code in two tabs.
+"""The documentation in two forms: an extension of Markdown, which shows async code in two tabs.
 
 The pages have the async form alone. The blocking one is made here, for the site and for the tests, which run both. In
-tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``.
+tables, so is the last column, if it is headed ``Python`` or ``incus_sdk``. What a page has for the tests alone, in a
+comment of HTML that begins with ``for the tests``, is left out.
 """
 
 from __future__ import annotations
@@ -9,14 +10,19 @@ from __future__ import annotations
 import re
 import textwrap
 
+from markdown import Extension, Markdown
+from markdown.preprocessors import Preprocessor
+
 FENCE = re.compile(r'^( *)```(\w+)(?: title="([^"]+)")?\n(.*?)^\1```$', re.MULTILINE | re.DOTALL)
 TABLE = re.compile(r"^\|.* (?:Python|`incus_sdk`) \|\n\|[-:| ]+\|\n((?:\|.*\|\n)+)", re.MULTILINE)
+HIDDEN = re.compile(r"^<!-- for the tests\n.*?^-->\n", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"(`+)(.+?)\1")
 
 _RULES = (
     (r"^( *)await [\w.]+\.drain\(\)\n", ""),  # `write` does
     (r"\basyncio\.run\((.*)\)$", r"\1"),
     (r"\basyncio\.timeout\b", "timeout"),
+    (r"\basyncio\.sleep\b", "time.sleep"),
     (r"(^|\(|\s)async (?=def |with |for )", r"\1"),
     (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
     (r"\bawait ", ""),
@@ -35,19 +41,19 @@ _NAMES = re.compile(r"^(from incus_sdk\.sync import )(.+)$", re.MULTILINE)
 
 def blocking(code: str) -> str:
     """The blocking form of async code."""
-    timeout = "asyncio.timeout" in code
+    timeout, sleep = "asyncio.timeout" in code, "asyncio.sleep" in code
     for pattern, new in _RULES:
         code = re.sub(pattern, new, code, flags=re.MULTILINE)
     if timeout and _NAMES.search(code):
         code = _NAMES.sub(r"\1\2, timeout", code, count=1)
     elif timeout:
         code = _IMPORT.sub("from incus_sdk.sync import timeout\n", code)
-    return _IMPORT.sub("", code).lstrip("\n")
+    return _IMPORT.sub("import time\n" if sleep else "", code).lstrip("\n")
 
 
 def in_two_forms(markdown: str) -> str:
     """The text of a page, with tabs."""
-    return TABLE.sub(_two_tables, FENCE.sub(_two_blocks, markdown))
+    return TABLE.sub(_two_tables, FENCE.sub(_two_blocks, HIDDEN.sub("", markdown)))
 
 
 def _two_blocks(fence: re.Match[str]) -> str:
@@ -77,6 +83,16 @@ def _tabs(one: str, other: str) -> str:
     return f'===! "Async"\n\n{textwrap.indent(one, "    ")}\n\n=== "Blocking"\n\n{textwrap.indent(other, "    ")}\n'
 
 
-def on_page_markdown(markdown: str, **_: object) -> str:
-    """What mkdocs calls."""
-    return in_two_forms(markdown)
+class _Tabs(Preprocessor):
+    def run(self, lines: list[str]) -> list[str]:
+        return in_two_forms("\n".join(lines) + "\n").split("\n")
+
+
+class _DocTabs(Extension):
+    def extendMarkdown(self, md: Markdown) -> None:
+        md.preprocessors.register(_Tabs(md), "doc_tabs", 1000)  # before any other sees the text
+
+
+def makeExtension(**options: object) -> Extension:
+    """What Markdown calls."""
+    return _DocTabs(**options)

@@ -54,21 +54,10 @@ async def perform(
     With ``wait`` False it returns as soon as the operation has begun; else it raises `IncusOperationError` if that
     fails. A caller who is cancelled while waiting cancels the operation. ``find``: see `Find`.
     """
-
-    async def begin() -> Operation | None:
-        try:
-            answer = await scope.request(method, path, query=query, body=body, headers=headers)
-            return _begun_operation(scope, answer, body)
-        except IncusClosedError:
-            raise
-        except (IncusConnectionError, IncusTimeoutError):
-            if find is None or (found := await find()) is None:
-                raise
-            return found
-
+    beginning = begin(scope, method, path, query=query, body=body, headers=headers, find=find)
     if not wait:
-        return await begin()
-    begun = asyncio.ensure_future(begin())
+        return await beginning
+    begun = asyncio.ensure_future(beginning)
     try:
         operation = await asyncio.shield(begun)
     except asyncio.CancelledError:
@@ -77,9 +66,26 @@ async def perform(
     return None if operation is None else await operation.wait(progress=progress)
 
 
-async def operate(scope: Scope, method: str, path: str, **how: Any) -> Operation:
-    """`perform` a request that the server always answers with an operation."""
-    return required(await perform(scope, method, path, **how), method, path)
+async def begin(
+    scope: Scope,
+    method: str,
+    path: str,
+    *,
+    query: wire.Query | None = None,
+    body: Any = None,
+    headers: Headers | None = None,
+    find: Find | None = None,
+) -> Operation | None:
+    """`perform` without waiting for what was begun."""
+    try:
+        answer = await scope.request(method, path, query=query, body=body, headers=headers)
+        return _begun_operation(scope, answer, body)
+    except IncusClosedError:
+        raise
+    except (IncusConnectionError, IncusTimeoutError):
+        if find is None or (found := await find()) is None:
+            raise
+        return found
 
 
 def required(operation: Operation | None, method: str, path: str) -> Operation:
@@ -105,8 +111,7 @@ async def create_or_undo(
     ``find``: see `Find`.
     """
     upload = _Upload(body) if hasattr(body, "__aiter__") else None
-    request = perform(scope, "POST", path, body=upload or body, headers=headers, wait=False, find=find)
-    begun = asyncio.ensure_future(request)
+    begun = asyncio.ensure_future(begin(scope, "POST", path, body=upload or body, headers=headers, find=find))
 
     async def end() -> None:
         if upload is not None and upload.cut_off():
@@ -183,7 +188,7 @@ async def pending_operation(scope: Scope, path: str, body: Any = None) -> AsyncG
     Yields:
         The operation.
     """
-    begun = asyncio.ensure_future(perform(scope, "POST", path, body=body, wait=False))
+    begun = asyncio.ensure_future(begin(scope, "POST", path, body=body))
     try:
         yield required(await asyncio.shield(begun), "POST", path)
     finally:
@@ -203,7 +208,7 @@ async def cancelled_operation(scope: Scope, path: str, body: Any, seconds: float
     Yields:
         The operation.
     """
-    begun = asyncio.ensure_future(perform(scope, "POST", path, body=body, wait=False))
+    begun = asyncio.ensure_future(begin(scope, "POST", path, body=body))
     try:
         yield required(await asyncio.shield(begun), "POST", path)
     except asyncio.CancelledError:

@@ -16,7 +16,7 @@ import sys
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import Client, IncusError, IncusInputError, IncusTimeoutError, ProcessError, ProcessResult, __version__
 from ._concurrency import cancel_at_end, end, shielded
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from .api._forwarding import LocalAddress
 
 T = TypeVar("T")
-P = ParamSpec("P")
 
 _MOST_OUTPUT = 2**24  # bytes: a command that writes more is killed
 
@@ -244,11 +243,11 @@ def make_server(boxes: Boxes) -> MCPServer[object]:
     except ImportError:
         raise IncusError("the MCP server needs mcp: pip install 'incus-sdk[mcp]'") from None
 
-    def tool(function: Callable[P, Awaitable[T]]) -> Callable[P, Awaitable[T]]:
+    def tool(function: Callable[..., Awaitable[object]]) -> Callable[..., Awaitable[object]]:
         @functools.wraps(function)
-        async def call(*args: P.args, **kwargs: P.kwargs) -> T:
+        async def call(**arguments: Any) -> object:
             try:
-                return await function(*args, **kwargs)
+                return await function(**arguments)
             except IncusError as error:
                 raise ToolError(str(error)) from None
 

@@ -15,7 +15,7 @@ import re
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, Literal, NamedTuple, Self, TypeVar, get_args
 
-from ._background import Undo, operate
+from ._background import Undo, begin, required
 from ._concurrency import cancel_at_end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
@@ -52,7 +52,7 @@ class Side(NamedTuple):
         body = dict(self.body)
         for key, value in more.items():
             body[key] = {**body.get(key, {}), **value} if isinstance(value, Mapping) else value
-        return await operate(self.scope, "POST", self.path, body=body, wait=False)
+        return required(await begin(self.scope, "POST", self.path, body=body), "POST", self.path)
 
 
 async def same_server(one: Scope, other: Scope) -> bool:

@@ -108,3 +108,27 @@ class Users:
                 return bytes(content)
             path = content.decode(errors="surrogateescape")  # absolute, as the server resolved it
         raise IncusInputError(f"the instance's {file} leads through too many symbolic links: use numeric ids")
+
+
+class Account:
+    """A user of an instance, looked up when it is needed, and once.
+
+    Args:
+        users: The instance's users.
+        user: A name or an id.
+    """
+
+    def __init__(self, users: Users, user: int | str) -> None:
+        self._users = users
+        self._user = user
+        self._found: User | None = None
+
+    async def user(self) -> User:
+        """Look it up.
+
+        Raises:
+            IncusInputError: The instance has no such user.
+        """
+        if self._found is None:
+            self._found = await self._users.user(self._user)
+        return self._found

@@ -130,7 +130,10 @@ class ProcessError(IncusError):
 
 
 class IncusInstanceStoppedError(ProcessError):
-    """An instance stopped, or was deleted, while a command ran in it: ``returncode`` says only how that was ended."""
+    """An instance stopped, or was deleted, while a command ran in it: ``returncode`` says only how that was ended.
+
+    It is None if the command did not get to run.
+    """
 
 
 class IncusAPIError(IncusError):

@@ -31,6 +31,8 @@ _STATUS = (
     "|success|thawed|created|errored|unavailable|unknown|blocked|evacuated|evacuating|offline|online|restoring"
     "|acknowledged|new|resolved"
 )
+_LONGEST_ORDER = 100  # characters of a text that others are compared with
+_NOTHING = r"[^\x{0}-\x{10ffff}]"  # matches no character
 _PLAIN = re.compile(r"[\w/:@=-]", re.ASCII)
 
 # The parts of a regular expression with the same meaning in Python's re and in the server's RE2; compiled when needed.
@@ -92,6 +94,9 @@ class F:
     ``==``, ``!=`` and `isin` compare exactly, but for ``status``, ``type`` and ``architecture``, whose case does not
     count: with a str, an int or a bool; a field that is a list of str, with such a list.
 
+    ``<``, ``<=``, ``>`` and ``>=`` are for keys of the configuration: with an int, they match what is a whole number,
+    with a str, what is not empty, compared by code points as Python does; so times compare if all are written alike.
+
     A configuration key that an object lacks reads as ``""``. Any other field that it lacks, such as a device, makes the
     server fail. Servers 7.0.0 and 7.0.1 can confuse two keys of ``config`` if one is the beginning of the other.
 
@@ -125,10 +130,17 @@ class F:
     def __ne__(self, value: str | int | bool | list[str]) -> Filter:  # type: ignore[override]  # pyright: ignore[reportIncompatibleMethodOverride]
         return ~(self == value)
 
-    def __lt__(self, value: object) -> NoReturn:
-        raise IncusInputError(f"servers compare {self._field} by equality only: list the objects, and filter in Python")
+    def __lt__(self, value: str | int) -> Filter:
+        return self._compare(value, below=True, equal=False)
 
-    __le__ = __gt__ = __ge__ = __lt__
+    def __le__(self, value: str | int) -> Filter:
+        return self._compare(value, below=True, equal=True)
+
+    def __gt__(self, value: str | int) -> Filter:
+        return self._compare(value, below=False, equal=False)
+
+    def __ge__(self, value: str | int) -> Filter:
+        return self._compare(value, below=False, equal=True)
 
     __hash__ = None  # type: ignore[assignment]  # pyright: ignore[reportIncompatibleUnannotatedOverride]
 
@@ -205,6 +217,20 @@ class F:
             )
         return self._match("|".join(map(_literal, values)), "i" if self._field in _ANY_CASE else "-i")
 
+    def _compare(self, value: str | int, *, below: bool, equal: bool) -> Filter:
+        if not re.match(_CONFIG, self._field):
+            raise IncusInputError(
+                f"servers compare {self._field} by equality only: list the objects, and filter in Python"
+            )
+        number = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        text = str(value) if number else value
+        if not isinstance(text, str) or not 0 < len(text) <= _LONGEST_ORDER:
+            raise IncusInputError(
+                f"{self._field} can be less or more than a whole number that is not negative, or than a text of 1 to "
+                f"{_LONGEST_ORDER} characters, not {value!r}"
+            )
+        return self._match(_number_order(text, below, equal) if number else _text_order(text, below, equal))
+
     def _match(self, pattern: str, flag: Literal["i", "-i"] = "-i") -> Filter:
         # The server adds no anchors to a pattern that has some; in the group, case counts.
         return self._clause(f"^(?{flag}:{pattern})$")
@@ -217,6 +243,32 @@ class F:
 
     def __repr__(self) -> str:
         return f"F({self._field!r})"
+
+
+def _text_order(limit: str, below: bool, equal: bool) -> str:
+    """An expression for texts that are not empty and come before, or after, another one."""
+    first = _order(limit[0], below, "(?s:.*)")
+    rest = ("" if equal else _NOTHING) if below else f"(?s:.{'*' if equal else '+'})"
+    for character in reversed(limit[1:]):
+        shorter = "|" if below else ""
+        rest = f"(?:{shorter}{_order(character, below, '(?s:.*)')}|{_literal(character)}{rest})"
+    return f"{first}|{_literal(limit[0])}{rest}"
+
+
+def _number_order(limit: str, below: bool, equal: bool) -> str:
+    """An expression for whole numbers that are less, or more, than another one, with any zeros before them."""
+    rest = "" if equal else _NOTHING
+    for length, digit in enumerate(reversed(limit)):
+        rest = f"(?:{_order(digit, below, f'[0-9]{{{length}}}', '0', '9')}|{digit}{rest})"
+    fewer = "[0-9]" + "[0-9]?" * (len(limit) - 2) if len(limit) > 1 else _NOTHING
+    other = fewer if below else f"[1-9][0-9]{{{len(limit)}}}[0-9]*"
+    return f"0*(?:{other}|{rest})"
+
+
+def _order(character: str, below: bool, rest: str, first: str = "\0", last: str = "\U0010ffff") -> str:
+    """An expression for any character that comes before, or after, another one, followed by the rest."""
+    low, high = (ord(first), ord(character) - 1) if below else (ord(character) + 1, ord(last))
+    return f"[\\x{{{low:x}}}-\\x{{{high:x}}}]{rest}" if low <= high else _NOTHING
 
 
 def _word(value: int) -> str:

@@ -51,6 +51,7 @@ _SIGTERM, _SIGKILL = 15, 9  # numbers of the instance, which is Linux
 _SIGKILLED = 128 + _SIGKILL
 _WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
 _DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
+_NO_CHILD = "Failed to retrieve PID of executing child"  # said of a container that is stopping, too
 _NEVER_RAN = 1.0  # seconds from the end of the websockets to the news that the server could not run the command
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
 
@@ -576,11 +577,7 @@ class Process(_LiveOperation):
         if self._lost is not None:
             raise self._lost
         if self._stopped:
-            raise IncusInstanceStoppedError(
-                f"{self._describe()} ended because {self._path[-1]} stopped or was deleted",
-                command=self.args,
-                returncode=code,
-            )
+            raise self._stopped_error(code)
         return code
 
     async def communicate(self, input: bytes | None = None) -> tuple[bytes, bytes]:
@@ -667,7 +664,12 @@ class Process(_LiveOperation):
         await self.send_signal(_SIGKILL)
 
     async def _wait_exit(self, operation: Operation) -> int:
-        await operation._wait_for_command()
+        try:
+            await operation._wait_for_command()
+        except IncusOperationError as error:
+            if _NO_CHILD in str(error) and await self._has_instance_stopped():
+                raise self._stopped_error(None) from error
+            raise
         code = operation.metadata.get("return")
         if not isinstance(code, int):
             raise IncusConnectionError(f"{self._describe()}: the server does not say how it ended")
@@ -683,7 +685,14 @@ class Process(_LiveOperation):
             return False
         await asyncio.wait([self._exit], timeout=_NEVER_RAN)
         ended = self._exit.done() and not self._exit.cancelled()
-        return ended and isinstance(self._exit.exception(), IncusOperationError)
+        return ended and isinstance(self._exit.exception(), IncusOperationError | IncusInstanceStoppedError)
+
+    def _stopped_error(self, code: int | None) -> IncusInstanceStoppedError:
+        return IncusInstanceStoppedError(
+            f"{self._describe()} ended because {self._path[-1]} stopped or was deleted",
+            command=self.args,
+            returncode=code,
+        )
 
     async def _has_instance_stopped(self) -> bool:
         """Whether the instance is stopping or gone; while it stops, servers still call it running, but without init."""

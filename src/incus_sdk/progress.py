@@ -11,6 +11,7 @@ Needs ``rich``: ``pip install 'incus-sdk[progress]'``.
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
@@ -60,7 +61,8 @@ class Bars:
 def bars() -> Generator[Bars]:
     """Show progress bars on stderr, for as long as the block takes.
 
-    Where stderr is neither a terminal nor a notebook, there are lines of text instead.
+    Where stderr is neither a terminal nor a notebook, there are lines of text instead; also in a notebook without
+    ``ipywidgets``.
 
     Yields:
         The bars, of which the first one is shown with the first progress.
@@ -75,7 +77,7 @@ def bars() -> Generator[Bars]:
     except ImportError:
         raise IncusError("progress bars need rich: pip install 'incus-sdk[progress]'") from None
     console = Console(stderr=True)
-    if not console.is_terminal and not console.is_jupyter:
+    if not console.is_terminal and not (console.is_jupyter and importlib.util.find_spec("ipywidgets")):
         yield Bars(_Lines(console))
         return
     columns = (
@@ -85,7 +87,10 @@ def bars() -> Generator[Bars]:
         TextColumn("{task.fields[facts]}", markup=False),
     )
     with Live(*columns, console=console) as live:
-        yield Bars(_Rows(live))
+        try:
+            yield Bars(_Rows(live))
+        finally:
+            live.refresh()  # which rich does not do at the end in a notebook
 
 
 class _Display(Protocol):

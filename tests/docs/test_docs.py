@@ -8,6 +8,7 @@ How a block is read:
   named ``test_*.py`` by pytest, all of a page together at its end.
 * A row of a table is a block, too, if its last column is headed ``incus_sdk``: the code in its last cell, but where a
   comment says ``not run``.
+* A comment that begins with ``for the tests`` can have blocks, which the site does not show.
 * Each page runs a second time in its blocking form, which ``tools/doc_tabs.py`` makes for the site, too.
 * The server of ``https://incus.example.org:8443`` is the daemon; ``client.crt``, ``client.key`` and ``server.crt`` are
   there.

@@ -74,6 +74,7 @@ def declared() -> dict[str, list[str]]:
     return found
 
 
+@pytest.mark.timeout(900)  # as long as a busy machine needs
 @pytest.mark.parametrize("version", PYTHONS)
 def test_the_first_block_of_the_readme_and_the_unit_tests_run_where_the_wheel_was_installed(
     version: str, wheel: Path, daemon: Daemon, tmp_path: Path

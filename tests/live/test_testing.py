@@ -304,6 +304,11 @@ async def test_on_btrfs_a_disk_has_a_size_and_nothing_is_left(root: Path | None)
     await eventually(lambda: traces() == [])
 
 
+async def test_a_driver_that_the_machine_lacks_is_named() -> None:
+    with pytest.raises(DaemonUnavailableError, match="has no zfs here: POST"):
+        await Daemon(image=False, storage="zfs").start()  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+
+
 async def test_close_leaves_nothing() -> None:
     before = links()
     async with Daemon() as daemon:

@@ -53,7 +53,7 @@ CORE = {
         """,
     "behaviour/test_files": """
         verbs_do_what_those_of_pathlib_do a_stream_is_read_in_pieces a_tree_comes_back_as_it_was
-        a_file_is_written_from_whatever_gives_bytes
+        a_file_is_written_from_whatever_gives_bytes what_is_made_at_a_path_of_a_user_belongs_to_that_user
         """,
     "behaviour/test_updates": "editing_saves_the_difference update_takes_keys_with_a_dot_as_configuration",
     "behaviour/test_events": "events_are_typed nothing_is_missed_from_the_first_line_of_the_block_on",
@@ -85,7 +85,7 @@ NOT_THROUGH = {
         a_copy_that_is_cancelled_as_it_is_read_leaves_nothing a_fingerprint_stands_for_the_certificate
         a_proxy_that_leads_nowhere_is_named_without_its_password
         of_several_addresses_the_first_that_proves_itself_is_used
-        websockets_send_no_origin_and_connections_are_used_again packets_of_sftp
+        websockets_send_no_origin_and_connections_are_used_again packets_of_sftp a_pool_looks_after_its_boxes
         """,
     _TASKS: "leaving_the_block_leaves_no_task_and_no_waiting_reader it_runs_on_uvloop",
 }

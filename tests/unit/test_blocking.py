@@ -545,6 +545,8 @@ async def work():
     await asyncio.sleep(60)
 threading.Thread(target=lambda: portal.run(work()), daemon=True).start()
 begun.wait()
+import gc
+gc.collect()  # nobody refers to the block
 """
     assert run_python(PROGRAM + code) == "left\n"
 

@@ -263,7 +263,12 @@ async def test_changes_of_another_version_are_refused(client: Client) -> None:
 
 
 async def test_lists_are_filtered_and_as_deep_as_asked(client: Client) -> None:
-    for name, config in (("a1", {"user.tier": "web"}), ("a2", {"user.tier": "db"}), ("b1", {})):
+    tiers: tuple[dict[str, str], ...] = (
+        {"user.tier": "web", "user.until": "90"},
+        {"user.tier": "db, old\n", "user.until": "170"},
+        {},
+    )
+    for name, config in zip(("a1", "a2", "b1"), tiers, strict=True):
         await client.instances.create(name, IMAGE, config, wait=True)
     await client.instances.start("a1", wait=True)
 
@@ -272,6 +277,10 @@ async def test_lists_are_filtered_and_as_deep_as_asked(client: Client) -> None:
 
     assert await names(F("status") == "Running") == ["a1"]
     assert await names(F("name").startswith("a") & ~(F("config.user.tier") == "web")) == ["a2"]
+    assert await names(F("config.user.tier") == "db, old\n") == ["a2"]
+    assert await names(F("config.user.tier") == "db, old") == []
+    assert await names(F("config.user.until") < 100) == ["a1"]
+    assert await names(F("config.user.until") >= "170") == ["a1", "a2"]
     assert await names("name eq b.* or config.user.tier eq web") == ["a1", "b1"]
     for wrong in ("name", 'name eq "a1"', "name gt a", "nope eq 1"):
         with pytest.raises(IncusAPIError):

@@ -113,6 +113,9 @@ def test_what_servers_cannot_be_asked_is_refused_with_the_reason() -> None:
     for mistake in (lambda: F("created_at") < "2026", lambda: F("size") >= 3):
         with pytest.raises(IncusInputError, match="by equality only: list the objects, and filter in Python"):
             mistake()
+    for wrong in (-1, True, 1.5, "", "x" * 101, None):
+        with pytest.raises(IncusInputError, match=r"config\.user\.n can be less or more than a whole number"):
+            _ = F("config.user.n") < wrong
     with pytest.raises(IncusInputError, match=r"fail where an object lacks devices\.eth0"):
         F("devices.eth0").exists()
     with pytest.raises(TypeError):

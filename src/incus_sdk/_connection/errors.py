@@ -93,7 +93,10 @@ class Explaining:
                 raise error.failure from error.failure.__cause__
             case Lost() | Stalled() | Foreign() | Oversized() | EOFError() | OSError() | ValueError():
                 explained = explain(error, self._request, self._endpoint, self._seconds)
-                raise explained from getattr(explained, "cause", None)
+                cause = getattr(explained, "cause", None)
+                if isinstance(cause, OSError):
+                    cause.__traceback__ = None  # where in the SDK it came from says nothing
+                raise explained from cause
             case _:
                 return
 

@@ -79,7 +79,7 @@ class Scope:
             return self._decode(method, path, response)
         except IncusAPIError as error:
             error._append(wire.missing_facts(str(error), body))
-            raise
+            raise error.with_traceback(None) from None  # where the answer was read says nothing
 
     @contextlib.asynccontextmanager
     async def download(

@@ -244,7 +244,9 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             if code == 404 and reason.endswith("Instance not found"):
                 remedy = ": is it in another project, or still being created without wait=True?"
             if found is IncusAPIError:
-                found, remedy = _BY_REASON.get(reason, (IncusConflictError if says_taken(reason) else found, ""))
+                found, remedy = _BY_REASON.get(
+                    reason.rpartition(": ")[2], (IncusConflictError if says_taken(reason) else found, "")
+                )
             raise found(f"{request}: {plain(reason)}{remedy}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(request, type_, envelope, status, headers)

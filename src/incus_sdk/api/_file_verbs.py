@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 from .. import models
 from .._connection import wire
+from .._users import Account, Users
 from ..exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
 from .base import Resource
 
@@ -26,18 +27,25 @@ class FileVerbs(Resource):
     _FILES_EXTENSION: ClassVar[str | None] = None
     """The API extension that introduced these calls, where servers of 6.0 may lack it."""
 
-    def path(self, path: str) -> RemotePath:
+    def path(self, path: str, *, user: int | str | None = None) -> RemotePath:
         """A path inside, with the verbs of ``pathlib``: see `RemotePath`. Makes no request.
 
         Args:
             path: An absolute path.
+            user: A name or an id that the instance knows: what is made at the path and those derived from it, and all
+                that is pushed, belongs to that user and the user's group. Links do not. Access is root's all the same.
 
         Raises:
-            IncusInputError: It is not an absolute path.
+            IncusInputError: It is not an absolute path, or this is a volume, which has no users. When something is
+                made: the instance does not know the user.
         """
         from ..files._paths import RemotePath
 
-        return RemotePath(self._scope, self._path, path)
+        if user is None:
+            return RemotePath(self._scope, self._path, path)
+        if self._path[0] != "instances":
+            raise IncusInputError(f"a volume has no user {user!r}: give uid and gid to what makes something")
+        return RemotePath(self._scope, self._path, path, account=Account(Users(self._scope, self._path), user))
 
     def sftp(self) -> AbstractAsyncContextManager[RemotePath]:
         """The root directory, with one connection for all paths below it, opened by ``async with``.

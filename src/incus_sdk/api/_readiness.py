@@ -103,13 +103,18 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
     ) -> Self:
         """Wait until the instance, which need not exist yet, meets a condition; return it, read.
 
+        A condition is a word, whose case does not count, a number, or a function:
+
+        - a status: ``"running"``, ``"ready"``, ``"stopped"``, ``"frozen"`` or ``"error"``, where one that is ready runs
+          too; or the same as ``"status=Stopped"``;
+        - ``"agent"``: that of a virtual machine; a running container needs none;
+        - ``"ipv4"``, ``"ipv6"``, or ``"ip"`` for either: see `wait_for_address`;
+        - ``"systemd"``: a booted system, even a degraded one; ``"cloud-init"``: its end;
+        - an int: a TCP port on which something listens inside;
+        - a function of the instance, async or not, that returns true when the instance is ready.
+
         Args:
-            condition: The status ``"running"``, ``"ready"``, ``"stopped"``, ``"frozen"`` or ``"error"``, where one that
-                is ready runs too, or the same as ``"status=Stopped"``; ``"agent"``, that of a virtual machine, which a
-                running container does not need; ``"ipv4"``, ``"ipv6"``, or ``"ip"`` for either, see
-                `wait_for_address`; ``"systemd"``, a booted system, even a degraded one; ``"cloud-init"``, its end; an
-                int, a TCP port on which something listens inside; or a function of the instance, async or not, that
-                returns true when the instance is ready. The case of a word does not count.
+            condition: What to wait for.
             timeout: Seconds to wait at most; None for no limit.
 
         Raises:

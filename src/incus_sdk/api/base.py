@@ -33,7 +33,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-from .._background import Find, create_or_undo, operate, perform, undoing, was_created
+from .._background import Find, create_or_undo, perform, required, undoing, was_created
 from .._concurrency import Attempts
 from .._connection import wire
 from .._connection.scope import Scope, Scoped
@@ -110,9 +110,10 @@ class AtPath:
         """Send a request that the server always carries out in the background."""
         path = self._url(*segments)
         await self._require_extension()
-        return await operate(
+        operation = await perform(
             self._scope, method, path, body=body, headers=headers, wait=wait, progress=progress, find=find
         )
+        return required(operation, method, path)
 
     def _download(
         self,

@@ -369,12 +369,13 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         wait: bool = False,
         **more: Unpack[ImageUploadOptions],
     ) -> Image | Operation:
-        """Upload an image, unified or, with ``rootfs``, split.
+        """Upload an image, unified or, with ``rootfs``, split; in constant memory.
+
+        A folder has ``metadata.yaml``, ``rootfs`` and perhaps ``templates``. ``tar`` packs it, which only root can do.
 
         Args:
             image_data: The image, or the metadata of a split one: the path of a file, its bytes, a binary file that is
-                open, or an iterable of bytes, plain or async. It is streamed. Or the path of a folder with
-                ``metadata.yaml``, ``rootfs`` and perhaps ``templates``, which ``tar`` packs; only root can do that.
+                open, or an iterable of bytes, plain or async. Or the path of a folder.
             filename: The name of the file that the server records.
             public: Let anybody who reaches the server download it.
             auto_update: Have the server look for newer builds; needs ``wait``, as it is set on the finished image.

@@ -25,22 +25,15 @@ from .._background import undoing
 from .._concurrency import for_each, in_thread
 from .._connection import wire
 from .._connection.scope import Scope
+from .._users import Account
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError, IncusNotFoundError
 from ..operations import OnProgress
 from ._file_streams import Data, FileContent, RemoteReader, RemoteWriter, file_pieces
+from ._names import decode_name, encode_path, is_utf8, own_name
 from ._plain_trees import local_tree
 from ._sftp import FileStat, FileType, Flags, Sftp
 from ._tar import InstanceTar
-from ._trees import (
-    MAX_PATH,
-    Options,
-    RemoteTree,
-    Transfer,
-    adjusting,
-    copy,
-    decode_name,
-    file_stat,
-)
+from ._trees import Options, RemoteTree, Transfer, adjusting, copy, file_stat
 
 _GRACE = 5.0  # seconds to take back what was opened for a caller who was cancelled
 _REMOVALS = 32  # requests to remove under way at once
@@ -64,6 +57,7 @@ class RemotePath:
         owner: The API path of the instance or volume, like ``("instances", "c1")``.
         path: An absolute path.
         sftp: The SFTP connection to use; None opens one for each verb.
+        account: To whom what is new belongs; None for root.
 
     Raises:
         IncusInputError: The path is not absolute, is too long, or contains a NUL.
@@ -73,16 +67,25 @@ class RemotePath:
         volumes need extension ``custom_volume_sftp``.
     """
 
-    __slots__ = ("_owner", "_pure", "_scope", "_sftp")
+    __slots__ = ("_account", "_owner", "_pure", "_scope", "_sftp")
 
-    def __init__(self, scope: Scope, owner: tuple[str, ...], path: str = "/", *, sftp: Sftp | None = None) -> None:
+    def __init__(
+        self,
+        scope: Scope,
+        owner: tuple[str, ...],
+        path: str = "/",
+        *,
+        sftp: Sftp | None = None,
+        account: Account | None = None,
+    ) -> None:
         if not isinstance(path, str) or not path.startswith("/"):
             raise IncusInputError(f"a path in an instance must be absolute, like /etc/hosts, not {path!r}")
         self._scope = scope
         self._owner = owner
         self._pure = PurePosixPath("/" + path.lstrip("/"))
         self._sftp = sftp
-        _encode(str(self))
+        self._account = account
+        encode_path(str(self))
 
     def __str__(self) -> str:
         return str(self._pure)
@@ -91,7 +94,7 @@ class RemotePath:
         return f"RemotePath({str(self)!r} in {'/'.join(self._owner)})"
 
     def __bytes__(self) -> bytes:
-        return _encode(str(self))
+        return encode_path(str(self))
 
     def __eq__(self, other: object) -> bool:
         return self._identity() == other._identity() if isinstance(other, RemotePath) else NotImplemented
@@ -457,6 +460,7 @@ class RemotePath:
             IncusNotFoundError: The directory above does not exist.
             IncusConflictError: The path exists.
         """
+        uid, gid = await self._ids(uid, gid)
         async with self._connection() as sftp:
             try:
                 await sftp.mkdir(bytes(self))
@@ -530,7 +534,7 @@ class RemotePath:
             IncusConflictError: The path exists.
         """
         async with self._connection() as sftp:
-            await sftp.symlink(_encode(str(target)), bytes(self))
+            await sftp.symlink(encode_path(str(target)), bytes(self))
 
     async def readlink(self) -> str:
         """Get the target of a link, unresolved.
@@ -611,7 +615,7 @@ class RemotePath:
                 return
             self._require_type("directory", found)
             extensions = (await self._scope.server()).get("api_extensions") or ()
-            if _is_utf8(str(self)) and "file_delete_force" in extensions:
+            if is_utf8(str(self)) and "file_delete_force" in extensions:
                 path, query = wire.path(*self._owner, "files"), {"path": str(self)}
                 await self._scope.request("DELETE", path, query=query, headers={"X-Incus-force": "true"}, wait=True)
                 return
@@ -702,10 +706,11 @@ class RemotePath:
             ``GET .../sftp``, upgraded; ``POST .../exec`` for small files.
         """
         wire.ids(uid=uid, gid=gid)
+        uid, gid = await self._ids(uid, gid)
         follow = bool(follow_symlinks)
         options = Options(adjusting(mode, uid, gid), skip_equal, progress, limit, follow)
         path = await in_thread(os.path.abspath, os.fspath(local))
-        target = self / _own_name(os.path.basename(path), local) if into else self
+        target = self / own_name(os.path.basename(path), local) if into else self
         if follow_symlinks is not False:
             path = await in_thread(os.path.realpath, path)
         found = file_stat(await in_thread(os.lstat, path))
@@ -773,7 +778,7 @@ class RemotePath:
         )
         path = await in_thread(os.path.abspath, os.fspath(local))
         if into:
-            path = os.path.join(path, _own_name(self.name, self))
+            path = os.path.join(path, own_name(self.name, self))
         async with self._connection() as sftp:
             found = await sftp.stat(bytes(self), follow=follow_symlinks is not False)
             directory = found.type == "directory"
@@ -795,10 +800,17 @@ class RemotePath:
 
     def _derive(self, path: str | PurePosixPath | RemotePath, sftp: Sftp | None = None) -> RemotePath:
         """Another path in the same place, on the same connection or on the given one."""
-        return RemotePath(self._scope, self._owner, str(path), sftp=sftp or self._sftp)
+        return RemotePath(self._scope, self._owner, str(path), sftp=sftp or self._sftp, account=self._account)
+
+    async def _ids(self, uid: int | None, gid: int | None) -> tuple[int | None, int | None]:
+        """The owner of something new: as given, or else as the path says."""
+        if self._account is None or (uid is not None and gid is not None):
+            return uid, gid
+        user = await self._account.user()
+        return user.uid if uid is None else uid, user.gid if gid is None else gid
 
     def _tree(self, sftp: Sftp) -> RemoteTree:
-        runs_commands = self._owner[0] == "instances" and _is_utf8(str(self))
+        runs_commands = self._owner[0] == "instances" and is_utf8(str(self))
         return RemoteTree(
             sftp, bytes(self), InstanceTar(self._scope, self._owner, str(self)) if runs_commands else None
         )
@@ -840,7 +852,9 @@ class RemotePath:
     ) -> AsyncGenerator[RemoteWriter]:
         async with self._connection() as sftp:
             found = await sftp.find(bytes(self))
-            if found is not None:
+            if found is None:
+                uid, gid = await self._ids(uid, gid)
+            else:
                 self._require_type("file", found)
             flags = {"wb": Flags.TRUNCATE, "ab": Flags(0), "xb": Flags.EXCLUSIVE}[mode]
             opening = asyncio.ensure_future(sftp.open(bytes(self), Flags.WRITE | Flags.CREATE | flags))
@@ -862,24 +876,3 @@ class RemotePath:
                     await handle.flush()
                     await handle.set(mode=permissions)  # again: writing may have cleared these bits
                 await handle.close()
-
-
-def _own_name(name: str, path: object) -> str:
-    if not name:
-        raise IncusInputError(f"into=True needs a name, which {path} does not have")
-    return name
-
-
-def _is_utf8(path: str) -> bool:
-    """Whether a path fits into a query or JSON."""
-    return path.isascii() or path.encode(errors="surrogateescape").decode(errors="ignore") == path
-
-
-def _encode(path: str) -> bytes:
-    try:
-        encoded = path.encode(errors="surrogateescape")
-    except UnicodeEncodeError:
-        raise IncusInputError(f"invalid path {path!r}: it cannot be encoded in UTF-8") from None
-    if not 0 < len(encoded) <= MAX_PATH or b"\0" in encoded:
-        raise IncusInputError(f"invalid path {path[:50]!r}: it is empty, has a NUL, or more than {MAX_PATH} bytes")
-    return encoded

@@ -18,7 +18,7 @@ import posixpath
 import stat as modes
 import struct
 from collections import deque
-from collections.abc import AsyncIterator, Generator, Iterable
+from collections.abc import AsyncIterator, Awaitable, Generator, Iterable
 from dataclasses import dataclass
 from enum import IntFlag
 from typing import Literal, Self
@@ -301,8 +301,8 @@ class Sftp:
                     Handle(self, path, _Fields(body).string()).drop()
             raise
 
-    async def _request(self, kind: Kind, path: bytes, *parts: bytes) -> _Fields:
-        return await self._answer(self._send(kind, path, *parts))
+    def _request(self, kind: Kind, path: bytes, *parts: bytes) -> Awaitable[_Fields]:
+        return self._answer(self._send(kind, path, *parts))
 
     def _send(self, kind: Kind, path: bytes, *parts: bytes | memoryview) -> _Request:
         if self._lost is not None:

@@ -23,6 +23,7 @@ from .._concurrency import for_each, in_thread, shielded
 from .._content import Meter
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError
 from ..operations import OnProgress
+from ._names import MAX_PATH, decode_name
 from ._sftp import FileStat, Flags, Sftp, printable
 from ._tar import InstanceTar, unpack
 
@@ -31,7 +32,6 @@ Batch = dict[str, tuple[FileStat, bytes]]
 """Files with their attributes and contents."""
 Write = Callable[[bytes], Awaitable[None]]
 
-MAX_PATH = 4095  # bytes of a path that Linux accepts
 
 HAS_DESCRIPTORS = os.open in os.supports_dir_fd
 """Whether files can be reached from a descriptor of their directory. Windows cannot, and has no permissions either."""
@@ -761,13 +761,6 @@ def file_stat(found: os.stat_result) -> FileStat:
     """The attributes of a local file; without permissions in the system, those that are usual."""
     mode = found.st_mode if HAS_DESCRIPTORS else found.st_mode & ~0o022
     return FileStat.of(mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns // 10**9)
-
-
-def decode_name(name: bytes) -> str:
-    """A name that the instance lists; raises `IncusError` for one that could lead out of its directory."""
-    if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
-        raise IncusError(f"the instance lists the invalid name {name!r}")
-    return name.decode(errors="surrogateescape")
 
 
 async def _rechunk(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:

@@ -18,6 +18,7 @@ _MOST_CPUS, _MOST_PROCESSES = 4096, 2**22  # what kernels know
 _NOT_FOR_DISKS = ("dir",)  # storage drivers that take a size and ignore it, where the file system has no project quotas
 
 _CLOSED = {
+    "boot.autostart": "false",  # what a machine that went down had running is nobody's any longer
     "security.guestapi": "false",  # else the box reads its keys at /dev/incus
     "security.idmap.isolated": "true",  # else all boxes share their uids
     "security.nesting": "false",

@@ -6,7 +6,8 @@ import os
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, aclosing, asynccontextmanager
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Literal, overload
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from .._concurrency import Attempts, shielded
 from ..api._forwarding import LocalAddress, local_listener
@@ -55,6 +56,14 @@ class Box:
 
     def __repr__(self) -> str:
         return f"<Box {self.id}>"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.destroy()
 
     @property
     def id(self) -> str:
@@ -402,7 +411,10 @@ class Box:
     async def fork(self, *, labels: Mapping[str, str] | None = None, ttl: float | None = None) -> Box:
         """Make another box with the files that this one has now, and start it; processes are not copied.
 
-        It goes with the pool, or when its time is over.
+            async with await box.fork() as branch:
+                await branch.run(["make", "other"])
+
+        It goes at the end of its block if it has one, with the pool, or when its time is over.
 
         Args:
             labels: Labels on top of those of this box.

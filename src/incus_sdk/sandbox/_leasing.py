@@ -141,6 +141,7 @@ class Pool:
     async def __aenter__(self) -> Self:
         if self._work is not None:
             raise IncusInputError(f"the pool {self._name!r} was entered before: make another one")
+        await self._template.check()
         self._is_open = True
         try:
             await self._template.ensure()
@@ -364,8 +365,9 @@ class Pool:
                 self._warm.remove(each)
                 await remove(each)
             elif _keys.seconds_left(now) < _WARM / 2:
-                with contextlib.suppress(IncusPreconditionError):  # it was leased at this moment
-                    await each.update({"config": _keys.lifetime(_WARM)}, wait=True, etag=each.etag)
+                with contextlib.suppress(IncusPreconditionError, IncusNotFoundError):  # it was leased at this moment
+                    if _keys.state(await each.refresh()) == "warm":
+                        await each.update({"config": _keys.lifetime(_WARM)}, wait=True, etag=each.etag)
         await remove_all([each for each in there.values() if is_left(each)])
 
     async def _close(self) -> None:

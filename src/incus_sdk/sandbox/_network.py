@@ -54,7 +54,8 @@ class Network:
     def _device(self) -> models.NICDevice:
         """The NIC of a box."""
         nic: models.NICDevice = {"type": "nic", "name": NIC, "network": self.bridge}
-        nic["security.mac_filtering"] = nic["security.ipv4_filtering"] = nic["security.port_isolation"] = "true"
+        nic["security.mac_filtering"] = nic["security.port_isolation"] = "true"
+        nic["security.ipv4_filtering"] = nic["security.ipv6_filtering"] = "true"
         return nic
 
     async def _close(self, client: Client, own: str | None = None) -> None:

@@ -71,6 +71,18 @@ class Template:
         """Its instance."""
         return self._client.instances[f"sandbox-template-{self._pool}"]
 
+    async def check(self) -> None:
+        """See that the server can keep what the pool is promised: its limits, and its network.
+
+        Raises:
+            IncusInputError: It cannot.
+        """
+        recipe = self._recipe
+        self._storage = recipe.storage or await _default_storage(self._client)
+        await recipe.limits._require_enforced(self._client, self._storage)
+        if recipe.network is not None:
+            await recipe.network._close(self._client)
+
     async def ensure(self) -> None:
         """Make it, or wait for the process that makes it.
 
@@ -113,11 +125,6 @@ class Template:
 
     async def _make(self) -> None:
         recipe, handle = self._recipe, self.handle
-        if not self._storage:
-            self._storage = recipe.storage or await _default_storage(self._client)
-            await recipe.limits._require_enforced(self._client, self._storage)
-        if recipe.network is not None:
-            await recipe.network._close(self._client)
         devices: dict[str, Any] = {"root": recipe.limits._disk(self._storage)}
         marks = _keys.marks(handle, "making", self._pool, "", _MAKING)
         config = {**recipe.limits._config(), **self._keys, **marks, _keys.RECIPE: recipe.digest}

@@ -13,14 +13,16 @@ import concurrent.futures
 import contextlib
 import os
 import queue
+import sys
 import threading
 import time
+import traceback
 import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import ContextVar
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
 from ..exceptions import IncusClosedError, IncusError
@@ -209,6 +211,8 @@ class LoopThread:
     def __init__(self) -> None:
         self.loop = asyncio.new_event_loop()
         self.users: dict[int, _Closable | None] = {}
+        self.lines: set[Line] = set()
+        """Those under way: a task that nothing else refers to would be collected as garbage."""
         self.ended = False
         self._thread = threading.Thread(target=self._run, name="incus-sdk", daemon=True)
 
@@ -320,6 +324,24 @@ if hasattr(os, "register_at_fork"):  # Windows has no forks
     os.register_at_fork(after_in_child=LoopThread.after_fork)
 
 
+def _as_raised_here(error: BaseException) -> BaseException:
+    """An error of the SDK, without the frames of the event loop: those of the caller say where it was made.
+
+    ``python -X dev`` keeps them, and so does an error that went through code of the caller, or of anybody else.
+    """
+    if isinstance(error, IncusError) and not sys.flags.dev_mode:
+        each: BaseException | None = error
+        while each is not None and all(_is_own(frame) for frame, _ in traceback.walk_tb(each.__traceback__)):
+            each.__traceback__ = None
+            each = each.__cause__ or (None if each.__suppress_context__ else each.__context__)
+    return error
+
+
+def _is_own(frame: FrameType) -> bool:
+    package = str(frame.f_globals.get("__name__")).partition(".")[0]
+    return package == __name__.partition(".")[0] or package in sys.stdlib_module_names
+
+
 class _Ask:
     """A call that a task wants from the thread that waits for it."""
 
@@ -407,17 +429,20 @@ class Line:
 
         def start() -> None:
             _line.set(self)
-            self._task = loop.loop.create_task(self._carry_out(work))
+            loop.lines.add(self)
+            self._task = loop.loop.create_task(self._carry_out(loop, work))
 
         self._loop = loop
         loop.loop.call_soon_threadsafe(start)
 
-    async def _carry_out(self, work: Coroutine[Any, Any, Any]) -> None:
+    async def _carry_out(self, loop: LoopThread, work: Coroutine[Any, Any, Any]) -> None:
         # It tells the waiting thread by itself: a callback of the task would be one more turn of the event loop.
         try:
             self._mail.put(_End(await work))
         except (Exception, asyncio.CancelledError) as error:
             self._mail.put(_End(None, error))
+        finally:
+            loop.lines.discard(self)
 
     def post(self, function: Callable[..., object], *arguments: Any) -> None:
         """Have the waiting thread call a function; an error of it ends the task."""
@@ -474,7 +499,7 @@ class Line:
             if item.error is None:
                 return item.value
             if not isinstance(item.error, asyncio.CancelledError):
-                raise item.error
+                raise _as_raised_here(item.error)
             if LoopThread.program_ends and threading.current_thread().daemon:
                 threading.Event().wait()  # it ends with the program, silently
             raise IncusClosedError("the client was closed while a call was under way")

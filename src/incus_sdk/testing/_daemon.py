@@ -318,7 +318,10 @@ class Daemon:
             address = {"cluster.https_address": self.address.removeprefix("https://")}
             await client.query("PATCH", "/1.0", body={"config": address})
             await client.query("POST", "/1.0/certificates", body=entry)
-            await client.query("POST", "/1.0/storage-pools", body={"name": "default", "driver": self._storage})
+            try:
+                await client.query("POST", "/1.0/storage-pools", body={"name": "default", "driver": self._storage})
+            except IncusAPIError as error:
+                raise DaemonUnavailableError(f"a private daemon has no {self._storage} here: {error}") from error
             await client.query("PATCH", "/1.0/profiles/default", body={"devices": {"root": root}})
             if self._image:
                 image = await asyncio.to_thread(busybox_image, self._programs["busybox"])

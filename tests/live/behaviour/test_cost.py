@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from benchmarks.cost import logging_cost
 from benchmarks.jobs import COMPETITORS, QUICK, Job
 from benchmarks.measuring import measure
 from benchmarks.stage import QUICK as SCALE
@@ -44,3 +45,8 @@ async def test_it_costs_about_what_bare_aiohttp_does(stage: Stage, job: Job) -> 
         if least["sdk"] < MOST[job.name] * least["aiohttp"]:
             return
     assert least["sdk"] < MOST[job.name] * least["aiohttp"]
+
+
+def test_logging_that_is_off_is_free() -> None:
+    taken = logging_cost()
+    assert taken["check"] < 0.01 * taken["off"]

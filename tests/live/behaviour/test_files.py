@@ -599,6 +599,35 @@ async def test_a_mode_and_an_owner_are_those_of_all_and_the_owner_that_of_what_i
     assert await shell(box, "cd /a; stat -c '%a %u %g' e e/f") == "755 8 9\n700 8 9\n"
 
 
+async def test_what_is_made_at_a_path_of_a_user_belongs_to_that_user(
+    box: Instance, client: Client, tmp_path: Path
+) -> None:
+    await box.put_files("/etc/passwd", b"root:x:0:0:root:/root:/bin/sh\nada:x:1000:1001::/home/ada:/bin/sh\n")
+    (tmp_path / "t").mkdir()
+    (tmp_path / "t" / "f").write_text("x")
+    home = box.path("/home/ada", user="ada")
+    await home.mkdir(parents=True)
+    await (home / "text").write_text("x", mode=0o600)
+    await (home / "of-root").write_text("x", uid=0, gid=0)
+    await (home / "of-root").write_text("y")
+    await (home / "log").append(b"x")
+    await (home / "empty").touch()
+    await home.joinpath("given").mkdir(gid=7)
+    async with home.connected() as here:
+        await (here / "tree").push(tmp_path / "t")
+    await (box.path("/home", user=1000) / "ada" / "by-id").touch()
+    assert await shell(box, "cd /home/ada; stat -c '%n %u %g' .. . *; stat -c '%n %u %g' tree/f") == (
+        ".. 1000 1001\n. 1000 1001\nby-id 1000 1001\nempty 1000 1001\ngiven 1000 7\nlog 1000 1001\nof-root 0 0\n"
+        "text 1000 1001\ntree 1000 1001\ntree/f 1000 1001\n"
+    )
+    for nobody in ("eve", 77):
+        with pytest.raises(IncusInputError, match=f"has no {nobody!r}"):
+            await box.path("/tmp/x", user=nobody).touch()
+        assert not await box.path("/tmp/x").exists()
+    with pytest.raises(IncusInputError, match="has no user 'ada'"):
+        client.storage_pools["default"].volumes["custom/v"].path("/x", user="ada")
+
+
 async def test_a_file_for_a_directory_is_refused_or_put_into_it(box: Instance, tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     (tmp_path / "t" / "f").write_text("x")

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -73,6 +76,32 @@ async def test_bars_on_a_terminal(daemon: Daemon, box: Instance, tmp_path: Path)
         await terminal.until(b"5.0 MB of 5.0 MB")
         assert await program.wait() == 0
     assert (await box.path("/root/big").stat()).size == 5 * MB
+
+
+class Output(contextlib.nullcontext[None]):
+    """The widget of a notebook."""
+
+    def clear_output(self, *, wait: bool) -> None: ...
+
+
+def test_bars_in_a_notebook_show_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    module = ModuleType("IPython.display")
+    module.display = lambda what: shown.append(getattr(what, "text", ""))  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    monkeypatch.setitem(sys.modules, "IPython.display", module)
+    monkeypatch.setitem(sys.modules, "IPython", ModuleType("IPython"))
+    monkeypatch.setattr("rich.console._is_jupyter", lambda: True)
+    with progress.bars() as bars:
+        bars(UPDATES[-1])
+    assert shown == ["upload 100 %, 100.0 MB of 100.0 MB, 25.0 MB/s\n"]
+    widgets = ModuleType("ipywidgets")
+    widgets.Output = Output  # type: ignore[attr-defined]  # pyright: ignore[reportAttributeAccessIssue]
+    widgets.__spec__ = ModuleSpec("ipywidgets", None)
+    monkeypatch.setitem(sys.modules, "ipywidgets", widgets)
+    with progress.bars() as bars:
+        for update in UPDATES:
+            bars(update)
+    assert "100%" in list(filter(None, shown))[-1]
 
 
 def test_without_rich_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

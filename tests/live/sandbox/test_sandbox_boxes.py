@@ -55,6 +55,9 @@ async def test_the_life_of_a_box_from_the_template_to_its_end(client: Client, tm
         with pytest.raises(IncusNotFoundError):
             await connect(client, box.id)
         again = await connect(client, branches[0].id)
+        async with await again.fork(ttl=50) as third:
+            assert third.expires_at < again.expires_at
+        assert not await third.instance.exists()
         assert again.labels == {"app": "agent", "user": "u1", "branch": "1"}
         assert await again.read("/srv/in.json") == b"{}"
         assert await prune(client) == [], "nothing is over"

@@ -7,10 +7,11 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import Generator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from incus_sdk import Client, F, IncusError, IncusInputError, IncusTimeoutError, Instance
+from incus_sdk import Client, IncusError, IncusInputError, IncusTimeoutError, Instance
 from incus_sdk.sandbox import Limits, Pool, list_boxes, prune
 from incus_sdk.testing import Daemon
 from tests.live.sandbox.conftest import LIMITS, one_version
@@ -133,24 +134,49 @@ async def test_a_pool_outlives_killed_boxes_and_templates_and_a_restarted_daemon
 
 
 @one_version
-async def test_why_there_is_no_box_is_told_to_who_leases(client: Client) -> None:
-    """As when the disk is full; once it is over, the pool goes on."""
-    async with Pool(client, "busybox", size=0, limits=LIMITS) as pool:
-        template = client.instances[f"sandbox-template-{pool.name}"]
-        await template.update({"config": {"limits.kernel.nofile": "1"}}, wait=True)  # with which nothing starts
-        with pytest.raises(IncusError, match="Failed to run"):
+async def test_a_pool_looks_after_its_boxes(client: Client) -> None:
+    def ends_in(hours: int) -> dict[str, str]:
+        return {"user.sandbox.expires": (datetime.now(UTC) + timedelta(hours=hours)).isoformat()}
+
+    async with Pool(client, "busybox", size=2, limits=LIMITS) as pool, pool.lease() as over:
+        while len(pool._warm) < 2:
+            await asyncio.sleep(0.05)
+        warm = [client.instances[each.name] for each in pool._warm]
+        await over.instance.update({"config": ends_in(-1)}, wait=True)
+        await warm[0].stop(force=True, wait=True)
+        await warm[1].update({"config": ends_in(0)}, wait=True)
+        await pool._look_after()
+        there = await instances(client)
+        assert over.id not in there
+        assert warm[0].name not in there
+        expires = datetime.fromisoformat(there[warm[1].name].config["user.sandbox.expires"])
+        assert expires > datetime.now(UTC) + timedelta(minutes=50)
+        async with pool.lease() as box:
+            assert box.id == warm[1].name
+
+
+@one_version
+async def test_that_the_disk_is_full_is_told_to_who_leases_until_it_no_longer_is(client: Client) -> None:
+    await client.storage_pools.create("small", driver="btrfs", config={"size": "128MiB"})
+    limits = Limits(disk=None, unenforced="accept")
+    fill = "dd if=/dev/zero of=/big bs=64k; for i in $(seq 2000); do echo $i > /f$i || break; done"
+    try:
+        async with Pool(client, "busybox", size=0, limits=limits, storage="small") as pool, pool.lease() as box:
+            await box.run(["sh", "-c", fill], timeout=60)
+            with pytest.raises(IncusError, match="no space left"):
+                async with pool.lease():
+                    pass
+            await box.run(["sh", "-c", "rm /big /f*; sync"], check=True)
+            with pytest.raises(IncusTimeoutError, match="had no box within"):
+                async with pool.lease(timeout=0.001):
+                    pass
+            async with pool.lease() as other:
+                assert (await other.run(["true"])).returncode == 0
+        with pytest.raises(IncusInputError, match="is not open"):
             async with pool.lease():
                 pass
-        await template.update({"config": {"limits.kernel.nofile": None}}, wait=True)
-        with pytest.raises(IncusTimeoutError, match="had no box within"):
-            async with pool.lease(timeout=0.001):
-                pass
-        async with pool.lease() as box:
-            assert (await box.run(["true"])).returncode == 0
-        assert len(await client.instances.list(filter=F("config.user.sandbox.state") == "leased")) == 0
-    with pytest.raises(IncusInputError, match="is not open"):
-        async with pool.lease():
-            pass
+    finally:
+        await client.storage_pools.delete("small")
 
 
 @one_version

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+import itertools
+import operator
 import random
 import re
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
@@ -16,12 +20,20 @@ VALUES = [
     "[a]", "{2}", "a\nb", "a\n", "a\tb", "a\u00a0b", "é", "É", "ß", "日本", "🐧", "%41", "a&b=c", "?#",
     "a/b", "true", "True", "1", "01", "[]",
 ]  # fmt: skip
+NUMBERS = ["0", "9", "10", "0099", "100", "170", "1700000000", "-5", "1.5"]
 PATTERNS = [
     "web", "(?i)web", "web.*", r"\w+", r"web-\d", r"[a-c, ]+", "a|b", r"a\|b", r"a\ b", "a b", r".*\s.*", "(?s).*b",
     r"\[a\]", "a.b", "(?:a|b)+", r"[^a]*", ".{3}", r".*\\.*", '".*"', r"[\\^$]+", "(?P<x>a),b", r"a?", r"a\nb",
     r"(?i:É)", "[éÉ]", r".*,.*", r"\x41?.*1", ".+?", "^web$", "",
 ]  # fmt: skip
+LIMITS = [0, 9, 10, 170, "a", "web", "\0", "01", "\uffff", "日本"]
 Check = Callable[[str], bool]
+
+
+def compares(given: str, compare: Callable[[Any, Any], bool], limit: str | int) -> bool:
+    if isinstance(limit, int):
+        return given.isdecimal() and compare(int(given), limit)
+    return given != "" and compare(given, limit)
 
 
 def conditions() -> list[tuple[Filter, Check]]:
@@ -37,6 +49,8 @@ def conditions() -> list[tuple[Filter, Check]]:
     for pattern in PATTERNS:
         compiled = re.compile(pattern, re.ASCII if "É" not in pattern else 0)
         found.append((field.matches(pattern), lambda given, its=compiled: bool(its.fullmatch(given))))  # type: ignore[misc]
+    for compare, limit in itertools.product((operator.lt, operator.le, operator.gt, operator.ge), LIMITS):
+        found.append((compare(field, limit), lambda given, c=compare, limit=limit: compares(given, c, limit)))  # type: ignore[misc]
     found.append((field == 1, lambda given: given == "1"))
     found.append((field.exists(), bool))
     found.append((field.isin([1, True, "web"]), lambda given: given in ("1", "true", "web")))
@@ -44,8 +58,9 @@ def conditions() -> list[tuple[Filter, Check]]:
     for _ in range(40):
         chosen = dice.sample(VALUES, 3)
         found.append((field.isin(chosen), lambda given, chosen=chosen: given in chosen))  # type: ignore[misc]
+    simple = tuple(found)
     for _ in range(40):
-        (one, means_one), (two, means_two), (three, means_three) = dice.sample(found, 3)
+        (one, means_one), (two, means_two), (three, means_three) = dice.sample(simple, 3)
         found.append(
             (~(one & two) | three, lambda v, a=means_one, b=means_two, c=means_three: not (a(v) and b(v)) or c(v))  # type: ignore[misc]
         )
@@ -55,12 +70,14 @@ def conditions() -> list[tuple[Filter, Check]]:
 async def test_the_server_finds_what_python_finds(client: Client, name: str) -> None:
     project = await client.projects.create(name, {"features.profiles": True})
     profiles = client.use_project(name).profiles
-    for number, value in enumerate(VALUES):
+    for number, value in enumerate([*VALUES, *NUMBERS]):
         await profiles.create(f"p{number}", config={"user.value": value})
     kept = {profile.name: profile.config.get("user.value", "") for profile in await profiles.list()}
-    assert sorted(kept.values()) == sorted(["", *VALUES])
-    for asked, means in conditions():
-        found = {profile.name for profile in await profiles.list(0, filter=asked)}
+    assert sorted(kept.values()) == sorted(["", *VALUES, *NUMBERS])
+    asked_and_means = conditions()
+    lists = await asyncio.gather(*(profiles.list(0, filter=asked) for asked, _ in asked_and_means))
+    for (asked, means), listed in zip(asked_and_means, lists, strict=True):
+        found = {profile.name for profile in listed}
         assert found == {key for key, value in kept.items() if means(value)}, str(asked)
     await project.delete(force=True)
 

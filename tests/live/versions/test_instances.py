@@ -158,6 +158,9 @@ async def test_an_instance_that_does_not_run_or_stops_meanwhile_is_told_apart(cl
     try:
         with pytest.raises(IncusNotRunningError, match="start it first"):
             await box.run(["true"])
+        if "instance_port_forward" in await extensions(client):
+            with pytest.raises(IncusNotRunningError, match="start it first"):
+                await _opened(box.port_forward(80))
         await box.start(wait=True)
         await box.freeze(wait=True)
         with pytest.raises(IncusFrozenError, match="unfreeze it first"):
@@ -170,6 +173,8 @@ async def test_an_instance_that_does_not_run_or_stops_meanwhile_is_told_apart(cl
             with pytest.raises(IncusInstanceStoppedError, match=f"{name} stopped") as caught:
                 await process.wait()
             assert caught.value.returncode == process.returncode == 137
+            with pytest.raises((IncusInstanceStoppedError, IncusNotRunningError, IncusNotFoundError)):
+                await box.run(["true"])  # while it is being deleted
         await deleting
     finally:
         if await box.exists():

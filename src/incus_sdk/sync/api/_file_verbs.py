@@ -25,16 +25,19 @@ class FileVerbs(Resource):
         @property
         def _async(self) -> _source.FileVerbs: ...
 
-    def path(self, path: str) -> RemotePath:
+    def path(self, path: str, *, user: int | str | None = None) -> RemotePath:
         """A path inside, with the verbs of ``pathlib``: see `RemotePath`. Makes no request.
 
         Args:
             path: An absolute path.
+            user: A name or an id that the instance knows: what is made at the path and those derived from it, and all
+                that is pushed, belongs to that user and the user's group. Links do not. Access is root's all the same.
 
         Raises:
-            IncusInputError: It is not an absolute path.
+            IncusInputError: It is not an absolute path, or this is a volume, which has no users. When something is
+                made: the instance does not know the user.
         """
-        result: RemotePath = self._wrap(self._async.path(path))
+        result: RemotePath = self._wrap(self._async.path(path, user=user))
         return result
 
     def sftp(self) -> AbstractContextManager[RemotePath]:

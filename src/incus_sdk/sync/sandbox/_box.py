@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Mapping, Sequence
     from datetime import datetime
-    from typing import Literal
+    from types import TracebackType
+    from typing import Literal, Self
 
     from ..._outputs import Output
     from ...api._forwarding import LocalAddress
@@ -40,6 +41,14 @@ class Box(_twin.Twin):
 
         @property
         def _async(self) -> _source.Box: ...
+
+    def __enter__(self) -> Self:
+        return self._enter(self._async.__aenter__())
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._leave(self._async.__aexit__(kind, error, trace))
 
     @property
     def id(self) -> str:
@@ -380,7 +389,10 @@ class Box(_twin.Twin):
     def fork(self, *, labels: Mapping[str, str] | None = None, ttl: float | None = None) -> Box:
         """Make another box with the files that this one has now, and start it; processes are not copied.
 
-        It goes with the pool, or when its time is over.
+            with box.fork() as branch:
+                branch.run(["make", "other"])
+
+        It goes at the end of its block if it has one, with the pool, or when its time is over.
 
         Args:
             labels: Labels on top of those of this box.

@@ -112,6 +112,9 @@ def _equal(found: Any, value: str) -> bool:
     if "," in value:
         return text in value.split(",")
     pattern = value if "^" in value or "$" in value else f"^{value}$"
+    # Characters by their numbers, and the end, are written differently in Python.
+    pattern = re.sub(r"\\x\{([0-9a-f]+)\}", lambda found: f"\\U{int(found[1], 16):08x}", pattern)
+    pattern = re.sub(r"(?<!\\)\$$", r"\\Z", pattern)
     try:
         return re.search(pattern, text, re.IGNORECASE) is not None
     except re.error:
