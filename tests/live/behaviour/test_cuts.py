@@ -99,6 +99,22 @@ async def test_a_live_command_gives_out_what_came_then_the_error(linked: tuple[I
     await cutting
 
 
+async def test_a_loop_over_outputs_gets_what_came_then_the_error(linked: tuple[Instance, Link]) -> None:
+    box, link = linked
+    cutting = asyncio.create_task(cut_when_running(link, STDERR, reset=False))
+    got: list[tuple[str, bytes]] = []
+
+    async def collect() -> None:
+        async with box.open_process(["sh", "-c", "echo one; sleep 1; echo two; echo lost >&2"]) as process:
+            async for piece in process.outputs():
+                got.append(piece)  # noqa: PERF401
+
+    with pytest.raises(IncusConnectionError, match="the output is not whole"):
+        await collect()
+    await cutting
+    assert got == [("stdout", b"one\n"), ("stdout", b"two\n")]
+
+
 async def test_a_command_that_is_killed_has_the_code_of_that(client: Client, box: Instance) -> None:
     for _ in range(10):
         assert (await box.run(["sh", "-c", "kill -9 $$"])).returncode == 137

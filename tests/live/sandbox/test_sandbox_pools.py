@@ -60,6 +60,7 @@ async def instances(client: Client) -> dict[str, Instance]:
     return {each.name: each for each in await client.instances.list()}
 
 
+@one_version
 async def test_what_a_killed_program_leaves_is_used_by_the_others_or_pruned(daemon: Daemon, client: Client) -> None:
     with program(daemon, "shared") as other:
         assert await line(other) == "there"
