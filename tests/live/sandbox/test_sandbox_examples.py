@@ -8,6 +8,7 @@ import signal
 import sys
 from asyncio.subprocess import PIPE, Process
 from pathlib import Path
+from typing import Any
 
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager
@@ -78,7 +79,7 @@ async def test_a_front_end_has_its_kernel_in_a_box(client: Client, tmp_path: Pat
     kernel = manager.client()
     kernel.start_channels()
     await kernel.wait_for_ready(timeout=200)
-    outputs = []
+    outputs: list[dict[str, Any]] = []
     for code in ("a = 6", "import os; print(a * 7, os.listdir('/sys/class/net'))"):
         reply = await kernel.execute_interactive(code, output_hook=outputs.append)
         assert reply["content"]["status"] == "ok", reply
