@@ -34,7 +34,8 @@ def modules() -> Iterator[Path]:
     for path in sorted(ROOT.rglob("*.py")):
         parts = path.relative_to(ROOT).parts
         # The private modules beside public ones hold the mixins and classes that those hand out.
-        is_private = parts[0] in ("_connection", "_plugin", "models", "__main__.py")
+        # Those of the MCP server are for agents.
+        is_private = parts[0] in ("_connection", "_mcp.py", "_plugin", "models", "__main__.py")
         if not is_private or str(path.relative_to(ROOT)) in PRIVATE:
             yield path
 
