@@ -26,7 +26,10 @@ _RULES = (
     (r"(^|\(|\s)async (?=def |with |for )", r"\1"),
     (r"\(await ((?:[^()]|\((?:[^()]|\([^()]*\))*\))*)\)(?=[.\[])", r"\1"),
     (r"\bawait ", ""),
-    (r"\bincus_sdk(?= import |\.(?:api|files|operations|process|events|simplestreams|testing)\b)", "incus_sdk.sync"),
+    (
+        r"\bincus_sdk(?= import |\.(?:api|files|operations|process|events|sandbox|simplestreams|testing)\b)",
+        "incus_sdk.sync",
+    ),
     (r"\basync_incus", "incus"),  # the fixtures of the pytest plugin
     (r"\bAsyncIterator\b", "Iterator"),
     (r"\baiter\(", "iter("),

@@ -235,8 +235,13 @@ async def check_row(
     if wrong := [f"{type(each).__name__}: {each}" for each in done if isinstance(each, Exception)]:
         return wrong
     printed, value = done
+    if reads and row.only_run:
+        return []
     if reads:
-        return [] if row.only_run else compare_outputs(printed, value, theirs, ours)
+        found = compare_outputs(printed, value, theirs, ours)
+        if found and subcommand == "incus exec":  # the command loses an output now and then
+            found = compare_outputs(await run(command, theirs), value, theirs, ours)
+        return found
     areas = next(areas for start, areas in AREAS.items() if subcommand.startswith(f"incus {start}"))
     return await compare(theirs, ours, areas, others="prod" in row.command)
 

@@ -18,7 +18,7 @@ NIC = "eth0"
 """The name of a box' NIC, as a device and inside."""
 
 _TARGET = re.compile(r"(?P<address>[0-9./]+)(:(?P<ports>[0-9]+(-[0-9]+)?)(/(?P<protocol>tcp|udp))?)?")
-_EXAMPLE = '{"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"}'
+_EXAMPLE = '{"ipv4.address": "198.51.100.1/24", "ipv4.nat": "true", "ipv6.address": "none"}'
 
 
 @dataclass(frozen=True)

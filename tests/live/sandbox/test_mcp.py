@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import subprocess
@@ -169,3 +170,12 @@ def test_without_mcp_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setitem(sys.modules, "mcp.server.mcpserver", None)
     with pytest.raises(IncusError, match=r"pip install 'incus-sdk\[mcp\]'"):
         make_server(object.__new__(Boxes))
+
+
+def test_the_configuration_in_the_guide_is_one() -> None:
+    page = (Path(__file__).parents[3] / "docs/guide/sandboxes.md").read_text()
+    server = json.loads(page.partition("```json\n")[2].partition("```")[0])["mcpServers"]["boxes"]
+    assert server["command"] == "incus-sdk-mcp"
+    command = [sys.executable, "-m", "incus_sdk._mcp", *server["args"], "--server=/nope/unix.socket"]
+    ran = subprocess.run(command, capture_output=True, text=True, timeout=100)
+    assert "/nope/unix.socket" in ran.stderr, "the arguments before it are fine"
