@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -9,12 +10,16 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from jupyter_client.manager import start_new_kernel
 
+from examples import service
 from examples.connection import Connection
 from incus_sdk.sync import Client, IncusNotFoundError, Instance
 from incus_sdk.testing import Daemon
+from tests.live.behaviour.test_process import Terminal
 
 pytestmark = pytest.mark.usefixtures("clean")
 
@@ -123,3 +128,67 @@ def test_a_backup_has_all_instances_and_volumes_and_goes_on_after_a_failure(
     restored = blocking.instances.create_from_backup(files["instances"], f"{name}-b")
     assert restored.status == "Stopped"
     restored.delete(wait=True)
+
+
+async def test_the_live_table_shows_what_begins_and_ends(daemon: Daemon, tmp_path: Path, name: str) -> None:
+    environment = f"import os; os.environ['INCUS_SOCKET'] = {str(daemon.socket)!r}; os.environ['TERM'] = 'xterm'"
+    program = (
+        f"{environment}; import runpy, sys; runpy.run_path({str(EXAMPLES / 'live_table.py')!r}, run_name='__main__')"
+    )
+    async with daemon.client() as client, Terminal() as terminal:
+        process = await terminal.start(program)
+        await terminal.until(b"Instances")
+        async with client.instances.temporary("busybox", name) as box:
+            await terminal.until(name.encode())
+            await terminal.until(b"Running")
+            await terminal.until(b"MiB")
+            await box.execute(["sleep", "1000"], wait=False)
+            await terminal.until(b"Executing command")
+        process.send_signal(signal.SIGINT)
+        assert await process.wait() == 0
+
+
+@pytest.mark.filterwarnings("ignore")  # of a test client of another project
+def test_the_service_gives_each_request_a_box_of_its_own(blocking: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    from fastapi.testclient import TestClient
+
+    monkeypatch.setenv("IMAGE", "busybox")
+    monkeypatch.setenv("SIZE", "1")
+    with TestClient(service.app) as http:
+
+        def run(code: str, language: str = "sh") -> tuple[int, str]:
+            answer = http.post("/run", json={"language": language, "code": code})
+            return answer.status_code, answer.json()
+
+        first = {"exit_code": 3, "stdout": "42\n", "stderr": "e\n"}
+        assert run("echo $((6 * 7)); echo e >&2; touch /mine; exit 3") == (200, first)
+        assert run("ls /mine 2>/dev/null") == (200, {"exit_code": 1, "stdout": "", "stderr": ""})
+        assert run("yes")[0] == 413
+        assert run("print(1)", "python")[0] == 422
+        assert run("", "cobol")[0] == 422
+    assert blocking.instances.list() == []
+
+
+def test_the_notebook_runs_from_its_first_cell_to_its_last(blocking: Client) -> None:
+    cells = [
+        cell for cell in json.loads((EXAMPLES / "notebook.ipynb").read_text())["cells"] if cell["cell_type"] == "code"
+    ]
+    manager, kernel = start_new_kernel(kernel_name="python3")
+    shown: list[str] = []
+
+    def take(message: dict[str, Any]) -> None:
+        content = message["content"]
+        shown.append(content.get("text") or content.get("data", {}).get("text/html") or "")
+
+    try:
+        for cell in cells:
+            code = "".join(cell["source"]).replace("images:debian/13", "busybox")
+            reply = kernel.execute_interactive(code, output_hook=take, timeout=100)
+            assert reply["content"]["status"] == "ok", reply
+    finally:
+        kernel.stop_channels()
+        manager.shutdown_kernel()
+    assert any("<table" in each and "notebook" in each for each in shown)
+    assert "42\nLinux\n\n" in shown
+    assert Path("data").stat().st_size == 5_000_000
+    assert blocking.instances.list() == []
