@@ -156,7 +156,7 @@ def test_the_service_gives_each_request_a_box_of_its_own(blocking: Client, monke
     monkeypatch.setenv("SIZE", "1")
     with TestClient(service.app) as http:
 
-        def run(code: str, language: str = "sh") -> tuple[int, str]:
+        def run(code: str, language: str = "sh") -> tuple[int, object]:
             answer = http.post("/run", json={"language": language, "code": code})
             return answer.status_code, answer.json()
 
