@@ -237,7 +237,21 @@ def test_an_error_is_one_under_any_http_status(code: int, kind: type[IncusAPIErr
         decode(200 if under == "200" else code, body)
     assert type(caught.value) is kind
     assert (caught.value.status_code, caught.value.response) == (code, body)
-    assert str(caught.value) == "GET /1.0/x: Not so"
+    assert str(caught.value).startswith("GET /1.0/x: Not so")
+
+
+@pytest.mark.parametrize(
+    ("code", "reason", "remedy"),
+    [
+        (403, "Forbidden", "get_server_info"),
+        (404, "Instance not found", "another project"),
+        (404, 'Fetch project "p": Project not found', r"projects\.list"),
+        (404, "Network not found", "not found$"),
+    ],
+)
+def test_a_refusal_names_the_remedy_where_its_words_do_not(code: int, reason: str, remedy: str) -> None:
+    with pytest.raises(IncusAPIError, match=remedy):
+        decode(code, {"type": "error", "error": reason, "error_code": code, "metadata": None})
 
 
 @pytest.mark.parametrize(

@@ -240,9 +240,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             if not isinstance(code, int) or not code:
                 code = status if status >= 400 else 500
             reason = str(envelope.get("error") or f"HTTP {code}")
-            found, remedy = _BY_STATUS.get(code, IncusAPIError), ""
-            if code == 404 and reason.endswith("Instance not found"):
-                remedy = ": is it in another project, or still being created without wait=True?"
+            found, remedy = _BY_STATUS.get(code, IncusAPIError), _remedy(code, reason)
             if found is IncusAPIError:
                 found, remedy = _BY_REASON.get(
                     reason.rpartition(": ")[2], (IncusConflictError if says_taken(reason) else found, "")
@@ -254,6 +252,17 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             raise _foreign_error(status, body, request)
         case _:
             raise IncusConnectionError(f"{request}: this is not an Incus server: its answer has no Incus envelope")
+
+
+def _remedy(code: int, reason: str) -> str:
+    """What to do about a refusal; empty where its words say it all."""
+    if code == 403:
+        return ": client.get_server_info() says who the server takes this client for"
+    if code == 404 and reason.endswith("Instance not found"):
+        return ": is it in another project, or still being created without wait=True?"
+    if code == 404 and reason.endswith("Project not found"):
+        return ": client.projects.list() has those that there are"
+    return ""
 
 
 def read_json(text: bytes) -> Any:
@@ -360,6 +369,8 @@ def ids(**owners: Any) -> dict[str, int]:
 
 def command(words: Sequence[str]) -> tuple[str, ...]:
     """A command as callers write it, or `IncusInputError`; the words are not shown, as they may hold a secret."""
+    if isinstance(words, str):
+        raise IncusInputError('command must be a list of str, not str: ["sh", "-c", "..."] has a shell read one')
     checked = texts(words, "command")
     if not checked:
         raise IncusInputError('command must be a list of str, like ["sh", "-c", "..."], and must not be empty')
