@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 import incus_sdk
 import incus_sdk.sync.testing
 from incus_sdk import IncusError, IncusNotFoundError
+from incus_sdk._connection.scope import Scope
 from incus_sdk.sync import _portal
 from incus_sdk.testing import Fake
 
@@ -47,6 +49,13 @@ def own_frames(error: BaseException | None) -> list[str]:
         found += [f"{Path(f.filename).stem}.{f.name}" for f in frames if Path(f.filename).is_relative_to(PACKAGE)]
         error = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
     return found
+
+
+@pytest.fixture(autouse=True)
+def _unwatched(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What live tests put around requests is code of somebody else."""
+    for name in ("request", "upgrade", "websocket"):
+        monkeypatch.setattr(Scope, name, inspect.unwrap(getattr(Scope, name)))
 
 
 def script(fake: Any) -> None:

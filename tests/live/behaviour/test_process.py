@@ -647,7 +647,7 @@ class Terminal:
         return self._with(inner)
 
     def _with(self, inner: int) -> Terminal:
-        self.inner, self._output = inner, asyncio.StreamReader()
+        self.inner, self._output, self._said = inner, asyncio.StreamReader(), bytearray()
         os.set_blocking(self.fd, False)
         asyncio.get_running_loop().add_reader(self.fd, self._readable)
         return self
@@ -668,13 +668,18 @@ class Terminal:
 
     def _readable(self) -> None:
         with contextlib.suppress(OSError):
-            self._output.feed_data(os.read(self.fd, 4096))
+            self._said += (data := os.read(self.fd, 4096))
+            self._output.feed_data(data)
 
     def type(self, text: bytes) -> None:
         os.write(self.fd, text)
 
     async def until(self, mark: bytes) -> None:
-        await self._output.readuntil(mark)
+        try:
+            async with asyncio.timeout(100):
+                await self._output.readuntil(mark)
+        except TimeoutError:
+            pytest.fail(f"{mark!r} does not come, but {bytes(self._said[-3000:])!r}; exit: {self.program.returncode}")
 
     def restored(self) -> bool:
         return termios.tcgetattr(self.fd) == self.before
