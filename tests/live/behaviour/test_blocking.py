@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import signal
 import subprocess
 import sys
 import threading
@@ -304,7 +305,7 @@ client = Client(sys.argv[1])
 
 
 def start(daemon: Daemon, code: str, *arguments: str) -> subprocess.Popen[str]:
-    command = [sys.executable, "-c", PROGRAM + code, str(daemon.socket), *arguments]
+    command = [sys.executable, "-X", "faulthandler", "-c", PROGRAM + code, str(daemon.socket), *arguments]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
@@ -313,8 +314,8 @@ def ended(process: subprocess.Popen[str]) -> str:
         try:
             out, _ = process.communicate(timeout=60)
         except subprocess.TimeoutExpired:
-            process.kill()
-            raise
+            process.send_signal(signal.SIGABRT)
+            pytest.fail(f"it does not end, but is here: {process.communicate()[0]}")
         assert process.returncode == 0, out
         return out
 

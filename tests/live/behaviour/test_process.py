@@ -654,7 +654,14 @@ class Terminal:
 
     async def start(self, *arguments: str) -> asyncio.subprocess.Process:
         self.program = await asyncio.create_subprocess_exec(
-            sys.executable, "-c", *arguments, stdin=self.inner, stdout=self.inner, stderr=self.inner
+            sys.executable,
+            "-X",
+            "faulthandler",
+            "-c",
+            *arguments,
+            stdin=self.inner,
+            stdout=self.inner,
+            stderr=self.inner,
         )
         return self.program
 
@@ -679,6 +686,9 @@ class Terminal:
             async with asyncio.timeout(100):
                 await self._output.readuntil(mark)
         except TimeoutError:
+            self.program.send_signal(signal.SIGABRT)  # it writes where it is
+            await self.program.wait()
+            await asyncio.sleep(1)
             pytest.fail(f"{mark!r} does not come, but {bytes(self._said[-3000:])!r}; exit: {self.program.returncode}")
 
     def restored(self) -> bool:

@@ -92,7 +92,8 @@ CASES: dict[str, Callable[[Client, str], Case]] = {
 @pytest.fixture
 async def parents(client: Client, name: str) -> AsyncIterator[None]:
     """What some of them hang below."""
-    network = await client.networks.create(f"{name}p", {"ipv4.address": "198.51.100.1/24", "ipv6.address": "none"})
+    config = {"ipv4.address": "198.51.100.1/24", "ipv4.dhcp": "false", "ipv6.address": "none"}
+    network = await client.networks.create(f"{name}p", config)
     zone = await client.network_zones.create(f"{name}p.example")
     yield
     await network.delete()
