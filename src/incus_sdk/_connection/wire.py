@@ -256,7 +256,7 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
 
 def _remedy(code: int, reason: str) -> str:
     """What to do about a refusal; empty where its words say it all."""
-    if code == 403:
+    if code == 403 and reason == "Forbidden":
         return ": client.get_server_info() says who the server takes this client for"
     if code == 404 and reason.endswith("Instance not found"):
         return ": is it in another project, or still being created without wait=True?"

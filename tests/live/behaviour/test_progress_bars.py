@@ -6,6 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +24,7 @@ UPDATES = [
 ]
 PROGRAM = """
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from incus_sdk import progress
 from incus_sdk.sync import Client
@@ -37,9 +39,10 @@ with Client(sys.argv[1]) as client, progress.bars() as bars:
 
 
 @pytest.fixture
-async def client(_watch: Client, clean: None) -> Client:
-    """Over the unix socket alone."""
-    return _watch
+async def client(daemon: Daemon, clean: None) -> AsyncIterator[Client]:
+    """Over the unix socket alone, of the daemon that the programs use, too."""
+    async with daemon.client() as client:
+        yield client
 
 
 @pytest.fixture
