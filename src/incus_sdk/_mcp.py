@@ -78,7 +78,7 @@ class _Held(Generic[T]):
         """Leave the context manager, also one that is still being entered."""
         self._left.set()
         if self._value.done():
-            await self._task
+            await asyncio.shield(self._task)  # which goes on if the caller is cancelled
         else:
             await end([self._task])
 
@@ -95,12 +95,15 @@ class Boxes:
     """
 
     def __init__(self, client: Client, pool: Pool, most: int, timeout: float, max_output: int) -> None:
+        for what, value, least in (("boxes", most, 1), ("timeout", timeout, 0.1), ("max-output", max_output, 2)):
+            if not value >= least:
+                raise IncusInputError(f"{what} must be {least} or more, not {value}")
         self._client = client
         self._pool = pool
         self._most = most
         self._timeout = timeout
         self._max_output = max_output
-        self._open_pool = _Held(self._opened())
+        self._open_pool: _Held[Pool] | None = None
         self._boxes: dict[str, tuple[_Held[Box], dict[int, _Held[LocalAddress]]]] = {}
         self._making = 0
 
@@ -113,12 +116,19 @@ class Boxes:
     async def close(self) -> None:
         """Destroy everything."""
         await asyncio.gather(*map(self.destroy_box, list(self._boxes)), return_exceptions=True)
-        with contextlib.suppress(IncusError):
-            await self._open_pool.leave()  # which destroys what is left
+        if self._open_pool is not None:
+            with contextlib.suppress(IncusError):
+                await self._open_pool.leave()  # which destroys what is left
+
+    def open_pool(self) -> _Held[Pool]:
+        """Open the pool, if it is not open, or if that failed the last time."""
+        if self._open_pool is None or self._open_pool.has_ended:
+            self._open_pool = _Held(self._opened())
+        return self._open_pool
 
     async def create_box(self) -> str:
         """Make a new box, empty but for what its image has. Returns its id, which all other tools take."""
-        pool = await self._open_pool.get()
+        pool = await self.open_pool().get()
         if len(self._boxes) + self._making >= self._most:
             raise IncusError(f"there are {self._most} boxes already: destroy one of {', '.join(self._boxes)}")
         self._making += 1
@@ -167,8 +177,14 @@ class Boxes:
         return f"{path} has {len(content.encode())} bytes"
 
     async def list_files(self, box: str, path: str = "/") -> list[str]:
-        """List the names in a directory of a box; those of directories end with a slash."""
-        return await (await self._box(box)).list_files(path)
+        """List the names in a directory of a box; those of directories end with a slash. A long list is cut."""
+        names = await (await self._box(box)).list_files(path)
+        room = self._max_output
+        for number, name in enumerate(names):
+            room -= len(name)
+            if room < 0:
+                return [*names[:number], f"[... {len(names) - number} names left out ...]"]
+        return names
 
     async def snapshot(self, box: str) -> str:
         """Keep the files of a box as they are now. Returns the name of the snapshot, for rollback."""
@@ -188,7 +204,7 @@ class Boxes:
         try:
             host, local = (await previews[port].get())[:2]
         except IncusError:
-            del previews[port]
+            previews.pop(port, None)
             raise
         return f"http://{host}:{local}"
 
@@ -283,12 +299,14 @@ async def serve(arguments: argparse.Namespace) -> None:
         languages=arguments.language,
         storage=arguments.storage,
     )
+    boxes = Boxes(client, pool, arguments.boxes, arguments.timeout, arguments.max_output)
+    server = make_server(boxes)
     async with client:
-        boxes = Boxes(client, pool, arguments.boxes, arguments.timeout, arguments.max_output)
+        boxes.open_pool()
         terminated = asyncio.Event()
         with contextlib.suppress(NotImplementedError):  # Windows has none
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
-        work = asyncio.ensure_future(make_server(boxes).run_stdio_async())
+        work = asyncio.ensure_future(server.run_stdio_async())
         try:
             async with cancel_at_end([asked := asyncio.ensure_future(terminated.wait())]):
                 await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)

@@ -48,7 +48,7 @@ async def daemon() -> AsyncIterator[Daemon]:
         yield daemon
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # a file can have another daemon
 async def _watch(daemon: Daemon) -> AsyncIterator[Client]:
     async with daemon.client() as client:
         yield client

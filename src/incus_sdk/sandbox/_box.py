@@ -9,25 +9,22 @@ from datetime import datetime
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
-from .._concurrency import Attempts, shielded
+from .._concurrency import shielded
 from ..api._forwarding import LocalAddress, local_listener
 from ..exceptions import (
-    IncusClosedError,
-    IncusConnectionError,
     IncusError,
     IncusInputError,
     IncusNotFoundError,
-    IncusTimeoutError,
     IncusUnsupportedError,
 )
 from . import _keys
 from ._inner_ports import connected
 from ._languages import command_for, missing
-from ._live_output import Stream, stream_command
+from ._live_output import stream_command
 from ._network import NIC, Network
 
 if TYPE_CHECKING:
-    from .._outputs import Output
+    from .._outputs import Output, Stream
     from ..api.instances import Instance
     from ..client import Client
     from ..files import Transfer
@@ -599,13 +596,5 @@ class Box:
 
 
 async def remove(instance: Instance) -> None:
-    """Stop an instance and delete it, if it still exists; where no answer comes, once more."""
-    async for last in Attempts(2, 0.1):
-        try:
-            await instance.delete(wait=True, force=True, missing_ok=True)
-            return
-        except IncusClosedError:
-            raise
-        except (IncusConnectionError, IncusTimeoutError):
-            if last:
-                raise
+    """Stop an instance and delete it, if it still exists."""
+    await instance._remove()

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from .._concurrency import cancel_at_end
+from .._outputs import Stream
 
 if TYPE_CHECKING:
     from ..api.instances import Instance
-
-Stream = Literal["stdout", "stderr"]
-"""An output of a command."""
 
 _PENDING = 16  # pieces that wait for a reader who lags behind
 

@@ -87,6 +87,9 @@ async def test_what_an_agent_does(daemon: Daemon, client: Client, tmp_path: Path
         await it.call("rollback", box=box, snapshot=kept)
         assert await it.call("read_file", box=box, path="/srv/www/a") == "hé\n"
         assert await it.call("list_files", box=box, path="/srv") == ["www/"]
+        await it.call("run_command", box=box, command="mkdir /many; cd /many; touch $(seq 1000 1999)")
+        many = await it.call("list_files", box=box, path="/many")
+        assert (len(many), many[0], many[-1]) == (11, "1000", "[... 990 names left out ...]")
         long = await it.call("run_command", box=box, command="seq 1000")
         assert (
             long["stdout"]
@@ -153,6 +156,9 @@ async def test_a_server_that_is_killed_leaves_nothing_that_the_next_one_does_not
     [
         (["--memory=lots"], "memory must be 4 MiB or more"),
         (["--ttl=0"], "ttl must be"),
+        (["--max-output=0"], "max-output must be 2 or more"),
+        (["--boxes=0"], "boxes must be 1 or more"),
+        (["--timeout=0"], "timeout must be 0.1 or more"),
         (["--label=a"], "unrecognized arguments"),
         (["--network=sandbox0", "--allow=example.org"], "allow takes IPv4 addresses"),
         (["--server=/nope/unix.socket"], "/nope/unix.socket"),

@@ -20,11 +20,10 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Literal, Self
 
-    from ..._outputs import Output
+    from ..._outputs import Output, Stream
     from ...api._forwarding import LocalAddress
     from ...files._trees import Transfer
     from ...process import ProcessResult
-    from ...sandbox._live_output import Stream
     from ...sandbox._network import Network
     from ..api.instances import Instance
 
