@@ -73,7 +73,7 @@ async def run(
                 except TimeoutError:
                     await _stop(process, work, grace)
                     raise IncusTimeoutError(
-                        f"{list(process.args)} was stopped: it ran for more than {timeout} s"
+                        f"{list(process.args)} was stopped: it ran for more than {timeout} s, its timeout="
                     ) from None
                 return ProcessResult(process.args, work.result(), *_collected(sinks))
     except OutputLimitError:

@@ -17,6 +17,7 @@ from incus_sdk import Client, IncusInputError, IncusOperationError, Operation
 from incus_sdk._background import was_created
 from incus_sdk._connection.scope import Scope
 from incus_sdk._migration import Mode, Side, migrate, same_server
+from incus_sdk.testing import Fake
 from tests.hostile.test_operations import DELETE, FAILURE, SUCCESS, WAIT, Server, error, http, operation, sync
 
 SENDER, RECEIVER = "POST /1.0/instances/c1", "POST /1.0/instances"
@@ -169,3 +170,21 @@ async def test_what_a_server_is_about_to_remove_is_waited_for_and_then_deleted(
         await incus_sdk.api._copies._remove(target, made)
         assert two.receiver.requests == expected
     await target._scope.transport.close()
+
+
+BUSY = 'Failed to create instance delete operation: Instance is busy running a "migrate" operation'
+
+
+@pytest.mark.parametrize("force", [False, True])
+async def test_an_instance_is_deleted_once_the_server_lets_go_of_a_cancelled_migration(force: bool) -> None:
+    async with Fake() as fake, fake.client() as client:
+        await client.instances.create("c1", "busybox", wait=True)
+        busy = fake.on_operation("DELETE", "/1.0/instances/c1", fails=BUSY, times=2)
+        await client.instances["c1"].delete(force=force, wait=True)
+        assert not await client.instances["c1"].exists()
+        busy.remove()
+        await client.instances.create("c1", "busybox", wait=True)
+        fake.on_operation("DELETE", "/1.0/instances/c1", fails="Failed: no space left on device")
+        with pytest.raises(IncusOperationError, match="no space left"):
+            await client.instances["c1"].delete(force=force, wait=True)
+        fake.requests.assert_made("DELETE", "/1.0/instances/c1", times=4)

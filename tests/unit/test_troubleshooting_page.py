@@ -4,11 +4,26 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
+
+import pytest
+
+from incus_sdk import Client
 
 ROOT = Path(__file__).parents[2]
-MESSAGES = re.findall(r"^### `(.+)`$", (ROOT / "docs/troubleshooting.md").read_text(), re.MULTILINE)
+PAGE = (ROOT / "docs/troubleshooting.md").read_text()
+PYTHONS_OWN = re.search(r"^## Forgotten words$.*?^## ", PAGE, re.MULTILINE | re.DOTALL)
+assert PYTHONS_OWN is not None
+
+
+def messages(page: str) -> list[str]:
+    return re.findall(r"^### `(.+)`$", page, re.MULTILINE)
+
+
+def pattern(message: str) -> str:
+    return ".*".join(re.escape(piece.strip()) for piece in message.split("..."))
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -26,7 +41,39 @@ def texts(node: ast.AST) -> Iterator[str]:
 def test_its_messages_are_those_of_the_source() -> None:
     files = [path for path in (ROOT / "src/incus_sdk").rglob("*.py") if "sync" not in path.parts]
     source = "\n".join(text for file in files for text in texts(ast.parse(file.read_text())))
-    assert len(MESSAGES) > 30
-    for message in MESSAGES:
-        pattern = ".*".join(re.escape(piece.strip()) for piece in message.split("..."))
-        assert re.search(pattern, source), message
+    explained = messages(PAGE.replace(PYTHONS_OWN.group(), ""))
+    assert len(explained) > 30
+    for message in explained:
+        assert re.search(pattern(message), source), message
+
+
+def without_await(client: Any) -> None:
+    del [client.instances.get("web")][0]
+
+
+def attribute_without_await(client: Any) -> None:
+    coroutine = client.instances.get("web")
+    try:
+        coroutine.status  # noqa: B018
+    finally:
+        coroutine.close()
+
+
+def without_async(client: Any) -> None:
+    with client:
+        raise AssertionError("unreachable")
+
+
+MISTAKES: tuple[tuple[type[Exception], Callable[[Any], None]], ...] = (
+    (RuntimeWarning, without_await),
+    (AttributeError, attribute_without_await),
+    (TypeError, without_async),
+)
+
+
+def test_what_python_says_of_forgotten_words_is_explained() -> None:
+    assert PYTHONS_OWN is not None
+    for message, (kind, mistake) in zip(messages(PYTHONS_OWN.group()), MISTAKES, strict=True):
+        said = pytest.warns if issubclass(kind, Warning) else pytest.raises
+        with said(kind, match=pattern(message)):  # type: ignore[operator]
+            mistake(Client("/nowhere"))

@@ -115,7 +115,8 @@ def _to_plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} cannot be written as JSON")
 
 
-_TAKEN = ("UNIQUE constraint failed", "already exists", "exists already", "already in trust store", ": file exists")
+_TAKEN_NAME = ("UNIQUE constraint failed", "already exists", "exists already")
+_TAKEN = (*_TAKEN_NAME, "already in trust store", ": file exists")
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
@@ -192,8 +193,11 @@ def says_taken(reason: str) -> bool:
 
 
 def plain(reason: str) -> str:
-    """A server's reason, with words for what only its database says."""
-    return f"it exists already ({reason})" if _TAKEN[0] in reason else reason
+    """A server's reason, with words for what only its database says, and the remedy for a name that is taken."""
+    if not any(words in reason for words in _TAKEN_NAME):
+        return reason
+    said = f"it exists already ({reason})" if _TAKEN_NAME[0] in reason else reason
+    return f"{said}: choose another name, or use the one that is there, as ensure() does"
 
 
 def missing_facts(reason: str, body: Any) -> str:

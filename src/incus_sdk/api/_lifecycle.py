@@ -31,7 +31,8 @@ Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 """What can be done to the state of an instance."""
 
 NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
-_DELETE_ATTEMPTS = 7  # to delete an instance that is still going down
+_DELETE_ATTEMPTS = 7  # to delete an instance that is still going down, or whose migration is still being cancelled
+_STILL_MIGRATED = 'busy running a "migrate" operation'
 _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
 
@@ -65,8 +66,19 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         API:
             ``DELETE /1.0/instances/{name}``; with ``force`` also ``PUT /1.0/instances/{name}/state``
         """
-        deletion = self._stop_and_delete(wait) if force else self._operate("DELETE", wait=wait)
+        deletion = self._stop_and_delete(wait) if force else self._delete(wait)
         return await delete_or_miss(deletion, missing_ok, self.exists)
+
+    async def _delete(self, wait: bool) -> Operation:
+        of = f"{self.name} is still being migrated"
+        async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause, of=of):
+            try:
+                return await self._operate("DELETE", wait=wait)
+            except IncusOperationError as error:
+                # A migration that was cancelled counts as ended before the server lets go of the instance.
+                if last or _STILL_MIGRATED not in str(error):
+                    raise
+        raise AssertionError("unreachable")
 
     async def _stop_and_delete(self, wait: bool) -> Operation:
         await self._wait_until_idle()
@@ -76,7 +88,7 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
             if (await self.refresh()).status not in NOT_RUNNING:
                 stopped = await self.stop(force=True, wait=True)
             try:
-                return await self._operate("DELETE", wait=wait)
+                return await self._delete(wait)
             except IncusNotFoundError:
                 if stopped is None:
                     raise

@@ -20,8 +20,9 @@ from mcp.client.stdio import StdioServerParameters, stdio_client
 
 from incus_sdk import Client, IncusError
 from incus_sdk._mcp import Boxes, make_server
-from incus_sdk.sandbox import list_boxes, prune
+from incus_sdk.sandbox import Pool, list_boxes, prune
 from incus_sdk.testing import Daemon
+from tests.live.sandbox.conftest import LIMITS as SMALL
 
 LIMITS = ("--cpu=0.5", "--memory=64MiB", "--processes=32", "--disk=64MiB", "--unenforced=accept")
 
@@ -148,6 +149,37 @@ async def test_a_server_that_is_killed_leaves_nothing_that_the_next_one_does_not
         async with agent(daemon, tmp_path) as it:
             assert await it.call("create_box") != box
             assert not await client.instances[box].exists()
+    await leaves_nothing(client)
+
+
+@ONE_VERSION
+async def test_a_pool_that_could_not_be_opened_is_opened_for_the_next_box(daemon: Daemon, client: Client) -> None:
+    boxes = Boxes(client, Pool(client, "later", size=1, limits=SMALL), most=1, timeout=60, max_output=100)
+    image = await client.images.get("busybox")
+    try:
+        with pytest.raises(IncusError, match="later"):
+            await boxes.create_box()
+        await client.images.create_alias("later", image.fingerprint)
+        box = await boxes.create_box()
+        assert (await boxes.run_command(box, "echo here")).stdout == "here\n"
+    finally:
+        await boxes.close()
+        await client.images.delete_alias("later")
+    await leaves_nothing(client)
+
+
+@ONE_VERSION
+async def test_a_box_is_destroyed_though_the_agent_no_longer_waits(daemon: Daemon, client: Client) -> None:
+    boxes = Boxes(client, Pool(client, "busybox", size=0, limits=SMALL), most=1, timeout=60, max_output=100)
+    box = await boxes.create_box()
+    destroying = asyncio.ensure_future(boxes.destroy_box(box))
+    while await boxes.list_boxes():
+        await asyncio.sleep(0)
+    destroying.cancel()
+    await asyncio.wait([destroying])
+    while await client.instances[box].exists():
+        pass
+    await boxes.close()
     await leaves_nothing(client)
 
 
