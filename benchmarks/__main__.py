@@ -14,6 +14,8 @@ import sys
 from benchmarks import report
 from benchmarks.jobs import COMPETITORS, JOBS, QUICK
 from benchmarks.measuring import make_environments, measure
+from benchmarks.sandboxes import lines as sandbox_lines
+from benchmarks.sandboxes import measure_sandboxes
 from benchmarks.stage import QUICK as QUICK_SCALE
 from benchmarks.stage import Scale, open_stage
 
@@ -49,8 +51,12 @@ async def main() -> None:
             results[job.name] = await measure(stage, job, competitors, chosen.rounds)
             print(report.lines(job, results[job.name]), flush=True)
     print(report.summary(results))
+    if chosen.quick or chosen.job or chosen.competitor:
+        return
+    sandboxes = await measure_sandboxes(repeat=3 * chosen.rounds)
+    print(f"\nsandboxes (least and median, ms)\n{sandbox_lines(sandboxes)}")
     if chosen.write:
-        report.save(results, about)
+        report.save(results, about, sandboxes)
         report.write()
 
 

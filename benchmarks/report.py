@@ -32,6 +32,7 @@ LONGEST = 4  # times the reference: where a bar of a picture ends
 WIDTH, LABEL, ROW, GAP = 760, 155, 17, 26  # of a picture, its labels, its rows and what is between jobs, in pixels
 
 Results = dict[str, dict[str, Outcome]]
+Sandboxes = Mapping[str, Mapping[str, float]]
 
 
 def about(server: Mapping[str, Any], rounds: int) -> dict[str, Any]:
@@ -101,19 +102,23 @@ def reached(aim: Aim, outcomes: Mapping[str, Outcome]) -> float | None:
     return float(getattr(mine, aim.metric)) - (float(getattr(less, aim.metric)) if less else 0.0)
 
 
-def save(results: Results, about: Mapping[str, Any]) -> None:
+def save(results: Results, about: Mapping[str, Any], sandboxes: Sandboxes) -> None:
     """Keep what was measured, rounded to what it is worth."""
 
+    def rounded(figures: Mapping[str, float]) -> dict[str, float]:
+        return {name: float(f"{value:.4g}") for name, value in figures.items()}
+
     def plain(outcome: Outcome) -> Any:
-        found = outcome.figures and {name: float(f"{value:.4g}") for name, value in asdict(outcome.figures).items()}
+        found = outcome.figures and rounded(asdict(outcome.figures))
         return {**({"figures": found} if found else {}), **({"failure": outcome.failure} if outcome.failure else {})}
 
     jobs = {job: {name: plain(each) for name, each in outcomes.items()} for job, outcomes in results.items()}
     FOLDER.mkdir(exist_ok=True)
-    RESULTS.write_text(json.dumps({"about": about, "jobs": jobs}, indent=1) + "\n")
+    boxes = {what: rounded(each) for what, each in sandboxes.items()}
+    RESULTS.write_text(json.dumps({"about": about, "jobs": jobs, "sandboxes": boxes}, indent=1) + "\n")
 
 
-def load() -> tuple[Results, dict[str, Any]]:
+def load() -> tuple[Results, dict[str, Any], Sandboxes]:
     saved = json.loads(RESULTS.read_text())
     results = {
         job: {
@@ -122,7 +127,7 @@ def load() -> tuple[Results, dict[str, Any]]:
         }
         for job, outcomes in saved["jobs"].items()
     }
-    return results, saved["about"]
+    return results, saved["about"], saved["sandboxes"]
 
 
 def write() -> None:
@@ -133,7 +138,7 @@ def write() -> None:
 
 def made() -> dict[Path, str]:
     """The text of each file that is made."""
-    results, about = load()
+    results, about, sandboxes = load()
     page = PAGE.read_text()
     files: dict[Path, str] = {}
     page = between("about", page, description(about))
@@ -141,6 +146,7 @@ def made() -> dict[Path, str]:
         jobs = [job for job in JOBS if job.group == group.name and job.name in results]
         files[FOLDER / f"{group.name}.svg"] = picture(group, jobs, results)
         page = between(group.name, page, section(group, jobs, results))
+    page = between("sandboxes", page, sandbox_table(sandboxes))
     page = between("memory", page, table([job for job in JOBS if job.name in results], results, "peak"))
     page = between("slower", page, slower(results))
     files[PAGE] = page
@@ -197,6 +203,14 @@ def table(jobs: Sequence[Job], results: Results, field: str) -> str:
     for job in jobs:
         cells = (cell(figures(results[job.name], name), field) for name in names)
         rows.append(f"| {job.title} | {' | '.join(cells)} |")
+    return "\n".join(rows)
+
+
+def sandbox_table(sandboxes: Sandboxes) -> str:
+    rows = ["| wall time, ms | least | median |", "|---|---:|---:|"]
+    for what, each in sandboxes.items():
+        least, median = (number(1000 * each[field]) for field in ("wall", "wall_median"))
+        rows.append(f"| {what} | {least} | {median} |")
     return "\n".join(rows)
 
 

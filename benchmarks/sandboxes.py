@@ -1,7 +1,7 @@
 """How fast a box of a pool is there: ``python -m benchmarks.sandboxes [--repeat 15]``, on a private daemon with btrfs.
 
 Beside it are what it is compared with: a command in a box that runs already, and an instance that is launched, hardened
-as a box is and not.
+as a box is and not. A whole run of `scripts/benchmark` ends with this.
 """
 
 from __future__ import annotations
@@ -39,13 +39,13 @@ async def answer(box: Box | Instance) -> None:
 async def lease(pool: Pool, times: Times) -> None:
     """A box, and its first answer; then commands in it."""
     async with contextlib.AsyncExitStack() as stack:
-        with timed(times, "lease and first answer"):
-            with timed(times, "lease"):
+        with timed(times, "a leased box, and its first answer"):
+            with timed(times, "a leased box"):
                 box = await stack.enter_async_context(pool.lease())
             await answer(box)
         await asyncio.sleep(REST)
         for _ in range(3):
-            with timed(times, "command in a warm box"):
+            with timed(times, "a command in a box that runs"):
                 await answer(box)
     await asyncio.sleep(REST)
 
@@ -54,10 +54,10 @@ async def launch(client: Client, hardened: Instance | None, times: Times) -> Non
     """An instance, and its first answer; as the box of a pool is configured, or plain."""
     config: Mapping[str, str] = {}
     devices: Mapping[str, Any] = {}
-    what = "launch and first answer"
+    what = "a launched instance, and its first answer"
     if hardened is not None:
         config = {key: value for key, value in hardened.config.items() if key.startswith(("limits.", "security."))}
-        devices, what = hardened.devices, f"{what}, hardened"
+        devices, what = hardened.devices, "the same, hardened as a box is"
     async with contextlib.AsyncExitStack() as stack:
         with timed(times, what):
             temporary = client.instances.temporary("busybox", config=config, devices=devices)
@@ -67,11 +67,12 @@ async def launch(client: Client, hardened: Instance | None, times: Times) -> Non
 async def lease_many(client: Client, times: Times) -> None:
     """Many boxes at once, of a pool that has as many."""
     async with Pool(client, "busybox", size=AT_ONCE, limits=LIMITS) as pool, contextlib.AsyncExitStack() as stack:
-        with timed(times, f"{AT_ONCE} leases at once"):
+        with timed(times, f"{AT_ONCE} boxes at once"):
             await asyncio.gather(*(stack.enter_async_context(pool.lease()) for _ in range(AT_ONCE)))
 
 
-async def main(repeat: int) -> None:
+async def measure_sandboxes(repeat: int) -> dict[str, dict[str, float]]:
+    """The least and the median of the seconds that each thing took."""
     times: Times = {}
     async with Daemon(storage="btrfs") as daemon, daemon.client() as client:
         async with Pool(client, "busybox", size=2, limits=LIMITS) as pool:
@@ -83,12 +84,17 @@ async def main(repeat: int) -> None:
                         await launch(client, hardened, times)
         for _ in range(3):
             await lease_many(client, times)
-    for what, seconds in times.items():
-        low, high = min(seconds), max(seconds)
-        print(f"{what:40} {1000 * statistics.median(seconds):6.0f} ms ({1000 * low:.0f} to {1000 * high:.0f})")
+    return {what: {"wall": min(each), "wall_median": statistics.median(each)} for what, each in times.items()}
+
+
+def lines(figures: Mapping[str, Mapping[str, float]]) -> str:
+    """For the terminal."""
+    return "\n".join(
+        f"{what:40} {1000 * each['wall']:6.0f} {1000 * each['wall_median']:6.0f}" for what, each in figures.items()
+    )
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--repeat", type=int, default=15)
-    asyncio.run(main(parser.parse_args().repeat))
+    print(f"least and median, ms\n{lines(asyncio.run(measure_sandboxes(parser.parse_args().repeat)))}")
