@@ -99,10 +99,17 @@ class Worker:
 
 def read_attributes(instances: list[Any], recursion: int) -> None:
     """Read every field of records."""
-    paths = FIELDS if recursion == 1 else (*FIELDS, *(f"state.{name}" for name in STATE_FIELDS), *_inner_paths())
-    read = operator.attrgetter(*paths)
+    read = operator.attrgetter(*FIELDS)
     for instance in instances:
         read(instance)
+    if recursion == 2:
+        read_state = operator.attrgetter(*STATE_FIELDS)
+        inner = [(name, operator.attrgetter(*names)) for name, names in INNER_FIELDS.items()]
+        for instance in instances:
+            state = instance.state
+            read_state(state)
+            for name, read_inner in inner:
+                read_inner(getattr(state, name))
 
 
 def read_keys(instances: list[Any], recursion: int) -> None:
@@ -122,10 +129,6 @@ def read_states(states: list[Any]) -> None:
         read(state)
         for name, read_inner in inner:
             read_inner(state[name])
-
-
-def _inner_paths() -> list[str]:
-    return [f"state.{name}.{field}" for name, fields in INNER_FIELDS.items() for field in fields]
 
 
 def zeros(size: int) -> list[bytes]:

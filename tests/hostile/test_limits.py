@@ -199,6 +199,24 @@ async def test_tiny_chunks_are_handed_out_together_and_cost_no_more_than_they_ma
         assert len(pieces) < 500
 
 
+async def test_tiny_chunks_of_an_answer_that_is_read_whole_are_joined_as_they_come() -> None:
+    digits = b"".join(b"%d" % (number % 10) for number in range(50_000))
+
+    async def talk(reader: Reader, writer: Writer) -> None:
+        await head(reader)
+        writer.write(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+        for digit in digits:
+            writer.write(b"1\r\n%c\r\n" % digit)
+            await writer.drain()
+        writer.write(b"0\r\n\r\n")
+
+    async with serving(talk) as (transport, _):
+        async with transport.stream("GET", "/1.0") as stream:
+            whole = await stream.read()
+        assert whole == digits
+        assert len(stream._connection._pieces) < 2000
+
+
 # Websockets.
 
 

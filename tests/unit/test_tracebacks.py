@@ -26,7 +26,7 @@ MISTAKES: dict[str, tuple[int, Callable[[Any, Any], Any]]] = {
     "wrong name of a verb": (5, lambda c, b: c.instances.start("nope", wait=True)),
     "wrong type": (5, lambda c, b: b.run("ls -l")),
     "wrong image": (3, lambda c, b: c.instances.launch("nope", "x")),
-    "runs": (6, lambda c, b: b.delete(wait=True)),
+    "runs": (7, lambda c, b: b.delete(wait=True)),
     "does not run": (9, lambda c, b: c.instances["stopped"].run(["true"])),
     "no file": (5, lambda c, b: b.path("/nope").read_text()),
     "no parent": (6, lambda c, b: b.path("/no/f").write_text("x")),

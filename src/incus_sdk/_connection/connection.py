@@ -16,6 +16,7 @@ from .handshake import Secured
 from .link import Alarm, Link
 
 _PIECE_COST = 64  # bytes that a piece of a body takes beside what is in it
+_MOST_PIECES = 1000  # before they are joined, as they can be small
 
 
 class ReceivedHeaders(Mapping[str, str]):
@@ -71,7 +72,7 @@ class Connection(Link):
         self._pieces: deque[bytes] = deque()
         self._size = 0
         self._paused = False
-        self._whole: bytearray | None = None  # the body, where it is read at once
+        self._joined: bytearray | None = None  # what came before the pieces, where the body is read at once
         self._limit = 0
         self._leftover = b""
         self.put_off()
@@ -93,11 +94,10 @@ class Connection(Link):
         if not self.complete:
             if int(self._fields.get(b"content-length", 0)) > self._limit:
                 raise self._too_large()
-            self._whole = bytearray().join(self._pieces)
+            self._joined = bytearray()
             self._resume()
             await self._completion()
-            self._pieces = deque([bytes(self._whole)])
-        body = b"".join(self._pieces)
+        body = b"".join((self._joined or b"", *self._pieces))
         if len(body) > self._limit:
             raise self._too_large()
         return body
@@ -221,10 +221,13 @@ class Connection(Link):
         self.received += len(body)
         if self.complete:
             self._keep = False
-        elif self._whole is not None:
-            self._whole += body
-            if len(self._whole) > self._limit:
+        elif self._joined is not None:
+            self._pieces.append(body)
+            if self.received > self._limit:
                 self.end(self._too_large())
+            elif len(self._pieces) > _MOST_PIECES:
+                self._joined += b"".join(self._pieces)
+                self._pieces.clear()
         else:
             self._pieces.append(body)
             self._size += len(body) + _PIECE_COST

@@ -635,7 +635,7 @@ class Collection(Group, Generic[Item]):
     def __getitem__(self, key: str) -> Item:
         """A handle on one of them; makes no request."""
         key = self._spelling(key)
-        return self._make(self._segments(key), self._known(key), loaded=False)
+        return self._resource(self._scope, (*self._path, *self._segments(key)), self._known(key), loaded=False)
 
     async def list(
         self,
@@ -685,7 +685,7 @@ class Collection(Group, Generic[Item]):
         answer = await scope.request("GET", self._url(*segments), query={"recursion": depth, **query})
         if self._lists_any_project and not answer.entries and not all_projects:
             await scope.require_project()
-        return Table(self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries)
+        return Table([self._from_list(item, all_projects, recursion > 0, scope) for item in answer.entries])
 
     async def _require_extension(self) -> None:
         if self._resource._EXTENSION is not None:
@@ -739,9 +739,6 @@ class Collection(Group, Generic[Item]):
         """The key of an object that the server sent."""
         return wire.text(json, self._resource.KEY)
 
-    def _make(self, segments: tuple[str, ...], json: Json, loaded: bool = True, scope: Scope | None = None) -> Item:
-        return self._resource(scope or self._scope, (*self._path, *segments), json, loaded)
-
     def _from_list(self, item: Any, all_projects: bool, loaded: bool, scope: Scope) -> Item:
         """The object of one entry of a list: its JSON, or with recursion 0 its URL."""
         if isinstance(item, str):
@@ -750,7 +747,8 @@ class Collection(Group, Generic[Item]):
         else:
             if self._named_with_parent:
                 item[self._resource.KEY] = self._key(item).rpartition("/")[2]
-            key, project = self._key(item), wire.text(item, "project") if "project" in item else ""
+            key = self._key(item)
+            project = wire.text(item, "project") if (all_projects or not loaded) and "project" in item else ""
             segments = self._segments(key)
         if loaded and isinstance(item, dict):
             json: Json = item
@@ -761,7 +759,8 @@ class Collection(Group, Generic[Item]):
             scope = scope.view(target=location if location != "none" else None) if location else scope
         # Within one project the client's own view stays: an inherited object is another project's, and may be forbidden
         # there.
-        return self._make(segments, json, loaded, scope.view(project=project) if all_projects else scope)
+        scope = scope.view(project=project) if all_projects else scope
+        return self._resource(scope, (*self._path, *segments), json, loaded)
 
     async def _create(self, key: str, body: Mapping[str, Any], *segments: str) -> Item:
         """POST an object, and read what the server made of it."""

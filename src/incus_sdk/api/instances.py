@@ -197,7 +197,7 @@ class Instance(
         Raises:
             IncusNotLoadedError: It was not read that deeply.
         """
-        if "state" not in self._json and "state" not in self.raw:
+        if self._json.get("state") is None and "state" not in self.raw:
             raise IncusNotLoadedError(
                 f"the state of {self.name!r} was not read: use `await instance.get_state()` or list(recursion=2)"
             )
@@ -577,7 +577,9 @@ class InstancesAPI(
 
     def _new(self, name: str | None) -> Instance:
         """The handle of an instance to be made; for None it has no name, until the server has picked one."""
-        return self._make(("",), {"project": self._scope.project or "default"}, False) if name is None else self[name]
+        if name is not None:
+            return self[name]
+        return self._resource(self._scope, (*self._path, ""), {"project": self._scope.project or "default"}, False)
 
     async def _complete_devices(self, body: Json) -> None:
         """Give devices without a type what those of the new instance's profiles have."""

@@ -298,7 +298,7 @@ def parse_time(value: Any) -> datetime | None:
         return None
     if time.tzinfo is None:
         time = time.replace(tzinfo=UTC)
-    return None if time.year == 1 or time == _EPOCH else time
+    return None if time.year in _NEVER_YEARS and (time.year == 1 or time == _EPOCH) else time
 
 
 def _is_plain(value: Any) -> bool:
@@ -316,6 +316,7 @@ def _plain_copy(value: Any) -> Any:
 
 _NUMBERS = 6  # that a repr shows at most
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_NEVER_YEARS = (1, 1969, 1970)  # those of the epoch, by zone; comparing years is cheaper
 _NOT_PLAIN = (Mapping, tuple, datetime, RecordList)
 
 
@@ -438,10 +439,15 @@ def _make_getter(name: str, key: str, hint: Any) -> Callable[[Any], Any]:
             return record._read_absent(name, key, read) if raw is None else parse_time(raw)
 
     else:
+        make: Any
+        make, plain = (RecordList, list) if typing.get_origin(hint) is RecordList else (RecordMap, dict)
+        type_ = typing.get_args(hint)[0]
 
         def get(record: Record) -> Any:
-            absent = record._json.get(key) is None
-            return record._read_absent(name, key, read) if absent else read(record._json, key)
+            raw = record._json.get(key)
+            if isinstance(raw, plain):
+                return make(type_, raw)
+            return record._read_absent(name, key, read) if raw is None else raw
 
     return get
 
