@@ -123,8 +123,8 @@ _START = (
 _WIRE = (
     Job("get", "`GET /1.0`", "requests", "get", 500),
     Job("get-100", "100 `GET /1.0` at once", "requests", "get_at_once", 5),
-    Job("exec", "`true` in an instance", "commands", "exec", 30),
-    Job("exec-50", "50 of them at once", "commands", "exec_at_once"),
+    Job("exec", "`true` in an instance", "commands", "exec", 60),
+    Job("exec-50", "50 of them at once", "commands", "exec_at_once", 3),
     Job("out", "100 MB out, kept", "streams", "out_kept"),
     Job("out-streamed", "100 MB out, piece by piece", "streams", "out_streamed"),
     Job("in", "100 MB in, from memory", "streams", "into"),
@@ -150,7 +150,7 @@ def _over_https(jobs: Iterable[Job]) -> Iterable[Job]:
             yield replace(job, name=f"https-{job.name}", title=title, group="https", https=True)
 
 
-_LISTS = (*_lists(200, 20, 0), *_lists(1000, 4, 1000))
+_LISTS = (*_lists(200, 60, 0), *_lists(1000, 10, 1000))
 JOBS = (*_START, *_WIRE[:2], *_LISTS, *_WIRE[2:], *_REST, *_over_https((*_WIRE[:2], *_LISTS, *_WIRE[2:])))
 
 QUICK = (

@@ -107,7 +107,7 @@ class ProcessInput:
     def __init__(self, socket: WebSocket, end: bytes | str) -> None:
         self._socket = socket
         self._end = end
-        self._buffer: deque[bytes] = deque()
+        self._buffer: deque[memoryview] = deque()
         self._pending = 0
         self._wakeup = asyncio.Event()
         self._room = asyncio.Event()
@@ -133,8 +133,8 @@ class ProcessInput:
             raise IncusInputError("stdin was ended by write_eof()")
         if self._broken:
             return
-        view = memoryview(data).cast("B")
-        self._buffer.extend(bytes(view[at : at + _PIECE]) for at in range(0, len(view), _PIECE))
+        view = memoryview(data if isinstance(data, bytes) else bytes(data))  # which its owner can no longer change
+        self._buffer.extend(view[at : at + _PIECE] for at in range(0, len(view), _PIECE))
         self._pending += len(view)
         if self._pending > _PENDING:
             self._room.clear()
