@@ -59,7 +59,7 @@ class _Opened:
     stack: AsyncExitStack
 
 
-@sandboxenv(name="incus")
+@sandboxenv(name="incus")  # pyright: ignore[reportUntypedClassDecorator]
 class IncusSandbox(SandboxEnvironment):
     """A box as Inspect wants it."""
 

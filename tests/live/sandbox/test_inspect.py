@@ -1,19 +1,15 @@
-"""The example for Inspect AI, by that package's own checks of providers. It is large, so the group dev lacks it."""
+"""The example for Inspect AI, by that package's own checks of providers."""
 
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
 import pytest
-
-from incus_sdk.testing import Daemon
-from tests.live.sandbox.conftest import one_version
-
-pytest.importorskip("inspect_ai", reason="pip install --group inspect: the example for Inspect AI needs it")
-
-from inspect_ai.util._sandbox.self_check import *  # noqa: F403
+from inspect_ai.util._sandbox.self_check import *  # noqa: F403  # pyright: ignore[reportWildcardImportFromLibrary]
 
 from examples.inspect_sandbox import IncusConfig, IncusSandbox
+from incus_sdk.testing import Daemon
+from tests.live.sandbox.conftest import one_version
 
 pytestmark = one_version
 
