@@ -63,7 +63,7 @@ FINDS = {
     "opentelemetry": "cookbook/watching.html#opentelemetry",
     "how to get the ip": "cookbook/index.html#how-to",
     "how do I mount a folder": "cookbook/index.html#how-to",
-    "how can I copy a file": "cookbook/index.html#how-to",
+    "how do I copy a file": "cookbook/index.html#how-to",
 }
 """What people type, and the beginning of the place that the search must show first."""
 
