@@ -76,7 +76,7 @@ def test_nothing_is_left_of_a_ci_job_that_is_ended(blocking: Client, tmp_path: P
     said = limited.communicate(timeout=60)[1]
     assert (limited.returncode, said) == (
         124,
-        "ci_job: ['sh', '/job/script'] was stopped: it ran for more than 0.5 s\n",
+        "ci_job: ['sh', '/job/script'] was stopped: it ran for more than 0.5 s, its timeout=\n",
     )
     assert Path("out").is_dir()
     assert blocking.instances.list() == []
