@@ -143,7 +143,7 @@ async def _connect(live: Process | Console, keys: _DetachKeys | None) -> None:
     showing = asyncio.create_task(show(), name="incus-sdk screen")
     ends = {showing} if keys is None else {showing, asyncio.create_task(keys.pressed.wait(), name="incus-sdk keys")}
     try:
-        tty.setraw(_STDIN)
+        tty.setraw(_STDIN, termios.TCSADRAIN)  # which drops nothing of what was typed before
         for number, handler in handlers.items():
             loop.add_signal_handler(number, handler)
         loop.add_reader(_STDIN, forward_keys)

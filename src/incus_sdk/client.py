@@ -182,6 +182,9 @@ class Client:
         view._scope = scope
         return view
 
+    def __reduce__(self) -> Any:
+        raise TypeError("a Client cannot be pickled or copied: make one where it is used, from the same arguments")
+
     async def connect(self) -> None:
         """Ask the server to describe itself, which shows that it can be reached.
 

@@ -102,7 +102,8 @@ class EventStream:
 
     Args:
         scope: The connection.
-        types: Any of `_TYPES`; None for all that the client can see.
+        types: Any of ``lifecycle``, ``logging``, ``network-acl`` and ``operation``; None for all that the client can
+            see.
         all_projects: Events of all projects, instead of the connection's.
 
     Raises:

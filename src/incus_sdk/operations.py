@@ -7,7 +7,7 @@ import contextlib
 import logging
 import math
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Self
 
@@ -114,6 +114,8 @@ class Operation(models.Operation):
         self._told = False  # the log, that it has ended
         self._asked: Any = None
         """The body of the request that began it, where it is JSON: an error names what it asked for."""
+        self._explain: Callable[[IncusOperationError], Awaitable[IncusOperationError]] | None = None
+        """Adds to the error of its failure what else is known of that."""
 
     def __getitem__(self, key: str) -> Any:
         """A field by its JSON key; ``["metadata"]`` falls back to the operation's own fields."""
@@ -296,7 +298,8 @@ class Operation(models.Operation):
             reason = str(self.err or self.status)
             kind = IncusOperationConflictError if wire.says_taken(reason) else IncusOperationError
             reason = f"{wire.plain(reason)}{wire.missing_facts(reason, self._asked)}"
-            raise kind(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
+            failure = kind(f"{self._describe()}: {reason}", operation_id=self.id, response=self.raw)
+            raise failure if self._explain is None else await self._explain(failure)
         return self
 
     async def _wait_for_command(self) -> None:

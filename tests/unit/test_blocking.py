@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import copy
 import gc
 import importlib
 import inspect
+import pickle
 import socket
 import subprocess
 import sys
@@ -683,3 +685,10 @@ gevent.joinall(jobs)
 print([job.value for job in jobs])
 """
     assert run_python(gevent_patched(code, when)) == "[0, 1, 2, 0, 1, 2]\n"
+
+
+@pytest.mark.parametrize("kind", [incus_sdk.Client, incus_sdk.sync.Client])
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, pickle.dumps])
+def test_a_client_that_is_pickled_or_copied_says_what_to_do(kind: type[Any], copied: Any) -> None:
+    with pytest.raises(TypeError, match="make one where it is used"):
+        copied(kind("/nowhere"))

@@ -111,7 +111,8 @@ def explain(error: Exception, request: str, endpoint: Endpoint, seconds: float |
         case Stalled() | TimeoutError(errno=None):
             begun = isinstance(error, Stalled) and error.begun
             reason = f"the answer of {endpoint} stalled for" if begun else f"no answer from {endpoint} within"
-            return IncusTimeoutError(f"{redacted(request)}: {reason} {seconds} s; the server may still carry it out")
+            rest = "" if request.startswith("GET ") else "; the server may still carry it out"
+            return IncusTimeoutError(f"{redacted(request)}: {reason} {seconds} s, the client's timeout={rest}")
         case Lost():
             reason, cause = f"{endpoint} closed the connection before its answer was complete", error.cause
         case Oversized():
@@ -123,7 +124,8 @@ def explain(error: Exception, request: str, endpoint: Endpoint, seconds: float |
             from .handshake import NotPinned
 
             remedy = (
-                "If its owner says that it was renewed, give the new one as server_cert=, or join it again"
+                "If its owner says that it was renewed, give the new one as server_cert=; a remote is removed with "
+                "ClientConfig().remove(), and joined again"
                 if isinstance(error, NotPinned)
                 else "Give its certificate as server_cert=, or the fingerprint that its owner tells you"
             )

@@ -197,7 +197,7 @@ def plain(reason: str) -> str:
     if not any(words in reason for words in _TAKEN_NAME):
         return reason
     said = f"it exists already ({reason})" if _TAKEN_NAME[0] in reason else reason
-    return f"{said}: choose another name, or use the one that is there, as ensure() does"
+    return f"{said}: choose another name, or use the one that is there"
 
 
 def missing_facts(reason: str, body: Any) -> str:

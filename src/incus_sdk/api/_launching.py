@@ -32,6 +32,7 @@ Template = str | models.Instance | models.InstanceSnapshot
 _TEMPORARY = "user.incus-sdk.temporary"
 _OWNER = "user.incus-sdk.owner"
 _LABEL = "user.incus-sdk.label."
+_DONE_BY_OTHERS = re.compile(r'already (running|stopped)|busy running a "(start|stop)"')
 _LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Box = TypeVar("Box", bound=LifecycleVerbs)
@@ -122,7 +123,7 @@ class Launches:
         async def create() -> Box:
             options = {**fields, "config": without_none(config or {}), "flavor": flavor}
             options["instance_type"] = instance_type or "container"
-            made: Box = await self.create(name, source, **options, start=bool(running), wait=True, progress=progress)
+            made: Box = await self.create(name, source, **options, wait=True, progress=progress)
             return made
 
         async def settle() -> None:
@@ -131,7 +132,8 @@ class Launches:
                     await operation.wait()
 
         made = await ensure_item(box, {**fields, **kind}, create, settle, _complete_devices)
-        if running is None or (status := await _set_running(made.item, running)) is None:
+        status = None if running is None else await _set_running(made.item, running)
+        if status is None or made.created:
             return made
         return Ensured(made.item, made.created, {**made.changed, "status": status})
 
@@ -366,8 +368,10 @@ async def _set_running(box: LifecycleVerbs, running: bool) -> Change | None:
         return None
     try:
         await (box.start(wait=True) if running else box.stop(wait=True))
-    except (IncusAPIError, IncusOperationError):
-        await box._wait_until_idle()  # others can be doing the same
+    except (IncusAPIError, IncusOperationError) as error:
+        if not _DONE_BY_OTHERS.search(str(error)):
+            raise  # whatever its status: one that failed to start is shown as running for a moment
+        await box._wait_until_idle()
         if (await box.refresh()).status not in wanted:
             raise
         return None

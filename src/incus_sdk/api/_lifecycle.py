@@ -224,12 +224,14 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
     async def _change_state(self, action: Action, wait: bool, **options: bool | int) -> Operation:
         if action not in get_args(Action):
             raise IncusInputError(f"action must be one of {', '.join(get_args(Action))}, not {action!r}")
+        starts = action in ("start", "restart")
         try:
-            return await self._operate("PUT", "state", body={"action": action, **options}, wait=wait)
+            operation = await self._operate("PUT", "state", body={"action": action, **options}, wait=wait)
         except IncusOperationError as error:
-            if action in ("start", "restart"):
-                raise await self._add_log(error) from None
-            raise
+            raise await self._add_log(error) if starts else error from None
+        if starts and not wait:
+            operation._explain = self._add_log
+        return operation
 
     async def _await_creation(
         self,

@@ -13,14 +13,12 @@ from ._lifecycle import LifecycleVerbs
 Outcomes = dict[str, IncusError | None]
 """What became of each instance by its name: None, or the error."""
 
-_CONCURRENCY = 8
-
 
 async def do_many(
     group: Keyed[LifecycleVerbs],
     names: Iterable[str],
     verb: Callable[[LifecycleVerbs], Awaitable[object]],
-    concurrency: int = _CONCURRENCY,
+    concurrency: int = 8,
 ) -> Outcomes:
     """Do something to each of the instances, ``concurrency`` at a time."""
     if isinstance(concurrency, bool) or not isinstance(concurrency, int) or concurrency < 1:
@@ -42,7 +40,7 @@ class StartsAndStopsMany:
     """`LifecycleVerbs` of many instances at once, each waited for."""
 
     async def start_many(
-        self: Keyed[LifecycleVerbs], names: Iterable[str], *, stateless: bool = False, concurrency: int = _CONCURRENCY
+        self: Keyed[LifecycleVerbs], names: Iterable[str], *, stateless: bool = False, concurrency: int = 8
     ) -> Outcomes:
         """Start instances, and wait for each: see `Instance.start`.
 
@@ -69,7 +67,7 @@ class StartsAndStopsMany:
         force: bool = False,
         stateful: bool = False,
         timeout: int = 30,
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = 8,
     ) -> Outcomes:
         """Stop instances, and wait for each: see `Instance.stop`.
 
@@ -97,7 +95,7 @@ class StartsAndStopsMany:
         *,
         force: bool = False,
         timeout: int = 30,
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = 8,
     ) -> Outcomes:
         """Restart instances, and wait for each: see `Instance.restart`.
 
@@ -124,7 +122,7 @@ class StartsAndStopsMany:
         *,
         force: bool = False,
         missing_ok: bool = False,
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = 8,
     ) -> Outcomes:
         """Delete instances, and wait for each: see `Instance.delete`.
 

@@ -363,7 +363,9 @@ class Instance(
             destination = scope_of(to)
             if not await same_server(self._scope, destination):
                 if not live and (await self.refresh()).status != "Stopped":
-                    raise IncusInputError(f"{self.name} is {self.status}: stop it first, or move it with live=True")
+                    raise IncusInputError(
+                        f"{self.name} is {self.status}: stop it first, or move it with live=True or stateless=True"
+                    )
                 changes: Json = {"pool": pool, "config": config, "devices": devices, "profiles": profiles, "live": live}
                 changes |= {"allow_inconsistent": allow_inconsistent, **options}
                 copy = await self.copy(name, to=to, instance_only=instance_only, **changes)
@@ -573,7 +575,11 @@ class InstancesAPI(
         creation = create_marked(
             handle, body, lambda body, find: self._operate("POST", body=body, wait=False, find=find)
         )
-        return await handle._await_creation(creation, progress, log=start) if wait else await creation
+        if wait:
+            return await handle._await_creation(creation, progress, log=start)
+        operation = await creation
+        operation._explain = handle._add_log if start else None
+        return operation
 
     def _new(self, name: str | None) -> Instance:
         """The handle of an instance to be made; for None it has no name, until the server has picked one."""

@@ -165,6 +165,10 @@ class Client(_twin.Twin):
             _source.Client.join(token, name, endpoint=endpoint, project=project, timeout=timeout, password=password)
         )
 
+    def __reduce__(self) -> Any:
+        result: Any = self._wrap(self._async.__reduce__())
+        return result
+
     def connect(self) -> None:
         """Ask the server to describe itself, which shows that it can be reached.
 

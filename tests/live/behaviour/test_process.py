@@ -721,6 +721,15 @@ async def test_a_shell_takes_over_the_terminal_and_gives_it_back(daemon: Daemon,
         assert terminal.restored()
 
 
+async def test_a_shell_gets_what_was_typed_before_it_was_there(daemon: Daemon, clean: None) -> None:
+    async with daemon.client() as client, client.instances.temporary("busybox") as box, Terminal() as terminal:
+        program = await terminal.start(SHELL, str(daemon.socket), box.name)
+        terminal.type(b"echo ea$((1+1))ly; exit 6\n")
+        await terminal.until(b"ea2ly")
+        await terminal.until(b"code 6")
+        assert await program.wait() == 0
+
+
 async def test_a_shell_that_is_interrupted_restores_the_terminal_and_ends_the_command(
     daemon: Daemon, clean: None
 ) -> None:

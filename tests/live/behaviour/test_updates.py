@@ -19,7 +19,7 @@ from incus_sdk.api.storage import Volume
 from incus_sdk.testing import Daemon
 
 CONFIG = {"user.a": "1", "user.b": "2"}
-ADDRESS = {"ipv4.address": "198.51.100.1/24", "ipv4.dhcp": "false", "ipv6.address": "none"}
+NO_ADDRESS = {"ipv4.address": "none", "ipv6.address": "none"}
 NIC = {"type": "nic", "nictype": "macvlan", "parent": "here", "name": "eth0"}
 
 Thing = Instance | Profile | Network | Volume
@@ -59,7 +59,7 @@ async def _profile(client: Client, name: str) -> Profile:
 
 
 async def _network(client: Client, name: str) -> Network:
-    return await client.networks.create(name, config={**ADDRESS, **CONFIG}, description="first")
+    return await client.networks.create(name, config={**NO_ADDRESS, **CONFIG}, description="first")
 
 
 async def _volume(client: Client, name: str) -> Volume:

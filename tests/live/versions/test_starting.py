@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from incus_sdk import Client, IncusInputError, IncusNotFoundError, Instance
+from incus_sdk import Client, IncusInputError, IncusNotFoundError, IncusOperationError, Instance
 from incus_sdk._connection.transport import Transport
 from tests.live.boxes import listening
 
@@ -149,7 +149,7 @@ async def test_an_instance_is_as_it_should_be(client: Client, name: str, writes:
     try:
         both = await asyncio.gather(*(ensure(**asked) for _ in range(3)))
         assert [each.created for each in both].count(True) == 1
-        assert not any(each.changed for each in both)
+        assert {what for each in both for what in each.changed} <= {"status"}  # whoever started it
         assert {each.item.status for each in both} == {"Running"}
         box = both[0].item
         assert (box.config["user.a"], box.devices["root"]["size"], box.description) == ("1", "1GiB", "web")
@@ -181,6 +181,37 @@ async def test_an_instance_is_as_it_should_be(client: Client, name: str, writes:
         assert (await ensure(running=False)).changed == {"status": ("Running", "Stopped")}
     finally:
         await group.delete(name, wait=True, force=True, missing_ok=True)
+
+
+async def undone(box: Instance) -> None:
+    """A start that failed: until then the server shows the instance as stopped, running, and stopped again."""
+    for _ in range(10):
+        await asyncio.sleep(0.1)
+        while (await box.refresh()).status != "Stopped":
+            await asyncio.sleep(0.1)
+
+
+async def test_an_instance_that_does_not_start_is_an_error_each_time_and_says_why(client: Client, name: str) -> None:
+    broken = {"raw.lxc": "lxc.init.cmd = /nowhere"}
+    box = client.instances[name]
+    try:
+        for _ in range(3):
+            with pytest.raises(IncusOperationError, match="/nowhere") as caught:
+                await client.instances.ensure(name, "busybox", broken, running=True)
+            assert "/nowhere" in caught.value.log
+            await undone(box)
+        begun = await box.start()
+        with pytest.raises(IncusOperationError, match="/nowhere") as caught:
+            await begun.wait()
+        assert "/nowhere" in caught.value.log
+        await undone(box)
+        await box.delete(wait=True, force=True)
+        begun = await client.instances.create(name, "busybox", broken, start=True)
+        with pytest.raises(IncusOperationError, match="/nowhere") as caught:
+            await begun.wait()
+        assert "/nowhere" in caught.value.log
+    finally:
+        await client.instances.delete(name, wait=True, force=True, missing_ok=True)
 
 
 async def test_a_device_of_a_profile_is_changed_or_hidden_in_an_instance_that_exists(client: Client, name: str) -> None:

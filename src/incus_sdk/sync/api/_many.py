@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ...api._many import _CONCURRENCY
 from .. import _twin
 
 if TYPE_CHECKING:
@@ -27,7 +26,7 @@ class StartsAndStopsMany(_twin.Twin):
         def _async(self) -> Any: ...
 
     def start_many(
-        self: Keyed[LifecycleVerbs], names: Iterable[str], *, stateless: bool = False, concurrency: int = _CONCURRENCY
+        self: Keyed[LifecycleVerbs], names: Iterable[str], *, stateless: bool = False, concurrency: int = 8
     ) -> Outcomes:
         """Start instances, and wait for each: see `Instance.start`.
 
@@ -55,7 +54,7 @@ class StartsAndStopsMany(_twin.Twin):
         force: bool = False,
         stateful: bool = False,
         timeout: int = 30,
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = 8,
     ) -> Outcomes:
         """Stop instances, and wait for each: see `Instance.stop`.
 
@@ -86,7 +85,7 @@ class StartsAndStopsMany(_twin.Twin):
         *,
         force: bool = False,
         timeout: int = 30,
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = 8,
     ) -> Outcomes:
         """Restart instances, and wait for each: see `Instance.restart`.
 
@@ -116,7 +115,7 @@ class StartsAndStopsMany(_twin.Twin):
         *,
         force: bool = False,
         missing_ok: bool = False,
-        concurrency: int = _CONCURRENCY,
+        concurrency: int = 8,
     ) -> Outcomes:
         """Delete instances, and wait for each: see `Instance.delete`.
 
