@@ -489,6 +489,23 @@ except KeyboardInterrupt:
     assert out.splitlines() == ["cleaned up", "interrupted 1"]
 
 
+def test_an_interrupt_is_seen_though_the_system_gave_it_to_another_thread() -> None:
+    """So is one that comes just before the thread begins to wait."""
+    code = """
+async def work():
+    signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+    try:
+        await asyncio.sleep(600)
+    finally:
+        print("cleaned up", flush=True)
+try:
+    portal.run(work())
+except KeyboardInterrupt:
+    print("interrupted", portal.run(echo(1)))
+"""
+    assert run_python(PROGRAM + code).splitlines() == ["cleaned up", "interrupted 1"]
+
+
 def test_a_clean_up_that_hangs_is_not_waited_for() -> None:
     code = """
 async def work():

@@ -32,6 +32,7 @@ Wrap = Callable[[Any], Any]
 
 _PATIENCE = 1.0  # seconds that a call that is interrupted has to clean up before the caller goes on
 _LAST_PATIENCE = 5.0  # the same of all calls, where the thread ends
+_ROUND = 0.5  # seconds of a wait: a signal that came just before it, or to another thread, is handled after it
 
 _line: ContextVar[Line] = ContextVar("_line")
 """The line of the task that runs."""
@@ -534,14 +535,13 @@ class Line:
             self._loop.loop.call_soon(self._task.cancel)  # which has its first turn before that
 
     def _next(self) -> _End | _Ask | _Step:
-        limits = [limit for limit in _limits.get() if limit.is_running]
-        if not limits:
-            return self._mail.get()
-        first = min(limits, key=timeout.when)
-        try:
-            return self._mail.get(timeout=max(first.when() - time.monotonic(), 0))
-        except queue.Empty:
-            raise first.expire() from None
+        first = min((limit for limit in _limits.get() if limit.is_running), key=timeout.when, default=None)
+        while True:
+            seconds = _ROUND if first is None else max(min(first.when() - time.monotonic(), _ROUND), 0)
+            with contextlib.suppress(queue.Empty):
+                return self._mail.get(timeout=seconds)
+            if first is not None and first.when() <= time.monotonic():
+                raise first.expire()
 
 
 class _Steps:
