@@ -268,7 +268,8 @@ class Collection(Group, Generic[Item]):
         """List them, in one request.
 
         Args:
-            recursion: 0 gives handles that know only their name, 1 the objects, read.
+            recursion: 0 gives handles that know only their name, 1 the objects, read. 2, of instances, reads their
+                state, snapshots and backups as well.
             filter: Only those that match, as ``F("name") == "web"`` or as the server writes it, ``name eq web``.
             all_projects: Those of every project.
             project: Those of this project, instead of the client's.
