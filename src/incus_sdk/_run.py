@@ -197,6 +197,8 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
             yield input
         case AsyncIterable():
             async for piece in input:
+                if not isinstance(piece, bytes | bytearray | memoryview):
+                    raise IncusInputError(f"input must come as bytes, not {type(piece).__name__}")
                 yield piece
         case _:
             # What has come on a pipe or terminal is sent, and not kept until there is more: for that, there is `read1`.

@@ -231,6 +231,12 @@ async def _never_started(operation: Operation) -> bool:
     return operation.status == "Failure" and "return" not in operation.metadata
 
 
+def _take_error(task: asyncio.Task[Any]) -> None:
+    """Let nobody be told of an error that the streams and `Process.wait` raise, if somebody uses them."""
+    if not task.cancelled():
+        task.exception()
+
+
 async def _ignore(socket: WebSocket) -> None:
     """Read a websocket on which only pings come, to its end."""
     while await socket.receive() is not None:
@@ -328,6 +334,7 @@ class _LiveOperation:
 
     def _start(self, name: str, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
         task = asyncio.create_task(work, name=f"incus-sdk {name}")
+        task.add_done_callback(_take_error)
         self._tasks.append(task)
         return task
 
@@ -507,6 +514,9 @@ class Process(_LiveOperation):
     ) -> None:
         super().__init__(scope, path)
         self.args: tuple[str, ...] = wire.command(command)
+        for what, given in (("user", user), ("group", group)):
+            if isinstance(given, bool) or not isinstance(given, int | str | None):
+                raise IncusInputError(f"{what} must be a numeric id or a name, not {given!r}")
         self._user, self._group, self._login = user, group, login
         self._pty = pty
         self._env = {"TERM": "xterm-256color"} if pty else {}
@@ -538,13 +548,16 @@ class Process(_LiveOperation):
             self._start("input", self._watch_input())
 
     async def __aexit__(self, *_: object) -> None:
+        lost, is_left = self._lost, self._exit is not None and not self._exit.done()
         try:
-            if self._exit is not None and not self._exit.done():
+            if self._exit is not None and is_left:
                 await self.kill()
                 self._abort()  # so that the server does not wait until the rest of the output is read
                 await asyncio.wait([self._exit], timeout=self._reap)
         finally:
             await self._release()
+            if is_left:
+                self._lost = lost  # what broke since was broken here
 
     @property
     def returncode(self) -> int | None:
@@ -568,6 +581,8 @@ class Process(_LiveOperation):
         """
         if self._exit is None:
             raise IncusInputError("the process is not open: enter it as a context manager")
+        if self._exit.cancelled():
+            raise IncusConnectionError(f"{self._describe()} was left while it ran, so how it ended is not known")
         code = await asyncio.shield(self._exit)
         if not self.stdin._has_arrived:
             for _ in range(_TURNS):  # in which `_watch_input` hears of a break that came before the exit

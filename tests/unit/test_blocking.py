@@ -343,6 +343,30 @@ def test_of_nested_timeouts_the_one_that_expired_raises(portal: Portal) -> None:
         assert portal.run(echo(1)) == 1
 
 
+@pytest.mark.parametrize("delay", [float("inf"), 1e20, 10**12])
+def test_a_timeout_can_be_longer_than_a_system_waits(portal: Portal, delay: float) -> None:
+    with timeout(delay):
+        assert portal.run(echo(1)) == 1
+
+
+@pytest.mark.parametrize("delay", [float("nan"), "5", True, [1]])
+def test_a_timeout_that_is_no_number_is_refused(delay: Any) -> None:
+    with pytest.raises(IncusInputError, match="seconds"):
+        timeout(delay)
+    with timeout(60) as limit, pytest.raises(IncusInputError, match="seconds"):
+        limit.reschedule(delay)
+
+
+def test_a_timeout_can_be_used_again_once_it_has_expired_but_not_in_its_own_block(portal: Portal) -> None:
+    limit = timeout(0.05)
+    for _ in range(2):
+        with pytest.raises(TimeoutError), limit:
+            portal.run(asyncio.sleep(60))
+    with pytest.raises(IncusError, match="another one"), timeout(60) as limit, limit:
+        pass
+    assert portal.run(echo(1)) == 1
+
+
 def test_a_timeout_is_of_its_own_thread(portal: Portal) -> None:
     results: list[int] = []
     with timeout(0):
@@ -411,6 +435,32 @@ print(os.waitpid(child, 0)[1], portal.run(echo(3)))
     assert "the client belongs to the process that made it" in child
     assert "make a client in the child" in child
     assert (new, parent) == ("2", "0 3")
+
+
+def test_a_child_that_is_forked_in_a_callback_does_not_wait_for_its_parent() -> None:
+    code = """
+from incus_sdk.sync._twin import asked
+async def work():
+    return await asked(os.fork)()
+try:
+    print(portal.run(work()) > 0, os.wait()[1], flush=True)
+except IncusError as error:
+    print("make a client in the child" in str(error), flush=True)
+"""
+    assert run_python(PROGRAM + code).splitlines() == ["True", "True 0"]
+
+
+def test_a_client_that_another_thread_opens_while_it_is_closed_is_not_said_to_be_left_open() -> None:
+    code = """
+class Connections:
+    is_open = is_connected = True
+    async def close(self):
+        print("closed")
+portal = Portal("the client", Connections())
+portal.run(echo(1))
+portal.end(echo(1))
+"""
+    assert run_python(PROGRAM + code, options=["-W", "always"]).splitlines() == ["closed"]
 
 
 def test_a_child_ends_silently_and_ends_nothing_of_its_parent() -> None:

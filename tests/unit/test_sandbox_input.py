@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from incus_sdk import Client, IncusInputError
-from incus_sdk.sandbox import Limits, Network, Pool, connect, list_boxes, prune
+from incus_sdk.sandbox import Box, Limits, Network, Pool, connect, list_boxes, prune
 
 NOWHERE = "unix:///nowhere"
 
@@ -91,7 +91,14 @@ def test_addresses_are_written_as_servers_take_them() -> None:
         ({"name": "a" * 41}, "name must have"),
         ({"labels": {"a b": "c"}}, "the label 'a b' must be a name"),
         ({"labels": {"a": ""}}, "the label 'a'"),
+        ({"labels": "ab"}, "labels must be a dict"),
+        ({"labels": [1]}, "labels must be a dict"),
         ({"languages": "python"}, "languages must be a list"),
+        ({"languages": None}, "languages must be a list"),
+        ({"languages": [{}]}, "language must be one of"),
+        ({"prepare": "apt-get install git"}, "prepare must be a function"),
+        ({"prepare_network": ""}, "prepare_network must be a name"),
+        ({"storage": 3}, "storage must be a name"),
         (
             {"languages": ["cobol"]},
             r"language must be one of bash, .*, sh, not 'cobol'",
@@ -104,6 +111,28 @@ def test_pools_that_cannot_be_are_refused(arguments: dict[str, Any], message: st
     options: dict[str, Any] = {"image": "busybox", **arguments}
     with pytest.raises(IncusInputError, match=message):
         Pool(Client(NOWHERE), **options)
+
+
+@pytest.mark.parametrize("timeout", ["5", True, -1, float("nan")])
+async def test_a_lease_that_waits_for_no_time_is_refused(timeout: Any) -> None:
+    with pytest.raises(IncusInputError, match="timeout must be a number of seconds"):
+        async with Pool(Client(NOWHERE), "busybox").lease(timeout=timeout):
+            pass
+
+
+async def test_what_a_box_cannot_do_is_refused_before_anything_is_sent() -> None:
+    client = Client(NOWHERE)
+    box = Box(client, client.instances["c1"])
+    wrong: Any = "sandbox0"
+    for call, message in (
+        (box.set_network(wrong), r"network must be Network\(...\)"),
+        (box.write("/root/x", "\udc80"), "cannot be written as UTF-8"),
+        (box.run_code("sh", "\udc80"), "cannot be written as UTF-8"),
+        (box.read("/root/x", limit=wrong), "limit must be a number of bytes"),
+        (box.read("/root/x", limit=-1), "limit must be a number of bytes"),
+    ):
+        with pytest.raises(IncusInputError, match=message):
+            await call
 
 
 async def test_what_cannot_be_looked_for_is_refused() -> None:

@@ -220,9 +220,12 @@ class RemotePath:
             limit: The bytes that it may have; a longer one is an error, and not read on. None for no limit.
 
         Raises:
+            IncusInputError: ``limit`` is not a number of bytes.
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
         """
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise IncusInputError(f"limit must be a number of bytes, not {limit!r}")
         async with self.open("rb") as file:
             data = await file.read(-1 if limit is None else limit + 1)
         if limit is not None and len(data) > limit:
@@ -238,6 +241,7 @@ class RemotePath:
             limit: See `read_bytes`.
 
         Raises:
+            IncusInputError: ``limit`` is not a number of bytes.
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
             UnicodeDecodeError: It is not in that encoding.

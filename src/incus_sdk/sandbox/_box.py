@@ -300,6 +300,7 @@ class Box:
             limit: The bytes that it may have; a longer one is an error, and not read on. None for no limit.
 
         Raises:
+            IncusInputError: ``limit`` is not a number of bytes.
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
 
@@ -317,7 +318,7 @@ class Box:
             mode: Its permissions, new or not; None keeps them, and gives a new file 0644.
 
         Raises:
-            IncusInputError: ``data`` is something else.
+            IncusInputError: ``data`` is something else, or no text that UTF-8 has.
             IncusAPIError: The path is not a regular file.
 
         API:
@@ -325,7 +326,10 @@ class Box:
         """
         if not isinstance(data, bytes | str):
             raise IncusInputError(f"data must be bytes or str, not {type(data).__name__}")
-        content = data.encode() if isinstance(data, str) else data
+        try:
+            content = data.encode() if isinstance(data, str) else data
+        except UnicodeEncodeError as error:
+            raise IncusInputError(f"data cannot be written as UTF-8: {error}") from None
         async with self._instance.path(path).connected() as file:
             try:
                 await file.write_bytes(content, mode=mode)
@@ -459,6 +463,8 @@ class Box:
     async def rollback(self, name: str) -> None:
         """Bring the files of the box back to a snapshot. Its processes end, and it starts anew, also if it had stopped.
 
+        A caller who is cancelled meanwhile leaves it stopped, as it was or as it is in the snapshot.
+
         Args:
             name: What `snapshot` returned.
 
@@ -474,15 +480,18 @@ class Box:
         await instance.snapshots.get(name)
         if (await instance.refresh()).status != "Stopped":
             await instance.stop(force=True, wait=True)
+        await shielded(self._restore(name))
+        await instance.start(wait=True)
+        await instance.refresh()
+
+    async def _restore(self, name: str) -> None:
         # With the files, the configuration comes back: a time that was extended since, a network that was taken away.
-        before = await self._client.instances.get(self.id)
+        before, instance = await self._client.instances.get(self.id), self._instance
         await instance.snapshots[name].restore()
         await instance.refresh()
         now, then = _keys.chosen(before.raw), _keys.chosen(instance.raw)
         changes = {field: {key: now[field].get(key) for key in {**now[field], **then[field]}} for field in now}
         await instance.update(changes, wait=True)
-        await instance.start(wait=True)
-        await instance.refresh()
 
     @asynccontextmanager
     async def preview(self, port: int, *, local_port: int = 0) -> AsyncGenerator[LocalAddress]:
@@ -569,13 +578,15 @@ class Box:
             network: What it may reach; None for nothing at all.
 
         Raises:
-            IncusInputError: The bridge is not fit for it: see `Network`.
+            IncusInputError: It is no `Network`, or its bridge is not fit for it.
             IncusNotFoundError: The box is gone.
             IncusOperationError: The NIC could not be changed.
 
         API:
             ``GET`` and ``PUT /1.0/instances/{name}``
         """
+        if network is not None and not isinstance(network, Network):
+            raise IncusInputError(f"network must be Network(...), not {network!r}")
         if network is not None:
             await network._close(self._client, self.id)
         device = None if network is None else network._device()

@@ -117,6 +117,8 @@ def labels(instance: Instance) -> dict[str, str]:
 def label_keys(given: Mapping[str, str] | None) -> dict[str, str]:
     """The keys for labels."""
     keys: dict[str, str] = {}
+    if given is not None and not isinstance(given, Mapping):
+        raise IncusInputError(f"labels must be a dict, as {{'app': 'agent'}}, not {given!r}")
     for name, value in (given or {}).items():
         if not isinstance(name, str) or not _LABEL_NAME.fullmatch(name) or not isinstance(value, str) or not value:
             raise IncusInputError(

@@ -34,7 +34,11 @@ def command_for(language: str, code: str) -> tuple[list[str], str | None]:
     program, option, suffix = LANGUAGES[known(language)]
     if not isinstance(code, str) or "\0" in code:
         raise IncusInputError(f"code must be a str without NUL, not {type(code).__name__}")
-    if len(code.encode()) > _LONGEST:
+    try:
+        length = len(code.encode())
+    except UnicodeEncodeError as error:
+        raise IncusInputError(f"code cannot be written as UTF-8: {error}") from None
+    if length > _LONGEST:
         path = f"/tmp/.sandbox-{os.urandom(8).hex()}.{suffix}"
         return [program, path], path
     return [program, option, code, *([program] if program in _TAKES_NAME else [])], None
@@ -42,7 +46,7 @@ def command_for(language: str, code: str) -> tuple[list[str], str | None]:
 
 def known(language: str) -> str:
     """The language, or `IncusInputError`."""
-    if language not in LANGUAGES:
+    if not isinstance(language, str) or language not in LANGUAGES:
         raise IncusInputError(f"language must be one of {', '.join(LANGUAGES)}, not {language!r}")
     return language
 

@@ -101,8 +101,13 @@ class Pool:
         for value, kind, what in ((limits, Limits, "limits"), (network, Network, "network")):
             if value is not None and not isinstance(value, kind):
                 raise IncusInputError(f"{what} must be {kind.__name__}(...), not {value!r}")
-        if isinstance(languages, str):
-            raise IncusInputError(f"languages must be a list, as [{languages!r}]")
+        if isinstance(languages, str) or not isinstance(languages, Sequence):
+            raise IncusInputError(f"languages must be a list, as ['python'], not {languages!r}")
+        for given, what in ((prepare_network, "prepare_network"), (storage, "storage")):
+            if given is not None and (not isinstance(given, str) or not given):
+                raise IncusInputError(f"{what} must be a name, not {given!r}")
+        if prepare is not None and not callable(prepare):
+            raise IncusInputError(f"prepare must be a function, not {prepare!r}")
         self._client = client
         self._size = size
         self._ttl = _keys.seconds(ttl, "ttl")
@@ -192,6 +197,8 @@ class Pool:
         """
         keys = {**_keys.label_keys(labels), _keys.CLAIM: os.urandom(8).hex(), _keys.KEEPER: self._keeper}
         seconds = self._ttl if ttl is None else _keys.seconds(ttl, "ttl")
+        if timeout is not None and timeout != 0:
+            _keys.seconds(timeout, "timeout")
         try:
             async with asyncio.timeout(timeout):
                 box = Box(self._client, await self._take(keys, seconds))

@@ -21,11 +21,11 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from types import FrameType, TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
-from ..exceptions import IncusClosedError, IncusError
+from ..exceptions import IncusClosedError, IncusError, IncusInputError
 
 T = TypeVar("T")
 Wrap = Callable[[Any], Any]
@@ -171,9 +171,9 @@ class Portal:
 
     def close(self) -> None:
         """Let go of the thread, which ends if no other client needs it."""
-        if self._detach is not None:
-            self._detach()
         loop, self._loop = self._loop, None
+        if self._detach is not None and self._detach.detach() is not None and loop is not None:
+            loop.forget(id(self), "", self._connections)
         if loop is not None:
             loop.join()
 
@@ -259,7 +259,7 @@ class LoopThread:
         return threading.get_ident() == self._thread.ident
 
     def forget(self, user: int, owner: str, connections: _Closable | None) -> None:
-        """Note that a client is gone; close what it left open."""
+        """Note that a client is gone; close what it left open, and warn of that, if it has a name."""
         with LoopThread.lock:
             if self.ended:
                 return
@@ -269,7 +269,7 @@ class LoopThread:
                 asyncio.run_coroutine_threadsafe(connections.close(), self.loop)
             if not self.users:
                 self._end()
-        if is_connected:  # a warning may become an error
+        if is_connected and owner:  # a warning may become an error
             warnings.warn(f"unclosed {owner}: use it in `with`, or disconnect() it", ResourceWarning, stacklevel=2)
 
     def _end_with_program(self) -> None:
@@ -487,9 +487,9 @@ class Line:
 
     def wait(self) -> Any:
         """Serve the task until it hands over a value, or has ended; returns the value or the result."""
-        if self.is_inherited:
-            raise _after_fork("this")
         while not self.is_over:
+            if self.is_inherited:  # perhaps since a function of the caller's forked
+                raise _after_fork("this")
             item = self._next()
             if isinstance(item, _Step):
                 return item.value
@@ -612,8 +612,14 @@ class _Expired(BaseException):
     """Raised out of a call, through to the `timeout` that has expired, as asyncio does with its cancellations."""
 
     def __init__(self, limit: timeout) -> None:
-        super().__init__("a timeout has expired")
+        super().__init__(f"a timeout of {limit._delay} s has expired")
         self.limit = limit
+
+
+def _checked_delay(delay: Any) -> float | None:
+    if delay is not None and (isinstance(delay, bool) or not isinstance(delay, int | float) or delay != delay):
+        raise IncusInputError(f"a timeout takes seconds, or None for no limit, not {delay!r}")
+    return delay
 
 
 class timeout:
@@ -629,13 +635,16 @@ class timeout:
         delay: Seconds; None for no limit.
 
     Raises:
+        IncusInputError: ``delay`` is not a number.
+        IncusError: It is entered in its own block.
         TimeoutError: The deadline has passed; raised at the end of the block.
     """
 
     def __init__(self, delay: float | None) -> None:
-        self._delay = delay
+        self._delay = _checked_delay(delay)
         self._when = float("inf")
         self._expired = False
+        self._token: Token[tuple[timeout, ...]] | None = None
 
     @property
     def is_running(self) -> bool:
@@ -655,8 +664,11 @@ class timeout:
 
         Args:
             delay: Seconds from now; None for no limit.
+
+        Raises:
+            IncusInputError: It is not a number.
         """
-        self._delay = delay
+        self._delay = _checked_delay(delay)
         self._when = float("inf") if delay is None else time.monotonic() + delay
 
     def expire(self) -> BaseException:
@@ -665,6 +677,9 @@ class timeout:
         return _Expired(self)
 
     def __enter__(self) -> timeout:
+        if self._token is not None:
+            raise IncusError("this timeout is entered already: make another one for the block inside")
+        self._expired = False
         self.reschedule(self._delay)
         self._token = _limits.set((*_limits.get(), self))
         return self
@@ -672,6 +687,8 @@ class timeout:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _limits.reset(self._token)
+        token, self._token = self._token, None
+        assert token is not None
+        _limits.reset(token)
         if isinstance(error, _Expired) and error.limit is self:
             raise TimeoutError(f"the block took longer than {self._delay} s") from error

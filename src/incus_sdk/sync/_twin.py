@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import copy
 import dataclasses
+import functools
 import inspect
 import io
 import os
@@ -424,6 +425,7 @@ def asked(function: Any, wrap: Callable[[Any], Any] = unwrap) -> Any:
     async def ask(*arguments: Any) -> Any:
         return await _line().ask(call, *arguments)
 
+    functools.update_wrapper(ask, function)  # errors name it
     return ask
 
 

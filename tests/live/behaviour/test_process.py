@@ -216,6 +216,15 @@ async def test_an_input_that_fails_fails_the_run_and_kills_the_command(box: Inst
     await gone(box, "cat")
 
 
+async def test_an_input_of_something_else_than_bytes_is_refused(box: Instance) -> None:
+    async def words() -> AsyncIterator[str]:
+        yield "text"
+
+    with pytest.raises(IncusInputError, match="must come as bytes, not str"):
+        await box.run(["cat"], input=words())  # type: ignore[arg-type]
+    await gone(box, "cat")
+
+
 @pytest.mark.parametrize("command", ["ls -l", [], ["ls", 1], ["a\0b"], None])
 async def test_a_command_that_is_no_list_of_words_is_refused_before_anything_is_sent(command: object) -> None:
     box = Client("/nowhere").instances["c1"]
@@ -223,6 +232,11 @@ async def test_a_command_that_is_no_list_of_words_is_refused_before_anything_is_
         await box.run(command)  # type: ignore[call-overload]
     with pytest.raises(IncusInputError, match="input must be"):
         await box.run(["true"], input=7)  # type: ignore[call-overload]
+    for who in (True, 1.5, ["root"]):
+        with pytest.raises(IncusInputError, match="user must be a numeric id or a name"):
+            await box.run(["true"], user=who)  # type: ignore[arg-type]
+    with pytest.raises(IncusInputError, match="group must be"):
+        await box.run(["true"], group=b"root")  # type: ignore[call-overload]
 
 
 async def test_a_command_in_a_stopped_instance_raises_the_cause(client: Client, name: str) -> None:
@@ -590,6 +604,7 @@ async def test_leaving_the_block_kills_the_command_however_it_is_left(box: Insta
     async with box.open_process(["sleep", "1002"]) as process:
         pass
     assert process.returncode == 137
+    assert await process.wait() == 137
 
 
 async def test_writing_to_a_command_that_is_gone_is_a_broken_pipe(box: Instance) -> None:

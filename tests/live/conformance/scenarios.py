@@ -83,6 +83,67 @@ async def changes_of_an_instance(to: Recorder) -> None:
     await to.run("DELETE", f"{INSTANCES}/c1")
 
 
+async def names_of_instances(to: Recorder) -> None:
+    await to.run("POST", INSTANCES, {"name": "c1", "source": {"type": "none"}})
+    for name in ("-a", "a-", "a_b", "a/b", "1", "ü", "x" * 64, "", "c1"):
+        await to.run("POST", f"{INSTANCES}/c1", {"name": name})
+        if name not in ("", "c1"):
+            await to.run("POST", INSTANCES, {"name": name, "source": {"type": "none"}})
+    await to.run("POST", f"{INSTANCES}/c1", {"name": "1a"})
+    await to.run("DELETE", f"{INSTANCES}/1a")
+    await to.run("POST", INSTANCES, {"name": "2b", "source": {"type": "none"}})
+    await to.run("DELETE", f"{INSTANCES}/2b")
+
+
+async def disks_and_profiles_of_an_instance(to: Recorder) -> None:
+    root = {"type": "disk", "path": "/", "pool": "default"}
+    for name, devices in (("root", {"other": root}), ("none", {})):
+        await to.do("POST", PROFILES, {"name": name, "devices": devices})
+    empty = {"name": "c2", "source": {"type": "none"}}
+    await to.run("POST", INSTANCES, {**empty, "profiles": []})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"root": {"type": "none"}}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"more": root}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"root": {**root, "pool": "nothing"}}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"a": {**root, "path": "/x", "pool": "nothing"}}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"a": {**root, "path": "/x", "source": "nothing"}}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"a": {"type": "nic"}}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"a": {"type": "proxy"}}})
+    await to.run("POST", INSTANCES, {**empty, "profiles": ["default", "default"]})
+    await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
+    own = (await to.do("GET", f"{INSTANCES}/c1")).metadata
+    changes: list[dict[str, Any]] = [
+        {"profiles": []},
+        {"profiles": ["none"]},
+        {"profiles": ["none"], "devices": {"a": {"type": "none"}}},
+        {"profiles": ["default", "default"]},
+        {"profiles": ["default", "root"]},
+        {"profiles": ["root"]},
+        {"profiles": ["default"]},
+        {"devices": {"more": root}},
+        {"devices": {"a": {"type": "disk", "source": "nothing", "pool": "default", "path": "/x"}}},
+        {"devices": {"a": {"type": "disk", "source": "x", "pool": "nothing", "path": "/x"}}},
+        {"devices": {"a": {}}},
+        {"devices": {"a": {"type": "nothing"}}},
+        {"devices": {"a": {"type": "nic"}}},
+        {"devices": {"a": {"type": "proxy"}}},
+        {"devices": {"a": {"type": "proxy", "listen": "tcp:127.0.0.1:1"}}},
+        {"description": 3},
+        {"ephemeral": "yes"},
+        {"profiles": "default"},
+        {"profiles": [1]},
+        {"devices": []},
+        {"config": "a"},
+    ]
+    for change in changes:
+        await to.run("PUT", f"{INSTANCES}/c1", {**own, **change})
+        await to.run("PATCH", f"{INSTANCES}/c1", {"description": "as it was"})
+    await to.do("PATCH", f"{PROFILES}/default", {"description": 3})
+    await to.do("PUT", f"{PROFILES}/default", {"devices": {}})
+    await to.run("DELETE", f"{INSTANCES}/c1")
+    for name in ("root", "none"):
+        await to.do("DELETE", f"{PROFILES}/{name}")
+
+
 async def states_of_an_instance(to: Recorder) -> None:
     state = f"{INSTANCES}/c1/state"
     await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
@@ -123,12 +184,22 @@ async def filters_and_projects(to: Recorder) -> None:
         "filter=config.user.kind%20eq%20default&recursion=1",
         "filter=name%20eq%20nothing&recursion=1",
         "filter=name%20eq",
+        "filter=%20",
+        "filter=name%20eq%20c1%20or",
+        "filter=ephemeral%20eq%20no",
+        "filter=ephemeral%20eq%20F",
+        "filter=status_code%20eq%20102",
+        "filter=created_at%20eq%202020",
+        "filter=created_at%20gt%202020",
+        "filter=profiles%20eq%20default",
+        "filter=snapshots%20eq%20x",
         "recursion=nothing",
     ):
         await to.do("GET", f"{INSTANCES}?{query}")
     for group in (IMAGES, PROFILES, "/1.0/operations"):
         await to.do("GET", f"{group}?all-projects=true")
     await to.do("GET", f"{INSTANCES}/c2")
+    await to.do("GET", f"{INSTANCES}/c2?project=nothing")
     await to.do("DELETE", f"{PROJECTS}/p")
     await to.run("DELETE", f"{INSTANCES}/c1")
     await to.run("DELETE", f"{INSTANCES}/c2?project=p")
@@ -149,7 +220,11 @@ async def snapshots(to: Recorder) -> None:
     await to.do("GET", f"{snapshots}/nothing")
     await to.run("PATCH", f"{snapshots}/s0", {"expires_at": "2040-01-01T00:00:00Z"})
     await to.run("PUT", f"{snapshots}/s0", {"expires_at": "2041-01-01T00:00:00Z"})
+    await to.run("POST", f"{snapshots}/s0", {"name": "a/b"})
+    await to.run("POST", snapshots, {"name": "s2", "stateful": True})
     await to.run("POST", f"{snapshots}/s0", {"name": "s1"})
+    await to.do("GET", f"{INSTANCES}/nothing/snapshots")
+    await to.do("GET", f"{INSTANCES}/nothing/snapshots?recursion=1")
     await to.run("PUT", f"{INSTANCES}/c1", {"restore": "s1"})
     await to.run("PUT", f"{INSTANCES}/c1", {"restore": "nothing"})
     await to.run("POST", INSTANCES, {"name": "c2", "source": {"type": "copy", "source": "c1/s1"}})
@@ -533,6 +608,7 @@ async def network_address_sets(to: Recorder) -> None:
 
 SCENARIOS = (
     *(the_server, what_the_machine_has, instances, changes_of_an_instance, states_of_an_instance),
+    *(names_of_instances, disks_and_profiles_of_an_instance),
     *(filters_and_projects, snapshots, profiles, projects, images, aliases, networks, network_acls),
     *(backups, metadata_of_an_instance, network_zones, network_forwards, network_integrations),
     *(network_address_sets, pools, volumes, certificates, operations, commands, files),

@@ -18,6 +18,7 @@ from incus_sdk import (
     IncusNotRunningError,
     IncusTimeoutError,
     Instance,
+    LifecycleEvent,
     ProcessError,
 )
 from incus_sdk.sandbox import Pool, connect, list_boxes, prune
@@ -174,3 +175,21 @@ async def test_a_lease_ends_with_its_box_however_it_ends(pool: Pool, client: Cli
     await asyncio.wait([work])
     assert isinstance(work.exception(), ValueError) if how == "raises" else work.cancelled() or work.exception() is None
     assert not await client.instances[ids[0]].exists()
+
+
+@one_version
+async def test_a_rollback_that_is_cancelled_gives_back_nothing_that_was_taken_away(client: Client, pool: Pool) -> None:
+    async with pool.lease() as box, client.events.listen(["lifecycle"]) as events:
+        await box.instance.update({"config": {"user.was": "then"}}, wait=True)
+        snapshot = await box.snapshot()
+        await box.instance.update({"config": {"user.was": None}}, wait=True)
+        rolling = asyncio.create_task(box.rollback(snapshot))
+        async for event in events:
+            if isinstance(event, LifecycleEvent) and event.metadata.action == "instance-restored":
+                break
+        rolling.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await rolling
+        await box.rollback(snapshot)
+        assert "user.was" not in (await box.instance.refresh()).config
+        assert (await box.run(["true"])).returncode == 0

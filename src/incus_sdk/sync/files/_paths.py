@@ -182,6 +182,7 @@ class RemotePath(_twin.Twin):
             limit: The bytes that it may have; a longer one is an error, and not read on. None for no limit.
 
         Raises:
+            IncusInputError: ``limit`` is not a number of bytes.
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
         """
@@ -196,6 +197,7 @@ class RemotePath(_twin.Twin):
             limit: See `read_bytes`.
 
         Raises:
+            IncusInputError: ``limit`` is not a number of bytes.
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
             UnicodeDecodeError: It is not in that encoding.

@@ -296,6 +296,7 @@ class Box(_twin.Twin):
             limit: The bytes that it may have; a longer one is an error, and not read on. None for no limit.
 
         Raises:
+            IncusInputError: ``limit`` is not a number of bytes.
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
 
@@ -313,7 +314,7 @@ class Box(_twin.Twin):
             mode: Its permissions, new or not; None keeps them, and gives a new file 0644.
 
         Raises:
-            IncusInputError: ``data`` is something else.
+            IncusInputError: ``data`` is something else, or no text that UTF-8 has.
             IncusAPIError: The path is not a regular file.
 
         API:
@@ -432,6 +433,8 @@ class Box(_twin.Twin):
     def rollback(self, name: str) -> None:
         """Bring the files of the box back to a snapshot. Its processes end, and it starts anew, also if it had stopped.
 
+        A caller who is cancelled meanwhile leaves it stopped, as it was or as it is in the snapshot.
+
         Args:
             name: What `snapshot` returned.
 
@@ -519,7 +522,7 @@ class Box(_twin.Twin):
             network: What it may reach; None for nothing at all.
 
         Raises:
-            IncusInputError: The bridge is not fit for it: see `Network`.
+            IncusInputError: It is no `Network`, or its bridge is not fit for it.
             IncusNotFoundError: The box is gone.
             IncusOperationError: The NIC could not be changed.
 

@@ -13,6 +13,7 @@ from .paths import path_of
 from .requests import FakeRequest
 from .state import State
 from .streams import AnyAnswer
+from .types import check_types
 
 _CPUS = re.compile(r"\d+(-\d+)?(,\d+(-\d+)?)*")
 NAMESPACES = (
@@ -70,6 +71,8 @@ class Collection:
     """The path below ``/1.0``."""
     kind: ClassVar[str]
     """The first part of its lifecycle events."""
+    struct: ClassVar[str | None] = None
+    """How the server's types of their bodies begin; None where types are not compared."""
     key: ClassVar[str] = "name"
     """The field by which they are called."""
     beginning: ClassVar[bool] = False
@@ -95,6 +98,9 @@ class Collection:
 
     def check(self, project: str, body: Object) -> None:
         """Refuse an object that the server would not take."""
+
+    def check_change(self, request: FakeRequest, project: str, item: Object, new: Object) -> None:
+        """Refuse a change that the server would not make."""
 
     def check_name(self, name: str) -> None:
         """Refuse a name that the server would not take."""
@@ -188,6 +194,8 @@ class Collection:
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a new one."""
         project, body = self.project_of(request), request._fields
+        if self.struct is not None:
+            check_types(body, f"{self.struct}sPost")
         name = request._text(self.key)
         self.check_name(name)
         if name in self.of(project):
@@ -217,10 +225,16 @@ class Collection:
 
     def replace(self, request: FakeRequest, name: str) -> Answer:
         """``PUT`` of one."""
+        self._check_types(request)
         return self.change(request, name, self.complete(request._fields))
+
+    def _check_types(self, request: FakeRequest) -> None:
+        if self.struct is not None:
+            check_types(request._fields, f"{self.struct}Put")
 
     def patch(self, request: FakeRequest, name: str) -> Answer:
         """``PATCH`` of one."""
+        self._check_types(request)
         item = self.find(self.project_of(request), name, request.method)
         return self.change(request, name, self.complete(self.merged(item, request._fields)))
 
@@ -237,6 +251,7 @@ class Collection:
         item = self.find(project, name, request.method)
         check_etag(request.headers.get("if-match"), self.writable(item))
         self.check(project, {**item, **new})
+        self.check_change(request, project, item, new)
         item.update(new)
         self.tell("updated", request, project, item[self.key], self.context("updated", item))
         return done()

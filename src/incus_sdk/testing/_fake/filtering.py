@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import re
 from collections.abc import Iterator
@@ -26,7 +25,7 @@ class _Clause:
 
 def filtered(items: list[tuple[Owner, dict[str, Any]]], text: str | None) -> list[tuple[Owner, dict[str, Any]]]:
     """The items that a filter lets through."""
-    if not text:
+    if not text or not text.strip():
         return items
     clauses = list(_parse(text))
     return [each for each in items if _holds(clauses, each[1])]
@@ -34,13 +33,14 @@ def filtered(items: list[tuple[Owner, dict[str, Any]]], text: str | None) -> lis
 
 def _parse(text: str) -> Iterator[_Clause]:
     words = text.split()
-    before = "and"
+    before, joined = "and", False
     while True:
         negated = bool(words) and words[0].lower() == "not"
         if negated:
             words.pop(0)
         if not words:
-            raise Refused(400, "Invalid filter: clause has no field")
+            reason = "unterminated compound clause" if joined else "clause has no field"
+            raise Refused(400, f"Invalid filter: {reason}")
         field = words.pop(0)
         if not words:
             raise Refused(400, "Invalid filter: clause has no operator")
@@ -50,7 +50,7 @@ def _parse(text: str) -> Iterator[_Clause]:
         yield _Clause(before, negated, field, operator, _value(words))
         if not words:
             return
-        before = words.pop(0)
+        before, joined = words.pop(0), True
         if before not in ("and", "or"):
             raise Refused(400, "Invalid filter: invalid logical operator")
 
@@ -88,26 +88,39 @@ def _read(item: dict[str, Any], field: str) -> Any:
         if not isinstance(node, dict) or part not in node:
             if field.startswith(("config.", "expanded_config.", "properties.")):
                 return ""
-            raise Refused(500, f'Invalid type "invalid" for field "{field}"')
+            kind = 'slice type "struct"' if field == "snapshots" else 'type "invalid"'
+            raise Refused(500, f'Invalid {kind} for field "{field}"')
         node = node[part]
     return node
 
 
 def _matches(clause: _Clause, found: Any) -> bool:
+    if clause.field.endswith("_at"):
+        raise Refused(500, f'Invalid type "struct" for field "{clause.field}"')
+    if isinstance(found, int) and not isinstance(found, bool):
+        raise Refused(500, f'Unsupported filter type "int" for field "{clause.field}"')
     if clause.operator not in ("eq", "ne"):
         raise Refused(500, "Unsupported operation")
     return _equal(found, clause.value) is ((clause.operator == "eq") is not clause.negated)
 
 
+_BOOLS = {
+    **dict.fromkeys(("1", "t", "T", "TRUE", "true", "True"), True),
+    **dict.fromkeys(("0", "f", "F", "FALSE", "false", "False"), False),
+}
+
+
 def _equal(found: Any, value: str) -> bool:
     if isinstance(found, bool):
-        return found is (value.lower() in ("true", "1", "yes", "on"))
-    if isinstance(found, int):
-        return str(found) == value
+        if value not in _BOOLS:
+            raise Refused(500, f'Failed to parse value: strconv.ParseBool: parsing "{value}": invalid syntax')
+        return found is _BOOLS[value]
     if isinstance(found, list):
-        with contextlib.suppress(ValueError):
+        try:
             return bool(found == json.loads(value))
-        return False
+        except ValueError:
+            reason = f"invalid character '{value[:1]}' looking for beginning of value"
+            raise Refused(500, f"Failed to parse value: {reason}") from None
     text = "" if found is None else str(found)
     if "," in value:
         return text in value.split(",")

@@ -6,12 +6,12 @@ import copy
 import random
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from .answers import STATUSES, Answer, Object, Refused, check_etag, done, success
 from .collection import check_config, texts
-from .devices import check_devices
+from .devices import DEVICES, check_devices, check_new_disks, check_root, roots
 from .events import now
 from .filtering import filtered
 from .images import Images
@@ -22,8 +22,9 @@ from .requests import FakeRequest
 from .snapshots import Snapshots
 from .state import State
 from .streams import AnyAnswer
+from .types import check_types
 
-_NAME = re.compile(r"[A-Za-z](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
+_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?")
 _SOURCES = ("copy", "image", "migration", "none")
 _FIRST, _SECOND = (
     ("brave", "calm", "clever", "golden", "lucky", "merry", "proud", "quick"),
@@ -43,20 +44,25 @@ def check_instance_name(name: Any) -> None:
     """Refuse what cannot be the name of an instance."""
     if not isinstance(name, str) or not name:
         raise Refused(400, "Invalid instance name: Name must be 1-63 characters long")
-    if not _NAME.fullmatch(name):
+    if "/" in name:
+        raise Refused(400, 'The character "/" is reserved for snapshots')
+    if not _NAME.fullmatch(name) or (name.isascii() and name.isdigit()):
         if not 1 <= len(name) <= 63:
             why = "Name must be 1-63 characters long"
-        elif name[0].isdigit() or name[0] == "-":
-            why = (
-                "Name must not start with a number or an hyphen"
-                if name[0].isdigit()
-                else "Name must not start with hyphen"
-            )
+        elif name.startswith("-"):
+            why = 'Name must not start with "-" character'
+        elif name.isascii() and name.isdigit():
+            why = "Name cannot be a number"
         elif name.endswith("-"):
             why = 'Name must not end with "-" character'
         else:
             why = "Name can only contain alphanumeric and hyphen characters"
         raise Refused(400, f"Invalid instance name: {why}")
+
+
+def _check_repeated(profiles: Sequence[str] | None) -> None:
+    if profiles is not None and len(set(profiles)) < len(profiles):
+        raise Refused(500, "Duplicate profile found in request")
 
 
 class Instances:
@@ -73,6 +79,7 @@ class Instances:
 
     def find(self, request: FakeRequest, name: str) -> Machine:
         """The instance that a request is about."""
+        self.state.project(request.project)
         return self.state.machines.find(request, name)
 
     # Reading.
@@ -147,6 +154,7 @@ class Instances:
     def create(self, request: FakeRequest) -> AnyAnswer:
         """``POST`` of a new one, as an operation."""
         body, project = request._fields, request.project
+        check_types(body, "InstancesPost")
         source = body.get("source") or {}
         kind = source.get("type", "")
         if kind not in _SOURCES:
@@ -236,6 +244,10 @@ class Instances:
         devices = {device: texts(keys) for device, keys in (body.get("devices") or {}).items()}
         try:
             check_config(config)
+            _check_repeated(body.get("profiles"))
+            for device in devices.values():
+                if (kind := device.get("type")) not in DEVICES:
+                    raise Refused(500, f'Invalid device type "{kind or ""}"')
             check_devices(self.state, project, devices)
         except Refused as refused:
             known = refused.message.startswith("Device validation")
@@ -258,12 +270,19 @@ class Instances:
                 "type": body.get("type") or "container",
             },
         )
-        if "root" not in {device.get("path") == "/" and "root" for device in self.state.expand(machine)[1].values()}:
-            raise Refused(
-                400,
-                "Failed creating instance record: Failed initializing instance: "
-                "Failed getting root disk: No root device could be found",
-            )
+        all_devices = self.state.expand(machine)[1]
+        failed = "Failed creating instance record: Failed initializing instance: "
+        if all_devices:
+            check_root(all_devices, f"{failed}Invalid devices: Failed detecting root disk device: ")
+        else:
+            check_root(all_devices, f"{failed}Failed getting root disk: ")
+        pools = self.state.of("storage-pools")
+        if any(all_devices[root]["pool"] not in pools for root in roots(all_devices)):
+            raise Refused(404, f"{failed}Failed loading storage pool: Storage pool not found")
+        try:
+            check_new_disks(self.state, project, devices)
+        except Refused as refused:
+            raise Refused(refused.status, f"{failed}{refused.message}") from None
         self.of(project)[name] = machine
         self._name_interfaces(machine)
         if request is not None:
@@ -329,6 +348,12 @@ class Instances:
             check_devices(self.state, project, new["devices"])
         except Refused as refused:
             raise Refused(refused.status, f"Invalid devices: {refused.message}") from None
+        _check_repeated(new["profiles"])
+        all_devices = self.state.expanded(project, new)[1]
+        if all_devices:
+            check_root(all_devices, "Invalid expanded devices: Failed detecting root disk device: ")
+        else:
+            check_root(all_devices, "Invalid root disk device: ")
 
     def _changed(self, request: FakeRequest, machine: Machine, body: Mapping[str, Any]) -> Object:
         profiles = body.get("profiles")
@@ -346,6 +371,7 @@ class Instances:
         """``PUT`` of one, as an operation."""
         machine, body = self.find(request, name), request._fields
         check_etag(request.headers.get("if-match"), self.writable(machine))
+        check_types(body, "InstancePut")
         if body.get("restore"):
             return self._snapshots.restore(request, machine, body["restore"])
         new = self._changed(request, machine, body)
@@ -361,6 +387,7 @@ class Instances:
         """``PATCH`` of one."""
         machine, body = self.find(request, name), request._fields
         check_etag(request.headers.get("if-match"), self.writable(machine))
+        check_types(body, "InstancePut")
         record = machine.record
         merged = {**record, **{key: value for key, value in body.items() if value is not None}}
         for key in ("config", "devices"):
@@ -370,6 +397,9 @@ class Instances:
 
     def _set(self, request: FakeRequest, machine: Machine, new: Object) -> None:
         self.check(machine.project, new)
+        old = machine.record["devices"]
+        added = {name: device for name, device in new["devices"].items() if device != old.get(name)}
+        check_new_disks(self.state, machine.project, added)
         machine.record.update(new)
         self._name_interfaces(machine)
         self.state.tell("updated", request, machine)
@@ -382,6 +412,7 @@ class Instances:
         new = body.get("name") or name
         project = body.get("project") or machine.project
         check_instance_name(new)
+        same = (new, project) == (name, machine.project) and not body.get("migration")
         self.state.project(project)
         if (new, project) != (name, machine.project) and new in self.of(project):
             raise Refused(409, f'Name "{new}" already in use')
@@ -390,6 +421,8 @@ class Instances:
         def work(_: Operation) -> None:
             if machine.status == RUNNING:
                 raise Refused(500, "Renaming of running instance not allowed")
+            if same:
+                raise Refused(500, "Invalid instance name: Name must be 1-63 characters long")
             del self.of(machine.project)[machine.name]
             machine.name, machine.project = new, project
             self.of(project)[new] = machine

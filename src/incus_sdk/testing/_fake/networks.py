@@ -33,7 +33,7 @@ _LOOPBACK: Object = {
 class Networks(Collection):
     """``/1.0/networks``."""
 
-    segment, kind, feature = "networks", "network", "features.networks"
+    segment, kind, feature, struct = "networks", "network", "features.networks", "Network"
     missing = "Network not found"
     missing_for: ClassVar = dict.fromkeys(
         ("DELETE", "POST", "PATCH", "PUT"), "Failed loading network: Network not found"

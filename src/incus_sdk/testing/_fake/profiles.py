@@ -7,14 +7,15 @@ from typing import ClassVar
 
 from .answers import Object, Refused
 from .collection import Collection, check_config
-from .devices import DEVICES
+from .devices import DEVICES, roots
 from .machines import Machine
+from .requests import FakeRequest
 
 
 class Profiles(Collection):
     """``/1.0/profiles``."""
 
-    segment, kind, feature = "profiles", "profile", "features.profiles"
+    segment, kind, feature, struct = "profiles", "profile", "features.profiles", "Profile"
     fields: ClassVar = {"config": {}, "description": "", "devices": {}}
     maps: ClassVar = ("config", "devices")
     missing = "Profile not found"
@@ -34,6 +35,16 @@ class Profiles(Collection):
                     f'Device validation failed for "{name}": Failed loading device "{name}": Unsupported device type'
                 )
                 raise Refused(400, message)
+
+    def check_change(self, request: FakeRequest, project: str, item: Object, new: Object) -> None:
+        """Refuse to take the root disk of instances away."""
+        if roots(item["devices"]) and not roots(new["devices"]):
+            for machine in self._machines(project):
+                if item["name"] in machine.record["profiles"] and roots(self.state.expand(machine)[1]) == roots(
+                    item["devices"]
+                ):
+                    self.tell("updated", request, project, item["name"])  # as the server does
+                    raise Refused(500, "At least one instance relies on this profile's root disk device")
 
     def check_name(self, name: str) -> None:
         """Refuse a name with slashes."""

@@ -30,7 +30,7 @@ _LIMITS = ("containers", "cpu", "disk", "instances", "memory", "networks", "proc
 class Projects(Collection):
     """``/1.0/projects``."""
 
-    segment, kind = "projects", "project"
+    segment, kind, struct = "projects", "project", "Project"
     missing = "Project not found"
     missing_for: ClassVar = {"DELETE": 'Fetch project "{name}": Project not found'}
     exists = (

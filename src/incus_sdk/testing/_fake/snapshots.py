@@ -14,6 +14,12 @@ from .state import State
 from .streams import AnyAnswer
 
 
+def _check_name(name: str) -> None:
+    for character in "/ \t\n":
+        if character in name:
+            raise Refused(400, f'Invalid snapshot name: Name contains invalid character "{character}"')
+
+
 class Snapshots:
     """``/1.0/instances/{name}/snapshots``."""
 
@@ -52,6 +58,8 @@ class Snapshots:
     def list(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of all."""
         machine = self.state.machines.of(request.project).get(name)
+        if machine is None and request._recursion:
+            self.state.machines.find(request, name)  # which says that there is none
         names = [] if machine is None else list(machine.snapshots)
         if machine is None or not request._recursion:
             return success([self.path(machine, each) for each in names] if machine else [])
@@ -67,13 +75,16 @@ class Snapshots:
         """``POST`` of a new one, as an operation."""
         machine, body = self.state.machines.find(request, name), request._fields
         snapshot = body.get("name") or self._next_name(machine)
-        for character in "/ \t\n":
-            if character in snapshot:
-                raise Refused(400, f'Invalid snapshot name: Name contains invalid character "{character}"')
-        if body.get("stateful") and machine.status != RUNNING:
-            raise Refused(400, "Unable to create a stateful snapshot. The instance isn't running")
+        _check_name(snapshot)
 
         def work(_: Operation) -> None:
+            if body.get("stateful"):
+                if machine.record["config"].get("migration.stateful") != "true":
+                    raise Refused(
+                        500, "Stateful snapshots require that the instance has migration.stateful be set to true"
+                    )
+                if machine.status != RUNNING:
+                    raise Refused(500, "Unable to create a stateful snapshot. The instance isn't running")
             if snapshot in machine.snapshots:
                 raise Refused(
                     500,
@@ -120,11 +131,13 @@ class Snapshots:
             raise Refused(501, "The fake of incus_sdk does not do migrations")
         if not new:
             raise Refused(400, "A new name for the instance must be provided")
+        _check_name(new)
         if new in machine.snapshots:
             raise Refused(409, f"Name '{name}/{new}' already in use")
 
         def work(_: Operation) -> None:
-            machine.snapshots[new] = machine.snapshots.pop(snapshot)
+            kept = machine.snapshots.items()
+            machine.snapshots = {new if each == snapshot else each: value for each, value in kept}
             self._tell("renamed", request, machine, new, {"old_name": snapshot})
 
         return self.state.operations.begin(request, "Renaming snapshot", work, self._paths(machine, snapshot))

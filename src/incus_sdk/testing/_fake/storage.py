@@ -15,7 +15,7 @@ _DRIVERS = ("btrfs", "ceph", "cephfs", "cephobject", "dir", "linstor", "lvm", "l
 class StoragePools(Collection):
     """``/1.0/storage-pools``."""
 
-    segment, kind = "storage-pools", "storage-pool"
+    segment, kind, struct = "storage-pools", "storage-pool", "StoragePool"
     missing = "Storage pool not found"
     exists = (409, "The storage pool already exists: The record already exists")
 
