@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from tests.live.conformance.recorder import Recorder
 
 BUSYBOX = {"type": "image", "alias": "busybox"}
@@ -107,7 +109,7 @@ async def disks_and_profiles_of_an_instance(to: Recorder) -> None:
     await to.run("POST", INSTANCES, {**empty, "devices": {"a": {**root, "path": "/x", "pool": "nothing"}}})
     await to.run("POST", INSTANCES, {**empty, "devices": {"a": {**root, "path": "/x", "source": "nothing"}}})
     await to.run("POST", INSTANCES, {**empty, "devices": {"a": {"type": "nic"}}})
-    await to.run("POST", INSTANCES, {**empty, "devices": {"a": {"type": "proxy"}}})
+    await to.run("POST", INSTANCES, {**empty, "devices": {"a": {"type": "proxy", "listen": "tcp:127.0.0.1:1"}}})
     await to.run("POST", INSTANCES, {**empty, "profiles": ["default", "default"]})
     await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX})
     own = (await to.do("GET", f"{INSTANCES}/c1")).metadata
@@ -125,7 +127,6 @@ async def disks_and_profiles_of_an_instance(to: Recorder) -> None:
         {"devices": {"a": {}}},
         {"devices": {"a": {"type": "nothing"}}},
         {"devices": {"a": {"type": "nic"}}},
-        {"devices": {"a": {"type": "proxy"}}},
         {"devices": {"a": {"type": "proxy", "listen": "tcp:127.0.0.1:1"}}},
         {"description": 3},
         {"ephemeral": "yes"},
