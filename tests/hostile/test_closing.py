@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from incus_sdk import IncusClosedError, IncusConnectionError, IncusError
-from incus_sdk._background import create_or_undo
+from incus_sdk._background import create_or_undo, perform
 from incus_sdk._connection import limits
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
@@ -114,6 +114,14 @@ async def _attach(transport: Transport) -> None:
         await transport.request("GET", "/1.0/x", wait=True)
 
 
+async def _perform(transport: Transport) -> None:
+    await perform(Scope(transport), "POST", "/1.0/begin", body={})
+
+
+async def _perform_in_a_task(transport: Transport) -> None:
+    await asyncio.ensure_future(_perform(transport))
+
+
 async def _wait(transport: Transport) -> None:
     await Operation(Scope(transport), {"id": "x", "status_code": 103}).wait()
 
@@ -175,6 +183,25 @@ async def test_closing_ends_it_at_once_and_nothing_opens_again(way: str) -> None
         assert server.connections == connections
         assert not transport.is_open
         assert (await transport.request("GET", "/ok")).body == OK  # which the caller asks for
+
+
+@pytest.mark.parametrize("way", [_perform, _perform_in_a_task, _make])
+@pytest.mark.parametrize("used", [True, False])
+async def test_closing_ends_what_has_not_had_its_first_turn(
+    way: Callable[[Transport], Awaitable[Any]], used: bool
+) -> None:
+    async with serving(talk) as (transport, server):
+        if used:
+            await transport.request("GET", "/ok")
+        under_way = asyncio.ensure_future(way(transport))
+        await asyncio.sleep(0)
+        await transport.close()
+        with pytest.raises(IncusClosedError, match="the client was closed"):
+            async with asyncio.timeout(5):
+                await under_way
+        assert server.connections == used
+        assert not transport.is_open
+        await transport.request("GET", "/ok")
 
 
 async def test_closing_ends_all_that_is_under_way_and_all_that_queues() -> None:

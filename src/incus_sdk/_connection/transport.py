@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
 Body = bytes | AsyncIterable[bytes] | None
 
+_TURNS = 3  # of the event loop: what is begun in a task can begin its request in another
+
 
 class Transport:
     """Pooled connections to one server, in one event loop at a time.
@@ -71,6 +73,7 @@ class Transport:
         self.tracing = Tracing()
         self._tls: ssl.SSLContext | None = None
         self._pool: Pool | None = None
+        self._closing = False  # what was begun before, and has not had its turn yet, opens nothing
 
     @property
     def is_open(self) -> bool:
@@ -154,12 +157,14 @@ class Transport:
 
     async def close(self) -> None:
         """End everything under way with `IncusClosedError`; the next request opens new connections."""
-        if self._pool is None or self._pool.loop.is_closed():
-            self._pool = None
-            return
-        pool, self._pool = self._open_pool(), None
-        pool.close()
-        await asyncio.sleep(0)  # in which the event loop closes the sockets
+        if self._pool is not None and not self._pool.loop.is_closed():
+            self._open_pool().close()
+        self._pool, self._closing = None, True
+        try:
+            for _ in range(_TURNS):  # in which the event loop closes the sockets
+                await asyncio.sleep(0)
+        finally:
+            self._closing = False
 
     async def _request(
         self, pool: Pool, method: str, target: str, body: Body, headers: Headers | None, wait: bool | float
@@ -289,6 +294,8 @@ class Transport:
     def _open_pool(self) -> Pool:
         """The connections of the running event loop."""
         loop, pool = asyncio.get_running_loop(), self._pool
+        if self._closing:
+            raise IncusClosedError("the client was closed")
         if pool is None or pool.loop.is_closed():
             from .pool import Pool
 
