@@ -116,7 +116,8 @@ def _to_plain(value: Any) -> Any:
 
 
 _TAKEN_NAME = ("UNIQUE constraint failed", "already exists", "exists already")
-_TAKEN = (*_TAKEN_NAME, "already in trust store", ": file exists")
+BEING_CREATED = 'busy running a "create" operation'
+_TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists")
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",

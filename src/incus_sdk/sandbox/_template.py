@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .._background import undoing
 from .._concurrency import Attempts
+from .._connection import wire
 from ..exceptions import IncusConflictError, IncusInputError, IncusNotFoundError
 from . import _keys
 from ._allowance import Limits
@@ -96,8 +97,8 @@ class Template:
                 try:
                     await self._make()
                     return
-                except IncusConflictError:
-                    if not await self.handle.exists():
+                except IncusConflictError as error:
+                    if wire.BEING_CREATED not in str(error) and not await self.handle.exists():
                         raise
                     continue
             state = _keys.state(found)
