@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -13,6 +14,7 @@ from ..exceptions import IncusInputError
 from ..models.base import Json, to_json
 from ..operations import Operation
 
+_LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
 NEVER = "0001-01-01T00:00:00Z"
 """The time that servers take for never; without any, they take what is configured, or keep what is set."""
@@ -126,3 +128,17 @@ def overrides(config: models.Config | None, devices: models.Devices | None) -> d
             )
         written.setdefault(kind, []).append(f"{','.join(names)}={value}")
     return {kind: " ".join(values) for kind, values in written.items()}
+
+
+def label_keys(labels: Mapping[str, str] | None, prefix: str) -> dict[str, str]:
+    """Labels as keys of a configuration."""
+    if not isinstance(labels, Mapping | None):
+        raise IncusInputError(f"labels must be a dict, as {{'app': 'web'}}, not {labels!r}")
+    keys: dict[str, str] = {}
+    for name, value in (labels or {}).items():
+        if not isinstance(name, str) or not _LABEL_NAME.fullmatch(name) or not isinstance(value, str) or not value:
+            raise IncusInputError(
+                f"the label {name!r} must be a name of letters, digits, '.', '_' and '-', with a text, not {value!r}"
+            )
+        keys[f"{prefix}{name}"] = value
+    return keys

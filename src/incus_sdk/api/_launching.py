@@ -18,7 +18,7 @@ from .._connection.scope import Scope
 from ..exceptions import IncusAPIError, IncusError, IncusInputError, IncusNotFoundError, IncusOperationError
 from ..models.base import Json
 from ..operations import OnProgress
-from ._bodies import difference
+from ._bodies import difference, label_keys
 from ._copies import changed_devices, copy_instance
 from ._ensure import Change, Ensured, ensure_item, is_met, without_none
 from ._lifecycle import LifecycleVerbs
@@ -33,7 +33,6 @@ _TEMPORARY = "user.incus-sdk.temporary"
 _OWNER = "user.incus-sdk.owner"
 _LABEL = "user.incus-sdk.label."
 _DONE_BY_OTHERS = re.compile(r'already (running|stopped)|busy running a "(start|stop)"')
-_LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 Box = TypeVar("Box", bound=LifecycleVerbs)
 BoxCo = TypeVar("BoxCo", bound=LifecycleVerbs, covariant=True)
@@ -270,7 +269,7 @@ class Launches:
             ``POST /1.0/instances``, ``PUT /1.0/instances/{name}/state`` and ``DELETE /1.0/instances/{name}``
         """
         handle = self[_random_name() if name is None else name]
-        marks = {_TEMPORARY: _identity(handle), _OWNER: this_process(), **_label_keys(labels)}
+        marks = {_TEMPORARY: _identity(handle), _OWNER: this_process(), **label_keys(labels, _LABEL)}
         box: Box = await self.launch(
             source,
             handle._path[-1],
@@ -316,7 +315,7 @@ class Launches:
         """
         if older_than is not None and (isinstance(older_than, bool) or not older_than >= 0):
             raise IncusInputError(f"older_than must be a number of seconds, not {older_than!r}")
-        wanted = _label_keys(labels)
+        wanted = label_keys(labels, _LABEL)
         oldest = None if older_than is None else datetime.now(UTC) - timedelta(seconds=older_than)
 
         def is_left(box: LifecycleVerbs) -> bool:
@@ -381,15 +380,3 @@ async def _set_running(box: LifecycleVerbs, running: bool) -> Change | None:
 def _identity(box: LifecycleVerbs) -> str:
     """What is in the mark of a temporary instance: a copy of it, which takes over its keys, has another name."""
     return f"{box._scope.project or 'default'}/{box._path[-1]}"
-
-
-def _label_keys(labels: Mapping[str, str] | None) -> dict[str, str]:
-    """Labels as keys of a configuration."""
-    keys: dict[str, str] = {}
-    for name, value in (labels or {}).items():
-        if not isinstance(name, str) or not _LABEL_NAME.fullmatch(name) or not isinstance(value, str) or not value:
-            raise IncusInputError(
-                f"the label {name!r} must be a name of letters, digits, '.', '_' and '-', with a text, not {value!r}"
-            )
-        keys[f"{_LABEL}{name}"] = value
-    return keys

@@ -6,11 +6,11 @@ The instance is the only place where that is written, so that any process can re
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..api._bodies import label_keys as _label_keys
 from ..api._owner import has_ended, this_process
 from ..exceptions import IncusInputError
 
@@ -23,7 +23,6 @@ State = Literal["template", "making", "warm", "leased", "fork", "ending"]
 
 _KEY = "user.sandbox."
 _LABEL = f"{_KEY}label."
-_LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 ID, STATE, POOL, KEEPER, CLAIM, RECIPE = (
     f"{_KEY}{name}" for name in ("id", "state", "pool", "keeper", "claim", "recipe")
@@ -116,16 +115,7 @@ def labels(instance: Instance) -> dict[str, str]:
 
 def label_keys(given: Mapping[str, str] | None) -> dict[str, str]:
     """The keys for labels."""
-    keys: dict[str, str] = {}
-    if given is not None and not isinstance(given, Mapping):
-        raise IncusInputError(f"labels must be a dict, as {{'app': 'agent'}}, not {given!r}")
-    for name, value in (given or {}).items():
-        if not isinstance(name, str) or not _LABEL_NAME.fullmatch(name) or not isinstance(value, str) or not value:
-            raise IncusInputError(
-                f"the label {name!r} must be a name of letters, digits, '.', '_' and '-', with a text, not {value!r}"
-            )
-        keys[f"{_LABEL}{name}"] = value
-    return keys
+    return _label_keys(given, _LABEL)
 
 
 def seconds(value: Any, what: str) -> float:

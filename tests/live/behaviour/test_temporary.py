@@ -7,6 +7,7 @@ import contextlib
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Generator
+from typing import Any
 
 import pytest
 
@@ -87,12 +88,12 @@ async def test_a_renamed_instance_is_no_longer_temporary(client: Client, name: s
     assert not await mine.exists()
 
 
-@pytest.mark.parametrize("labels", [{"": "1"}, {"a b": "1"}, {"a": ""}, {"a": 1}, {1: "a"}])
-async def test_a_label_that_cannot_be_one_is_refused(labels: dict[str, str]) -> None:
+@pytest.mark.parametrize("labels", [{"": "1"}, {"a b": "1"}, {"a": ""}, {"a": 1}, {1: "a"}, "ab", ["a"]])
+async def test_a_label_that_cannot_be_one_is_refused(labels: Any) -> None:
     client = Client("/nowhere")
-    with pytest.raises(IncusInputError, match="the label"):
+    with pytest.raises(IncusInputError, match=r"the label|labels must be a dict"):
         await client.instances.prune(labels=labels)
-    with pytest.raises(IncusInputError, match="the label"):
+    with pytest.raises(IncusInputError, match=r"the label|labels must be a dict"):
         async with client.instances.temporary("busybox", labels=labels):
             pass
     for age in (-1, True, float("nan")):
