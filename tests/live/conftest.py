@@ -11,7 +11,7 @@ import pytest
 
 from incus_sdk import Client, Instance
 from incus_sdk.testing import Daemon
-from tests.live import through_the_twin, wire_record
+from tests.live import stuck, through_the_twin, wire_record
 from tests.live.boxes import KeptBox
 
 _numbers = itertools.count(1)
@@ -37,9 +37,22 @@ def _way(request: pytest.FixtureRequest) -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_pyfunc_call(pyfuncitem: pytest.Function) -> Generator[None, object, object]:
-    """Has a test run through the blocking twin."""
-    with through_the_twin.given_the_twin(pyfuncitem) if through_the_twin.is_blocking(pyfuncitem) else nullcontext():
-        return (yield)
+    """Has a test run through the blocking twin; says what a test waits for that takes too long."""
+    try:
+        with through_the_twin.given_the_twin(pyfuncitem) if through_the_twin.is_blocking(pyfuncitem) else nullcontext():
+            return (yield)
+    except pytest.fail.Exception as failure:
+        loop = pyfuncitem.funcargs.get("_loop")
+        if str(failure).startswith("Timeout") and isinstance(loop, asyncio.AbstractEventLoop):
+            daemons = [each for each in pyfuncitem.funcargs.values() if isinstance(each, Daemon)]
+            failure.add_note(stuck.report(loop, daemons))
+        raise
+
+
+@pytest.fixture(scope="session", autouse=True)
+async def _loop() -> asyncio.AbstractEventLoop:
+    """The loop that the tests run in."""
+    return asyncio.get_running_loop()
 
 
 @pytest.fixture(scope="session")

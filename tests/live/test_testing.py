@@ -22,7 +22,7 @@ from typing import Any, Literal
 import pytest
 
 from incus_sdk import Client, IncusConnectionError, IncusError, Operation
-from incus_sdk.testing import Daemon, DaemonUnavailableError, _daemon, _host, busybox_image, preflight
+from incus_sdk.testing import Daemon, DaemonUnavailableError, _daemon, _host, _init, busybox_image, preflight
 from tests.live.roots import ROOTS
 
 C1 = {"name": "c1", "source": {"type": "image", "alias": "busybox"}, "start": True}
@@ -531,6 +531,29 @@ async def test_what_a_killed_owner_left_frozen_is_thawed_and_removed_by_the_next
         await owner.wait()
     async with asyncio.timeout(30), Daemon(image=False):
         assert traces() == []
+
+
+@pytest.mark.parametrize(
+    ("populated", "frozen", "freeze", "written"),
+    [(0, 1, 0, [b"1", b"0"]), (1, 1, 1, []), (0, 1, 1, []), (1, 1, 0, []), (0, 0, 0, [])],
+    ids=["stuck", "paused", "paused and empty", "going on", "ended"],
+)
+def test_only_a_container_whose_stop_is_stuck_is_released(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, populated: int, frozen: int, freeze: int, written: list[bytes]
+) -> None:
+    (tmp_path / "init.scope").mkdir()  # without these files
+    container = tmp_path / "lxc.payload.c1"
+    container.mkdir()
+    (container / "cgroup.events").write_text(f"populated {populated}\nfrozen {frozen}\n")
+    (container / "cgroup.freeze").write_text(f"{freeze}\n")
+    contents: list[bytes] = []
+    monkeypatch.setattr(_init, "write", lambda _, name, content: contents.append(content))
+    unified = os.open(tmp_path, os.O_RDONLY)
+    try:
+        _init.release_stuck(unified)
+    finally:
+        os.close(unified)
+    assert contents == written
 
 
 async def test_a_directory_of_the_callers_choice(temporary: Path) -> None:

@@ -16,6 +16,7 @@ import select
 import signal
 import subprocess
 import sys
+import time
 
 HIDDEN = ("/run", "/var/lib/incus", "/var/log/incus", "/var/cache/incus")
 """Directories that are empty for the daemon, since it writes there whatever its own directory is."""
@@ -28,6 +29,9 @@ SCRATCH = "/run"
 
 UNIFIED = "/sys/fs/cgroup/unified"
 """The cgroup2 hierarchy of a machine that has v1 hierarchies, too; an Incus 7 that sees those does not use this one."""
+
+STUCK_INTERVAL = 1
+"""Seconds between two looks for containers whose stop is stuck."""
 
 APPARMOR = "/sys/module/apparmor/parameters/enabled"
 
@@ -103,6 +107,36 @@ def start(incusd: str, listeners: list[int]) -> int:
     return pid
 
 
+def release_stuck(cgroup: int) -> None:
+    """Release each stop that waits for the kernel to call a cgroup "not frozen" that has no process any more.
+
+    Where the unified hierarchy has no pids controller, Incus freezes a container before it kills it. One time in some
+    hundred the kernel then leaves ``cgroup.events`` at "frozen 1", for which liblxc would wait for ever.
+    """
+    for name in os.listdir(cgroup):
+        with contextlib.suppress(OSError):  # it has just ended
+            container = os.open(name, os.O_PATH | os.O_DIRECTORY, dir_fd=cgroup)
+            try:
+                if (
+                    read(container, "cgroup.events") == b"populated 0\nfrozen 1\n"
+                    and read(container, "cgroup.freeze") == b"0\n"
+                ):
+                    for state in (b"1", b"0"):  # "0" alone would change nothing
+                        write(container, "cgroup.freeze", state)
+            finally:
+                os.close(container)
+
+
+def read(directory: int, name: str) -> bytes:
+    with open(os.open(name, os.O_RDONLY, dir_fd=directory), "rb") as file:
+        return file.read()
+
+
+def write(directory: int, name: str, content: bytes) -> None:
+    with open(os.open(name, os.O_WRONLY, dir_fd=directory), "wb") as file:
+        file.write(content)
+
+
 def reap(daemon: int) -> bool:
     """Reap the processes that have ended, orphans too; returns whether the daemon is one of them."""
     ended = False
@@ -118,6 +152,8 @@ def main() -> None:
     directory, root, incusd, numbers, *cgroups = sys.argv[1:]
     # Moved away from the numbers that they get in the daemon.
     listeners = [fcntl.fcntl(int(number), fcntl.F_DUPFD, 64) for number in numbers.split(",")]
+    # Opened here, since the daemon sees it elsewhere.
+    unified = next((os.open(os.path.dirname(each), os.O_RDONLY) for each in cgroups if each.startswith(UNIFIED)), None)
     prepare(directory, root, cgroups)
 
     children, notify = os.pipe()
@@ -125,10 +161,14 @@ def main() -> None:
     signal.set_wakeup_fd(notify)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     daemon = start(incusd, listeners)
-    restart = False
+    restart, look = False, time.monotonic()
     while True:
-        readable, _, _ = select.select([0, children], [], [], STOP_TIMEOUT if restart else None)
-        if not readable:
+        pause = STOP_TIMEOUT if restart else None if unified is None else STUCK_INTERVAL
+        readable, _, _ = select.select([0, children], [], [], pause)
+        if unified is not None and time.monotonic() >= look:
+            release_stuck(unified)
+            look = time.monotonic() + STUCK_INTERVAL
+        if restart and not readable:
             os.kill(daemon, signal.SIGKILL)
         if 0 in readable:
             if not os.read(0, 1):

@@ -120,7 +120,7 @@ async def test_a_box_goes_back_to_a_snapshot_and_keeps_its_time(pool: Pool) -> N
 
         work = asyncio.ensure_future(box.run(["sleep", "1000"]))
         await box.run(["sh", "-c", "until pidof sleep; do :; done"])
-        await box.instance.stop(wait=True)  # a forced one of Incus 7.0 hangs now and then after a pause
+        await box.instance.stop(force=True, wait=True)
         with pytest.raises(IncusInstanceStoppedError):
             await work
         with pytest.raises(IncusNotRunningError):
