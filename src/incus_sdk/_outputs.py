@@ -6,6 +6,8 @@ import asyncio
 import contextlib
 import inspect
 import io
+import threading
+import time
 from collections import deque
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Sequence
 from typing import Any, BinaryIO, Literal, SupportsIndex, cast
@@ -24,6 +26,7 @@ Stream = Literal["stdout", "stderr"]
 
 PIPE, STDOUT, DEVNULL = -1, -2, -3  # of `subprocess`
 _LIMIT = 2**20  # bytes buffered for a slow reader before the command has to wait; also the longest line
+_MUCH, _MOMENT = 2**12, 0.001  # bytes of a read, and seconds to wait for more if such a read came at once
 
 
 class OutputLimitError(Exception):
@@ -170,11 +173,16 @@ class OutputReader(asyncio.StreamReader):
         socket: Where it comes from, which waits while too much is not read.
     """
 
+    _buffer: bytearray  # of the base class
+
     def __init__(self, name: Stream, socket: WebSocket) -> None:
         super().__init__(limit=_LIMIT)
         self.set_transport(socket)  # type: ignore[arg-type]  # it pauses and resumes it, no more
         self.name: Stream = name
         self.socket = socket
+        self._reads = 0  # that are under way
+        self._taking = threading.Lock()
+        self._flows = False
         self._failure: IncusError | None = None
         self._arrivals: _Arrivals | None = None  # what gets the pieces in place of this
 
@@ -213,34 +221,70 @@ class OutputReader(asyncio.StreamReader):
         self.feed_eof()
 
     async def read(self, n: int = -1) -> bytes:
-        if n < 0:
-            pieces: list[bytes] = []
-            while piece := await super().read(_LIMIT):
-                pieces.append(piece)
-            return self._checked(b"".join(pieces))
-        data = await super().read(n)
-        return data if data or n == 0 else self._checked(b"")
+        self._begin_read()
+        try:
+            if n < 0:
+                pieces: list[bytes] = []
+                while piece := await super().read(_LIMIT):
+                    pieces.append(piece)
+                return self._checked(b"".join(pieces))
+            data = await super().read(n)
+            return data if data or n == 0 else self._checked(b"")
+        finally:
+            self._reads -= 1
+
+    async def read_gathered(self, n: int) -> bytes:
+        """`read` for another thread, for which each read takes long: while much comes, let more of it come first."""
+        if self._flows and len(self._buffer) < n:
+            await asyncio.sleep(_MOMENT)
+        begun = time.monotonic()
+        data = await self.read(n)
+        self._flows = len(data) >= _MUCH and time.monotonic() - begun < _MOMENT / 4
+        return data
+
+    def take(self, n: int) -> bytes:
+        """Take ``n`` bytes, in any thread, if as many are there and nobody reads; else nothing."""
+        with self._taking:
+            if self._reads or len(self._buffer) < n:
+                return b""
+            data = bytes(self._buffer[:n])
+            del self._buffer[:n]
+            return data
 
     async def read_waiting(self) -> bytes:
         """Read what is there already."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(0):
-                return await super().read(2 * _LIMIT)
-        return b""
+        self._begin_read()
+        try:
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(0):
+                    return await super().read(2 * _LIMIT)
+            return b""
+        finally:
+            self._reads -= 1
 
     async def readexactly(self, n: int) -> bytes:
+        self._begin_read()
         try:
             return await super().readexactly(n)
         except asyncio.IncompleteReadError as error:
             self._checked(error.partial)
             raise
+        finally:
+            self._reads -= 1
 
     async def readuntil(self, separator: Any = b"\n") -> bytes:
+        self._begin_read()
         try:
             return await super().readuntil(separator)
         except asyncio.IncompleteReadError as error:
             self._checked(error.partial)
             raise
+        finally:
+            self._reads -= 1
+
+    def _begin_read(self) -> None:
+        with self._taking:  # what was begun there is done
+            self._reads += 1
 
     def _checked(self, data: bytes) -> bytes:
         """What was read up to the end; raises if that came too early."""

@@ -10,18 +10,22 @@ import importlib
 import inspect
 import pickle
 import socket
+import struct
 import subprocess
 import sys
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 import incus_sdk
 import incus_sdk.sync
 from incus_sdk import IncusClosedError, IncusConnectionError, IncusError, IncusInputError, IncusNotLoadedError, models
+from incus_sdk._connection.transport import WebSocket
+from incus_sdk._outputs import OutputReader
 from incus_sdk.sync import Client, Profile, timeout
 from incus_sdk.sync._portal import Line, Portal
 from incus_sdk.sync._twin import StreamReader, StreamWriter
@@ -437,6 +441,30 @@ print(os.waitpid(child, 0)[1], portal.run(echo(3)))
     assert (new, parent) == ("2", "0 3")
 
 
+def test_a_child_takes_nothing_of_a_stream_of_its_parent() -> None:
+    code = """
+from unittest.mock import Mock
+from incus_sdk._outputs import OutputReader
+from incus_sdk.sync._twin import StreamReader
+async def made_output():
+    return OutputReader("stdout", Mock())
+output = portal.run(made_output())
+output.feed_data(b"abc")
+stream = StreamReader._of(output, portal)
+child = os.fork()
+if not child:
+    try:
+        stream.read(2)
+    except IncusError as error:
+        print(error, flush=True)
+    sys.exit(0)
+print(os.waitpid(child, 0)[1], stream.read(2))
+"""
+    child, parent = run_python(PROGRAM + code).splitlines()
+    assert "the client belongs to the process that made it" in child
+    assert parent == "0 b'ab'"
+
+
 def test_a_child_that_is_forked_in_a_callback_does_not_wait_for_its_parent() -> None:
     code = """
 from incus_sdk.sync._twin import asked
@@ -660,6 +688,37 @@ def test_streams_of_asyncio_have_their_methods_without_await(portal: Portal) -> 
     writer.close()
     assert writer.is_closing()
     writer.wait_closed()
+
+
+def test_nothing_is_lost_or_doubled_where_threads_read_one_stream(portal: Portal) -> None:
+    size = 2**20
+    numbers = struct.pack(f"!{size}I", *range(size))
+    output = portal.run(made_output())
+    stream = StreamReader._of(output, portal)
+    found: list[bytes] = []
+
+    async def feed() -> None:
+        for start in range(0, len(numbers), 40_000):
+            output.feed_data(numbers[start : start + 40_000])
+            await asyncio.sleep(0)
+        output.feed_eof()
+
+    def read(piece: int) -> None:
+        while not stream.at_eof():
+            with contextlib.suppress(RuntimeError):  # another thread waits for what comes
+                found.append(stream.read(piece))
+
+    threads = [threading.Thread(target=read, args=(piece,)) for piece in (4, 4096, 65536)]
+    for thread in threads:
+        thread.start()
+    portal.run(feed())
+    for thread in threads:
+        thread.join()
+    assert sorted(number for piece in found for (number,) in struct.iter_unpack("!I", piece)) == list(range(size))
+
+
+async def made_output() -> OutputReader:
+    return OutputReader("stdout", create_autospec(WebSocket))
 
 
 def twins(streams: Any, portal: Portal) -> tuple[StreamReader, StreamWriter]:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 from typing import Any
+from unittest.mock import create_autospec
 
 import pytest
 
 from incus_sdk import IncusInputError
-from incus_sdk._outputs import PIPE, STDOUT, OutputLimitError, Sink, checked_outputs
+from incus_sdk._connection.transport import WebSocket
+from incus_sdk._outputs import PIPE, STDOUT, OutputLimitError, OutputReader, Sink, checked_outputs
 
 
 @pytest.mark.parametrize("wrong", ["out.log", b"out", 1, object(), io.StringIO(), STDOUT])
@@ -32,3 +35,32 @@ def test_no_more_than_the_limit_is_taken() -> None:
         with pytest.raises(OutputLimitError):
             sink.take(b"cdef")
     assert sink.collected == b"abc"
+
+
+async def test_bytes_are_taken_only_where_there_are_as_many_and_nobody_reads() -> None:
+    reader = OutputReader("stdout", create_autospec(WebSocket))
+    reader.feed_data(b"abcdef")
+    assert await asyncio.to_thread(reader.take, 4) == b"abcd"
+    assert reader.take(3) == b""
+    reading = asyncio.ensure_future(reader.readexactly(4))
+    await asyncio.sleep(0)
+    assert reader.take(1) == b""
+    reader.feed_data(b"ghi")
+    assert await reading == b"efgh"
+    reading = asyncio.ensure_future(reader.readuntil(b"|"))
+    await asyncio.sleep(0)
+    reading.cancel()
+    await asyncio.wait([reading])
+    assert reader.take(1) == b"i"
+
+
+@pytest.mark.parametrize(
+    ("flows", "size", "expected"), [(True, 100, b"onetwo"), (True, 3, b"one"), (False, 100, b"one")]
+)
+async def test_a_gathered_read_lets_more_come_while_much_comes(flows: bool, size: int, expected: bytes) -> None:
+    reader = OutputReader("stdout", create_autospec(WebSocket))
+    reader._flows = flows
+    reader.feed_data(b"one")
+    asyncio.get_running_loop().call_soon(reader.feed_data, b"two")
+    assert await reader.read_gathered(size) == expected
+    assert not reader._flows, "those were a few bytes"

@@ -113,6 +113,11 @@ class Portal:
         """The thread that it uses now."""
         return self._loop
 
+    @property
+    def is_open(self) -> bool:
+        """Whether that thread runs, and in this process."""
+        return self._loop is not None and not self._loop.ended
+
     def call(self, function: Callable[[], T]) -> T:
         """Call a function in the event loop, whose objects are not made for threads."""
 

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeV
 
 from .._connection import transport
 from .._content import BinaryFile, Content, size_of
-from .._outputs import Output
+from .._outputs import Output, OutputReader
 from ..api import _forwarding
 from ..api._forwarding import LocalAddress
 from ..exceptions import IncusError, IncusInputError, IncusNotLoadedError
@@ -265,7 +265,11 @@ class StreamReader(Twin):
         Args:
             n: How many bytes at most; -1 for all.
         """
-        data: bytes = self._portal.run(self._async.read(n))
+        data: bytes
+        if n <= 0 or not isinstance(self._async, OutputReader):
+            data = self._portal.run(self._async.read(n))
+        elif not (self._portal.is_open and (data := self._async.take(n))):
+            data = self._portal.run(self._async.read_gathered(n))
         return data
 
     def readline(self) -> bytes:
