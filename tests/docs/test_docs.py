@@ -143,7 +143,8 @@ async def run_tests(folder: Path) -> None:
     if tests := sorted(folder.glob("test_*.py")):
         unused = ("cacheprovider", "hypothesispytest", "xdist")  # each takes its time to load
         options = [each for plugin in unused for each in ("-p", f"no:{plugin}")]
-        await run_command(sys.executable, "-m", "pytest", "-q", *options, *map(str, tests))
+        own = f"--basetemp={folder / 'tmp'}"  # other runs share the usual one
+        await run_command(sys.executable, "-m", "pytest", "-q", own, *options, *map(str, tests))
 
 
 async def run_command(*command: str) -> str:

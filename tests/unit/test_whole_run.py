@@ -79,7 +79,8 @@ def test_the_run_fails_where_they_differ(tmp_path: Path, options: str, status: i
     (tmp_path / "conftest.py").write_text(CONFTEST)
     for number, name in enumerate("ab"):
         (tmp_path / f"test_{name}.py").write_text(TESTS.replace("NUMBER", str(number)))
-    command = [sys.executable, "-m", "pytest", "-q", "--whole", "-o", "testpaths=.", *options.split()]
+    own = f"--basetemp={tmp_path / 'tests'}"  # other runs share the usual one
+    command = [sys.executable, "-m", "pytest", "-q", own, "--whole", "-o", "testpaths=.", *options.split()]
     ran = subprocess.run(
         command, cwd=tmp_path, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False
     )
