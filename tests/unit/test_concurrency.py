@@ -57,10 +57,11 @@ async def test_a_cancelled_caller_ends_all() -> None:
 @pytest.mark.parametrize(("times", "finished"), [(1, True), (2, True), (3, False)])
 async def test_a_clean_up_goes_on_until_the_caller_insists(times: int, finished: bool) -> None:
     ended: list[bool] = []
+    over = asyncio.Event()
 
     async def clean_up() -> None:
         try:
-            await asyncio.sleep(0.1)
+            await over.wait()
             ended.append(True)
         except asyncio.CancelledError:
             ended.append(False)
@@ -70,6 +71,8 @@ async def test_a_clean_up_goes_on_until_the_caller_insists(times: int, finished:
     for _ in range(times):
         await asyncio.sleep(0.01)
         caller.cancel()
+    await asyncio.sleep(0.01)
+    over.set()
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert ended == [finished]
