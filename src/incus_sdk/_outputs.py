@@ -234,7 +234,11 @@ class OutputReader(asyncio.StreamReader):
             self._reads -= 1
 
     async def read_gathered(self, n: int) -> bytes:
-        """`read` for another thread, for which each read takes long: while much comes, let more of it come first."""
+        """`read` for another thread, for which each read takes long: while much comes, let more of it come first.
+
+        Args:
+            n: How many bytes at most.
+        """
         if self._flows and len(self._buffer) < n:
             await asyncio.sleep(_MOMENT)
         begun = time.monotonic()
@@ -243,7 +247,11 @@ class OutputReader(asyncio.StreamReader):
         return data
 
     def take(self, n: int) -> bytes:
-        """Take ``n`` bytes, in any thread, if as many are there and nobody reads; else nothing."""
+        """Take ``n`` bytes, in any thread, if as many are there and nobody reads; else nothing.
+
+        Args:
+            n: How many bytes.
+        """
         with self._taking:
             if self._reads or len(self._buffer) < n:
                 return b""
