@@ -72,9 +72,10 @@ class IssuesTokens(Group):
                 await operation.cancel()
 
     async def _tokens(self) -> list[tuple[Token, Operation]]:
+        everywhere = self._scope.view(project="default")  # where servers keep them, whatever the client's project
         return [
             (self._token(operation.metadata), operation)
-            for operation in await OperationsAPI(self._scope).list()
+            for operation in await OperationsAPI(everywhere).list()
             if operation.class_ == "token" and operation.status == "Running" and self._is_own(operation.metadata)
         ]
 

@@ -266,13 +266,15 @@ async def test_profiles_have_all_verbs_in_every_project(client: Client, name: st
 async def test_trust_tokens_are_listed_and_revoked_by_name(client: Client, daemon: Daemon, name: str) -> None:
     tokens = [await client.certificates.create_token(each) for each in (name, f"{name}-2")]
     tokens.append(await client.certificates.create_token(f"{name}-2", restricted=True, projects=["default"]))
-    for view in (client, client.use_project("default")):
+    await client.projects.create(name, {"features.images": False, "features.profiles": False})
+    for view in (client, client.use_project("default"), client.use_project(name)):
         listed = await view.certificates.list_tokens()
         assert sorted(token.value for token in listed) == sorted(tokens)
         assert sorted(token.name for token in listed) == [name, f"{name}-2", f"{name}-2"]
         assert not any(token in repr(listed) for token in tokens)
     assert await client.cluster.list_tokens() == []
-    await client.certificates.revoke_token(f"{name}-2")
+    await client.use_project(name).certificates.revoke_token(f"{name}-2")
+    await client.projects.delete(name)
     assert [token.name for token in await client.certificates.list_tokens()] == [name]
     await client.certificates.revoke_token(name)
     with pytest.raises(IncusNotFoundError, match=f"no token for '{name}'"):
