@@ -241,6 +241,21 @@ def test_an_error_is_one_under_any_http_status(code: int, kind: type[IncusAPIErr
 
 
 @pytest.mark.parametrize(
+    "reason",
+    [
+        "Profile is currently in use",
+        "The storage volume is still in use",
+        "Volume is still in use by running instances",
+        "Cannot delete an ACL that is in use",
+    ],
+)
+@pytest.mark.parametrize("code", [400, 500])
+def test_what_is_in_use_is_a_conflict(code: int, reason: str) -> None:
+    with pytest.raises(IncusConflictError, match=reason):
+        decode(code, {"type": "error", "error": reason, "error_code": code, "metadata": None})
+
+
+@pytest.mark.parametrize(
     ("code", "reason", "remedy"),
     [
         (403, "Forbidden", "get_server_info"),

@@ -118,6 +118,7 @@ def _to_plain(value: Any) -> Any:
 _TAKEN_NAME = ("UNIQUE constraint failed", "already exists", "exists already")
 BEING_CREATED = 'busy running a "create" operation'
 _TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists")
+_IN_USE = ("currently in use", "still in use", "that is in use")
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
@@ -247,8 +248,9 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             reason = str(envelope.get("error") or f"HTTP {code}")
             found, remedy = _BY_STATUS.get(code, IncusAPIError), _remedy(code, reason)
             if found is IncusAPIError:
+                conflicts = says_taken(reason) or any(words in reason for words in _IN_USE)
                 found, remedy = _BY_REASON.get(
-                    reason.rpartition(": ")[2], (IncusConflictError if says_taken(reason) else found, "")
+                    reason.rpartition(": ")[2], (IncusConflictError if conflicts else found, "")
                 )
             raise found(f"{request}: {plain(reason)}{remedy}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:

@@ -1,4 +1,4 @@
-"""A name that is taken raises `IncusConflictError`, whatever is created, copied or renamed, on each version."""
+"""What is taken or in use raises `IncusConflictError`, whatever is done with it, on each version."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def check(verbs: dict[str, Verb]) -> None:
         try:
             await verb()
         except IncusError as error:
-            if not isinstance(error, IncusConflictError) or not re.search("exist|already in", str(error)):
+            if not isinstance(error, IncusConflictError) or not re.search("exist|already in|in use", str(error)):
                 wrong[what] = repr(error)
         else:
             wrong[what] = "no error"
@@ -134,3 +134,29 @@ async def test_what_is_stored_exists(client: Client, tmp_path: Path) -> None:
                 "image": lambda: client.images.create(tmp_path / "image", wait=True),
             }
         )
+
+
+async def test_what_is_used_is_not_deleted(client: Client, name: str) -> None:
+    pool = client.storage_pools["default"]
+    async with made(
+        client.profiles.create(name, config={"limits.processes": 100}),
+        pool.volumes.create(f"custom/{name}"),
+        client.network_acls.create(name),
+        client.network_zones.create("example.net"),
+        client.networks.create("u0", {**NETWORK["config"], "security.acls": name, "dns.zone.forward": "example.net"}),
+    ):
+        disk = {"type": "disk", "pool": "default", "source": name, "path": "/srv"}
+        nic = {"type": "nic", "network": "u0"}
+        profiles = ["default", name]
+        async with client.instances.temporary("busybox", profiles=profiles, devices={"d": disk, "eth0": nic}):
+            await check(
+                {
+                    "profile": lambda: client.profiles.delete(name),
+                    "volume": lambda: pool.volumes.delete(f"custom/{name}"),
+                    "volume renamed": lambda: pool.volumes[f"custom/{name}"].rename("other"),
+                    "network": lambda: client.networks.delete("u0"),
+                    "ACL": lambda: client.network_acls.delete(name),
+                    "zone": lambda: client.network_zones.delete("example.net"),
+                    "pool": lambda: client.storage_pools.delete("default"),
+                }
+            )
