@@ -183,6 +183,8 @@ class Launches:
         API:
             ``POST /1.0/instances``; for a copy also ``PUT /1.0/instances/{name}/state``
         """
+        if not isinstance(vm, bool):
+            raise IncusInputError(f"vm must be True or False, not {type(vm).__name__}: name the others, as config=")
         if isinstance(source, Resource):
             if vm or flavor:
                 raise IncusInputError("vm and flavor are for images: a copy is what it is a copy of")

@@ -175,6 +175,11 @@ async def test_a_launch_of_no_image_is_refused_before_anything_is_sent(image: ob
         await Client("/nowhere").instances.launch(image)  # type: ignore[arg-type]
 
 
+async def test_a_launch_with_the_configuration_in_the_place_of_vm_is_refused() -> None:
+    with pytest.raises(IncusInputError, match=r"vm must be True or False, not dict.*config="):
+        await Client("/nowhere").instances.launch("busybox", "c1", {"limits.cpu": 1})  # type: ignore[arg-type]
+
+
 async def test_a_launch_of_an_unknown_image_says_so(client: Client) -> None:
     for image in ("no-such-alias", "abcdef123456"):
         with pytest.raises(IncusNotFoundError, match=f"no image {image!r}"):
