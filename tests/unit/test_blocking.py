@@ -818,3 +818,17 @@ print([job.value for job in jobs])
 def test_a_client_that_is_pickled_or_copied_says_what_to_do(kind: type[Any], copied: Any) -> None:
     with pytest.raises(TypeError, match="make one where it is used"):
         copied(kind("/nowhere"))
+
+
+@pytest.mark.parametrize("kind", [incus_sdk.Client, incus_sdk.sync.Client])
+@pytest.mark.parametrize("copied", [copy.deepcopy, pickle.dumps])
+def test_what_belongs_to_a_client_says_so_when_it_is_pickled(kind: type[Any], copied: Any) -> None:
+    instances = kind("/nowhere").instances
+    for each in (
+        instances,
+        instances["c1"].snapshots,
+        instances["c1"].path("/etc"),
+        instances["c1"].open_process(["true"]),
+    ):
+        with pytest.raises(TypeError, match="send names, records and errors"):
+            copied(each)

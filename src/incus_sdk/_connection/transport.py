@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import os
 from collections.abc import AsyncGenerator, AsyncIterable, Awaitable, Callable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 from ..exceptions import IncusClosedError, IncusConnectionError, IncusError, IncusInputError, IncusTimeoutError
 from . import limits, wire
@@ -74,6 +74,18 @@ class Transport:
         self._tls: ssl.SSLContext | None = None
         self._pool: Pool | None = None
         self._closing = False  # what was begun before, and has not had its turn yet, opens nothing
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "what belongs to a client cannot be pickled or copied: send names, records and errors, and make a client "
+            "where they are used"
+        )
+
+    def __copy__(self) -> Transport:
+        # The SDK's own copies share the connections.
+        copied = object.__new__(type(self))
+        copied.__dict__.update(self.__dict__)
+        return copied
 
     @property
     def is_open(self) -> bool:
