@@ -24,7 +24,8 @@ def find(client: Client, volumes: bool) -> Iterator[tuple[str, Instance | Volume
         yield f"instances/{instance.name}.tar.gz", instance
     for pool in client.storage_pools.list() if volumes else []:
         for volume in pool.volumes.list(type="custom"):
-            yield f"volumes/{pool.name}/{volume.name}.tar.gz", volume
+            if "/" not in volume.name:  # Incus before 7.0 lists their snapshots as well
+                yield f"volumes/{pool.name}/{volume.name}.tar.gz", volume
 
 
 def show(name: str, progress: Progress) -> None:

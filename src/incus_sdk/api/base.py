@@ -332,6 +332,9 @@ class Resource(Record, AtPath):
                 f"{kind} has no fields {sorted(unknown)}; it has {sorted(writable)}, and a key of config has a dot or "
                 "is written as {'config': {...}}; nothing was changed"
             )
+        for field, value in patch.items():
+            if isinstance(value, str) and isinstance((current or {}).get(field), list):
+                raise IncusInputError(f"{kind}: {field} must be a list, not the str {value!r}; nothing was changed")
 
     async def _reread(self) -> None:
         """Read what a change made of it, unless nothing of it was ever read."""

@@ -105,6 +105,7 @@ def test_a_backup_has_all_instances_and_volumes_and_goes_on_after_a_failure(
     blocking: Client, crate: Instance, name: str, tmp_path: Path
 ) -> None:
     volume = blocking.storage_pools["default"].volumes.create(f"custom/{name}")
+    volume.snapshots.create("s0")
     instances, volumes = tmp_path / "backups/instances", tmp_path / "backups/volumes/default"
     blocked = instances / f"{name}.tar.gz"
     blocked.mkdir(parents=True)

@@ -246,6 +246,8 @@ async def test_what_cannot_be_written_is_refused_and_named(client: Client, insta
         (client.profiles.patch("default", {"used_by": ["x"]}), "used_by", "config"),
         (client.profiles.update("default", {"used_by": ["x"]}), "used_by", "config"),
         (volume.update({"content_type": "block"}), "content_type", "config"),
+        (instance.update({"profiles": "default"}), "profiles", "list"),
+        (client.instances.update(instance.name, {"profiles": "default"}), "profiles", "list"),
     ):
         with pytest.raises(IncusInputError, match=rf"{field}.*{remedy}"):
             await refused

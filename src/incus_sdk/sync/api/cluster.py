@@ -57,7 +57,7 @@ class ClusterMember(models.ClusterMember, Editable[models.ClusterMemberPut], Ren
 
         Args:
             mode: For all instances ``stop``, ``force-stop``, ``stateful-stop``, ``migrate`` or ``live-migrate``; None
-                does what each instance is configured to do.
+                does what ``cluster.evacuate`` of each instance says.
             wait: Wait until it is done.
             progress: With ``wait``: called with how far the server is.
 
@@ -169,7 +169,7 @@ class ClusterMembersAPI(Collection[ClusterMember], Edits[models.ClusterMemberPut
         Args:
             name: The member.
             mode: For all instances ``stop``, ``force-stop``, ``stateful-stop``, ``migrate`` or ``live-migrate``; None
-                does what each instance is configured to do.
+                does what ``cluster.evacuate`` of each instance says.
             wait: Wait until it is done.
             progress: With ``wait``: called with how far the server is.
 

@@ -141,7 +141,8 @@ class ServerAPI(Group):
     def get_metrics(self) -> str:
         """Metrics of the server and its instances, in the text format of OpenMetrics, which Prometheus reads.
 
-        A client with a project gets those of that project's instances. Servers measure instances every 8 seconds at
+        A client with a project gets those of that project's instances; 7.0 adds metrics of the server itself, and how
+        much there is in every project. Servers measure instances every 8 seconds at
         most; 6.0 leaves out the metrics of the server itself each time it measures again.
 
         API:

@@ -406,6 +406,8 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
     ) -> builtins.list[Volume]:
         """List the volumes of the pool, or those of one type, in one request.
 
+        Servers before 7.0 list snapshots as well, as ``data/s0``.
+
         Args:
             recursion: 0 gives handles that know only their name, 1 the volumes, read, and 2 fills `Volume.full` with
                 state, snapshots and backups as well.
