@@ -76,12 +76,17 @@ class Attempts:
 
 
 async def shielded(work: Coroutine[Any, Any, T]) -> T:
-    """Finish a clean-up even if the caller is cancelled meanwhile, also twice; a third cancellation ends it."""
+    """Finish a clean-up even if the caller is cancelled meanwhile, also twice; a third cancellation ends it.
+
+    A scope of anyio cancels in each turn of the loop until its block is left, with the same message: that counts once.
+    """
     task, cancellations = asyncio.ensure_future(work), list[asyncio.CancelledError]()
     while not task.done():
         try:
             await asyncio.wait([task])
         except asyncio.CancelledError as error:
+            if cancellations and error.args and error.args == cancellations[-1].args:
+                continue
             cancellations.append(error)
             if len(cancellations) > _PATIENCE:
                 task.cancel()

@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
+import anyio
 import pytest
 
 from incus_sdk._concurrency import cancel_at_end, closing, for_each, shielded
@@ -76,6 +77,22 @@ async def test_a_clean_up_goes_on_until_the_caller_insists(times: int, finished:
     with pytest.raises(asyncio.CancelledError):
         await caller
     assert ended == [finished]
+
+
+async def test_a_scope_of_anyio_which_cancels_again_and_again_does_not_end_a_clean_up() -> None:
+    ended: list[bool] = []
+
+    async def clean_up() -> None:
+        await asyncio.sleep(0.05)
+        ended.append(True)
+
+    with anyio.move_on_after(0.01) as scope:
+        try:
+            await asyncio.sleep(60)
+        finally:
+            await shielded(clean_up())
+    assert scope.cancelled_caught
+    assert ended == [True]
 
 
 async def test_a_clean_up_that_fails_does_not_hide_a_cancellation() -> None:
