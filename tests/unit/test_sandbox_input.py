@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from typing import Any
 
 import pytest
 
 from incus_sdk import Client, IncusInputError
 from incus_sdk.sandbox import Box, Limits, Network, Pool, connect, list_boxes, prune
+from incus_sdk.sandbox._languages import command_for
 
 NOWHERE = "unix:///nowhere"
 
@@ -23,6 +26,8 @@ NOWHERE = "unix:///nowhere"
         ({"memory": "much"}, "memory must be"),
         ({"memory": "-1GiB"}, "memory must be"),
         ({"memory": 10.5}, "memory must be"),
+        ({"memory": "8192PiB"}, "memory must be 4 MiB or more, and less than 8 EiB"),
+        ({"memory": 2**63}, "memory must be"),
         ({"processes": 1}, "processes must be a number, 2 or more"),
         ({"processes": 2.5}, "processes must be"),
         ({"disk": 0}, "disk must be 4 MiB or more"),
@@ -111,6 +116,32 @@ def test_pools_that_cannot_be_are_refused(arguments: dict[str, Any], message: st
     options: dict[str, Any] = {"image": "busybox", **arguments}
     with pytest.raises(IncusInputError, match=message):
         Pool(Client(NOWHERE), **options)
+
+
+@pytest.mark.parametrize(
+    ("language", "code"),
+    [
+        ("bash", 'echo "$@"'),
+        ("node", "console.log(process.argv.slice(1).join(' '))"),
+        ("node", "-1; console.log(process.argv.slice(1).join(' '))"),
+        ("perl", 'print "@ARGV\n"'),
+        ("python", "import sys; print(*sys.argv[1:])"),
+        ("ruby", 'puts ARGV.join(" ")'),
+        ("sh", 'echo "$@"'),
+    ],
+)
+def test_code_gets_its_arguments_also_those_that_look_like_options(language: str, code: str) -> None:
+    command, _ = command_for(language, code)
+    if shutil.which(command[0]) is None:
+        pytest.skip(f"this machine has no {command[0]}")
+    done = subprocess.run([*command, "-v", "--help", "-"], capture_output=True, text=True, check=True)
+    assert done.stdout == "-v --help -\n"
+
+
+@pytest.mark.parametrize("language", ["bash", "sh"])
+def test_code_that_looks_like_an_option_is_code(language: str) -> None:
+    command, _ = command_for(language, "-v 2>/dev/null || echo none")
+    assert subprocess.run(command, capture_output=True, text=True, check=True).stdout == "none\n"
 
 
 @pytest.mark.parametrize("timeout", ["5", True, -1, float("nan")])

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _SIZE = re.compile(r"([0-9]{1,15})(B|[kMGTP]B|[KMGTP]iB)?")
 _UNITS = {"": 0, "k": 1, "K": 1, "M": 2, "G": 3, "T": 4, "P": 5}
 _LEAST = 2**22  # bytes: nothing starts in less
+_MOST = 2**63 - 1  # bytes that servers can count
 _MOST_CPUS, _MOST_PROCESSES = 4096, 2**22  # what kernels know
 _NOT_FOR_DISKS = ("dir",)  # storage drivers that take a size and ignore it, where the file system has no project quotas
 
@@ -61,8 +62,10 @@ class Limits:
             raise IncusInputError(f"processes must be a number, 2 or more, not {processes!r}")
         for name in ("memory", "disk"):
             size = getattr(self, name)
-            if size is not None and _bytes(size) < _LEAST:
-                raise IncusInputError(f'{name} must be 4 MiB or more, in bytes or as "512MiB", not {size!r}')
+            if size is not None and not _LEAST <= _bytes(size) <= _MOST:
+                raise IncusInputError(
+                    f'{name} must be 4 MiB or more, and less than 8 EiB, in bytes or as "512MiB", not {size!r}'
+                )
         if self.unenforced not in ("refuse", "accept"):
             raise IncusInputError(f"unenforced must be 'refuse' or 'accept', not {self.unenforced!r}")
 

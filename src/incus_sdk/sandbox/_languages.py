@@ -26,7 +26,8 @@ LANGUAGES = MappingProxyType(
 """Of each language: its interpreter, the option that takes a program, and the end of the name of a file with one."""
 
 _LONGEST = 100_000  # bytes of an argument: kernels take no longer ones
-_TAKES_NAME = ("sh", "bash")  # the first argument after the program is its name
+_SHELLS = ("sh", "bash")  # the first argument after the program is its name; the program can look like an option
+_LOOKS_ON = ("node", "perl", "ruby")  # for options of its own behind the program
 
 
 def command_for(language: str, code: str) -> tuple[list[str], str | None]:
@@ -41,7 +42,11 @@ def command_for(language: str, code: str) -> tuple[list[str], str | None]:
     if length > _LONGEST:
         path = f"/tmp/.sandbox-{os.urandom(8).hex()}.{suffix}"
         return [program, path], path
-    return [program, option, code, *([program] if program in _TAKES_NAME else [])], None
+    if program in _SHELLS:
+        return [program, option, "--", code, program], None
+    if program == "node" and code.startswith("-"):
+        code = f" {code}"  # else it is an option
+    return [program, option, code, *(["--"] if program in _LOOKS_ON else [])], None
 
 
 def known(language: str) -> str:
