@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _IN_USE = ("leased", "fork")
 _REMOVALS = 4  # at once
+_ENDING = 60.0  # seconds to remove an instance; then whoever said so has not managed to
 
 
 async def connect(client: Client, id: str) -> Box:
@@ -136,7 +137,7 @@ async def take_out(instance: Instance) -> bool:
         if now.get(_keys.STATE) == "ending":
             return True
         try:
-            await instance.update({"config": {_keys.STATE: "ending"}}, wait=True, etag=instance.etag)
+            await instance.update({"config": _keys.mine("ending", _ENDING)}, wait=True, etag=instance.etag)
         except IncusPreconditionError:  # the server itself changes keys when it starts or stops
             continue
         return True

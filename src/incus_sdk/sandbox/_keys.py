@@ -87,6 +87,11 @@ def is_orphan(instance: Instance) -> bool:
     return has_ended(instance.config.get(_OWNER, ""))
 
 
+def is_of_this_process(instance: Instance) -> bool:
+    """Whether it belongs to this very process."""
+    return instance.config.get(_OWNER) == this_process()
+
+
 def is_private(instance: Instance) -> bool:
     """Whether it is of a pool that no other process knows the name of."""
     return _PRIVATE in instance.config

@@ -5,9 +5,10 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from .._background import undoing
 from .._concurrency import Attempts
@@ -60,6 +61,10 @@ class Template:
         keys: Keys of its configuration: labels, and whether another process can know its name.
     """
 
+    _being_made: ClassVar[set[str]] = set()
+    """The keepers of those that this process makes now: another one of this process was given up, and is still there
+    because the server was gone just then."""
+
     def __init__(self, client: Client, recipe: Recipe, pool: str, keys: dict[str, str]) -> None:
         self._client = client
         self._recipe = recipe
@@ -94,13 +99,17 @@ class Template:
             try:
                 found = await self.handle.refresh()
             except IncusNotFoundError:
+                keeper = os.urandom(8).hex()
+                self._being_made.add(keeper)
                 try:
-                    await self._make()
+                    await self._make(keeper)
                     return
                 except IncusConflictError as error:
                     if wire.BEING_CREATED not in str(error) and not await self.handle.exists():
                         raise
                     continue
+                finally:
+                    self._being_made.discard(keeper)
             state = _keys.state(found)
             if not state:
                 raise IncusInputError(f"{found.name} is an instance of somebody else: give the pool another name")
@@ -112,8 +121,12 @@ class Template:
                     )
                 await self.extend(found)
                 return
-            if is_left(found):
+            if is_left(found) or self._is_given_up(found):
                 await remove_all([found])
+
+    def _is_given_up(self, found: Instance) -> bool:
+        is_ours = _keys.state(found) == "making" and _keys.is_of_this_process(found)
+        return is_ours and found.config.get(_keys.KEEPER) not in self._being_made
 
     async def extend(self, found: Instance) -> None:
         """Give it its whole time again, if half of it is over.
@@ -124,10 +137,10 @@ class Template:
         if _keys.seconds_left(found) < self._recipe.ttl / 2:
             await found.update({"config": _keys.lifetime(self._recipe.ttl)}, wait=True)
 
-    async def _make(self) -> None:
+    async def _make(self, keeper: str) -> None:
         recipe, handle = self._recipe, self.handle
         devices: dict[str, Any] = {"root": recipe.limits._disk(self._storage)}
-        marks = _keys.marks(handle, "making", self._pool, "", _MAKING)
+        marks = _keys.marks(handle, "making", self._pool, keeper, _MAKING)
         config = {**recipe.limits._config(), **self._keys, **marks, _keys.RECIPE: recipe.digest}
         starts = recipe.prepare is not None or bool(recipe.languages)
         nic = {NIC: {"type": "nic", "name": NIC, "network": recipe.prepare_network}} if recipe.prepare_network else {}
@@ -141,7 +154,7 @@ class Template:
                 await made.refresh()
             if recipe.network is not None:
                 devices[NIC] = recipe.network._device()
-            config |= _keys.mine("template", recipe.ttl)
+            config |= {_keys.KEEPER: "", **_keys.mine("template", recipe.ttl)}
             # What it was opened for meanwhile is closed again.
             more_config = {key: None for key in made.config.keys() - config.keys() if not key.startswith(_SERVERS)}
             more_devices = dict.fromkeys(made.devices.keys() - devices.keys())

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
 
+import anyio
 import pytest
 
 from incus_sdk import Client, IncusError, IncusInputError, IncusTimeoutError, Instance
@@ -190,6 +191,71 @@ async def test_a_template_that_cannot_be_made_leaves_nothing(client: Client) -> 
             pass
 
     assert await instances(client) == {}
+
+
+@one_version
+async def test_a_template_that_could_not_be_removed_as_the_daemon_was_away_is_made_anew(
+    daemon: Daemon, client: Client
+) -> None:
+    async def lose_the_daemon(_: Instance) -> None:
+        await daemon.kill()
+        raise ValueError
+
+    with pytest.raises(ValueError):
+        async with Pool(client, "busybox", size=0, name="again", limits=LIMITS, prepare=lose_the_daemon):
+            pass
+    await daemon.restart()
+    assert (await instances(client)).keys() == {"sandbox-template-again"}
+    async with asyncio.timeout(30), Pool(client, "busybox", size=0, name="again", limits=LIMITS, prepare=str):
+        pass
+    assert await instances(client) == {}
+
+
+@one_version
+async def test_what_was_to_be_removed_and_was_not_is_soon_over(client: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def fail(_: Instance) -> None:
+        raise IncusError("the disk is broken")
+
+    with monkeypatch.context() as broken, pytest.raises(IncusError, match="the disk is broken"):
+        async with Pool(client, "busybox", size=0, name="again", limits=LIMITS):
+            broken.setattr("incus_sdk.sandbox._finding.remove", fail)
+    [left] = (await instances(client)).values()
+    assert datetime.fromisoformat(left.config["user.sandbox.expires"]) < datetime.now(UTC) + timedelta(minutes=2)
+    await left.update({"config": {"user.sandbox.expires": datetime.now(UTC).isoformat()}}, wait=True)
+    async with asyncio.timeout(30), Pool(client, "busybox", size=0, name="again", limits=LIMITS):
+        pass
+    assert await instances(client) == {}
+
+
+@one_version
+@pytest.mark.parametrize("what", ["open", "lease"])
+async def test_a_scope_of_anyio_that_ends_leaves_nothing(client: Client, what: str) -> None:
+    begun = asyncio.Event()
+
+    async def open_pool() -> None:
+        async with Pool(client, "busybox", limits=LIMITS, prepare=lambda _: begun.set()):
+            await asyncio.sleep(1000)
+
+    async def lease() -> None:
+        async with Pool(client, "busybox", size=0, limits=LIMITS) as pool, pool.lease() as box:
+            begun.set()
+            await box.run(["sleep", "1000"])
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(open_pool if what == "open" else lease)
+        await begun.wait()
+        group.cancel_scope.cancel()
+    assert await instances(client) == {}
+
+
+@one_version
+async def test_a_scope_of_anyio_that_ends_kills_all_that_a_command_started(client: Client) -> None:
+    async with Pool(client, "busybox", size=0, limits=LIMITS) as pool, pool.lease() as box:
+        async with anyio.create_task_group() as group:
+            group.start_soon(box.run, ["sh", "-c", "sleep 1000 & sleep 1000"])
+            await box.run(["sh", "-c", "until ps | grep -q '[s]leep 1000'; do :; done"], timeout=30, check=True)
+            group.cancel_scope.cancel()
+        assert b"sleep 1000" not in (await box.run(["ps"])).stdout
 
 
 @one_version
