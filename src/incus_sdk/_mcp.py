@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from . import Client, IncusError, IncusInputError, IncusTimeoutError, ProcessError, ProcessResult, __version__
-from ._concurrency import cancel_at_end, end, shielded
-from .sandbox import Box, Limits, Network, Pool, prune
+from ._concurrency import end, shielded
+from .sandbox import Box, Limits, Network, Pool, list_boxes, prune
 
 if TYPE_CHECKING:
     from mcp.server.mcpserver import MCPServer
@@ -55,6 +55,7 @@ class _Held(Generic[T]):
         self._value: asyncio.Future[T] = asyncio.get_running_loop().create_future()
         self._left = asyncio.Event()
         self._task = asyncio.create_task(self._hold(manager))
+        self._task.add_done_callback(lambda task: task.cancelled() or task.exception())  # else its error is logged
 
     async def _hold(self, manager: AbstractAsyncContextManager[T]) -> None:
         async with manager as value:
@@ -129,6 +130,8 @@ class Boxes:
     async def create_box(self) -> str:
         """Make a new box, empty but for what its image has. Returns its id, which all other tools take."""
         pool = await self.open_pool().get()
+        if len(self._boxes) + self._making >= self._most:
+            await self._forget_gone()
         if len(self._boxes) + self._making >= self._most:
             raise IncusError(f"there are {self._most} boxes already: destroy one of {', '.join(self._boxes)}")
         self._making += 1
@@ -210,6 +213,7 @@ class Boxes:
 
     async def list_boxes(self) -> list[str]:
         """List the ids of the boxes that there are."""
+        await self._forget_gone()
         return list(self._boxes)
 
     async def destroy_box(self, box: str) -> str:
@@ -223,13 +227,22 @@ class Boxes:
         await held.leave()
         return f"{box} is gone"
 
+    async def _forget_gone(self) -> None:
+        """Forget boxes whose time was over, or that somebody else has destroyed."""
+        known = list(self._boxes)
+        there = {box.id for box in await list_boxes(self._client)}
+        for id in known:
+            if id not in there:
+                with contextlib.suppress(IncusError):
+                    await self.destroy_box(id)
+
     async def _box(self, id: str) -> Box:
         if id not in self._boxes:
             raise self._no_such_box(id)
         return await self._boxes[id][0].get()
 
     def _seconds(self, timeout: float) -> float:
-        if timeout < 0:
+        if not timeout >= 0:
             raise IncusInputError(f"timeout must be seconds, not {timeout}")
         return min(timeout or self._timeout, self._timeout)
 
@@ -280,7 +293,7 @@ def make_server(boxes: Boxes) -> MCPServer[object]:
 
 
 async def serve(arguments: argparse.Namespace) -> None:
-    """Serve one client until it closes stdin, or SIGTERM comes; then destroy its boxes."""
+    """Serve one client until it closes stdin, or SIGTERM or Ctrl-C comes; then destroy its boxes."""
     limits = {name: getattr(arguments, name) for name in ("cpu", "memory", "processes", "disk", "unenforced")}
     given = arguments.server
     is_address = given is not None and (given.startswith("/") or "://" in given)
@@ -303,18 +316,24 @@ async def serve(arguments: argparse.Namespace) -> None:
     server = make_server(boxes)
     async with client:
         boxes.open_pool()
-        terminated = asyncio.Event()
-        with contextlib.suppress(NotImplementedError):  # Windows has none
-            asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminated.set)
+        terminated: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+        for each in (signal.SIGTERM, signal.SIGINT):
+            with contextlib.suppress(NotImplementedError):  # Windows has none
+                asyncio.get_running_loop().add_signal_handler(each, _settle, terminated, each)
         work = asyncio.ensure_future(server.run_stdio_async())
         try:
-            async with cancel_at_end([asked := asyncio.ensure_future(terminated.wait())]):
-                await asyncio.wait([work, asked], return_when=asyncio.FIRST_COMPLETED)
+            either: tuple[asyncio.Future[Any], ...] = work, terminated
+            await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         finally:
             await shielded(boxes.close())
         if not work.done():
-            os._exit(128 + signal.SIGTERM)  # else the thread that reads stdin would keep the process
+            os._exit(128 + terminated.result())  # else the thread that reads stdin would keep the process
         await work
+
+
+def _settle(future: asyncio.Future[T], result: T) -> None:
+    if not future.done():
+        future.set_result(result)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

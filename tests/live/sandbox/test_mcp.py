@@ -51,7 +51,9 @@ async def agent(daemon: Daemon, folder: Path, *more: str) -> AsyncGenerator[Agen
     """A server in a process of its own; its pid is in a file."""
     program = [sys.executable, "-m", "incus_sdk._mcp", "--server", str(daemon.socket), "--image", "busybox", *LIMITS]
     script = 'echo $$ > "$0/pid"; exec "$@" 2> "$0/errors"'
-    parameters = StdioServerParameters(command="sh", args=["-c", script, str(folder), *program, *more])
+    parameters = StdioServerParameters(
+        command="sh", args=["-c", script, str(folder), *program, *more], env=dict(os.environ)
+    )
     async with mcp.Client(stdio_client(parameters)) as client:
         yield Agent(client)
     process = Path("/proc") / (folder / "pid").read_text().strip() / "stat"
@@ -119,6 +121,8 @@ async def test_what_goes_wrong_is_said_in_words(daemon: Daemon, client: Client, 
         for tool, arguments, said in (
             ("run_command", {"box": "b1", "command": "true"}, f"there is no box 'b1': the boxes are {box}"),
             ("run_command", {"box": box, "command": "true", "timeout": -1}, "timeout must be seconds, not -1"),
+            ("run_command", {"box": box, "command": "true", "timeout": "nan"}, "timeout must be seconds, not nan"),
+            ("run_command", {"box": box, "command": "true", "cwd": "\0"}, "cwd must be a path"),
             ("run_code", {"box": box, "language": "cobol", "code": ""}, "language must be one of"),
             ("run_code", {"box": box, "language": "python", "code": "1"}, "has no python3"),
             ("read_file", {"box": box, "path": "/nope"}, "/nope"),
@@ -133,7 +137,7 @@ async def test_what_goes_wrong_is_said_in_words(daemon: Daemon, client: Client, 
 
 
 @ONE_VERSION
-@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])
 async def test_a_server_that_is_killed_leaves_nothing_that_the_next_one_does_not_remove(
     daemon: Daemon, client: Client, tmp_path: Path, how: signal.Signals
 ) -> None:
@@ -165,6 +169,30 @@ async def test_a_pool_that_could_not_be_opened_is_opened_for_the_next_box(daemon
     finally:
         await boxes.close()
         await client.images.delete_alias("later")
+    await leaves_nothing(client)
+
+
+@ONE_VERSION
+async def test_a_server_whose_pool_cannot_be_opened_says_so_to_the_agent_alone(
+    daemon: Daemon, client: Client, tmp_path: Path
+) -> None:
+    async with agent(daemon, tmp_path, "--storage=none") as it:
+        for _ in range(3):
+            assert "Error executing tool create_box" in await it.call("create_box")
+    await leaves_nothing(client)
+
+
+@ONE_VERSION
+async def test_a_box_whose_time_was_over_is_no_longer_one(client: Client) -> None:
+    boxes = Boxes(client, Pool(client, "busybox", size=0, limits=SMALL), most=1, timeout=60, max_output=100)
+    try:
+        for _ in range(2):
+            box = await boxes.create_box()
+            assert await boxes.list_boxes() == [box]
+            await client.instances.delete(box, force=True, wait=True)
+        assert await boxes.list_boxes() == []
+    finally:
+        await boxes.close()
     await leaves_nothing(client)
 
 
