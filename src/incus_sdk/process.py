@@ -522,7 +522,7 @@ class Process(_LiveOperation):
         self._env = {"TERM": "xterm-256color"} if pty else {}
         self._env |= wire.environment(env or {}, "env")
         self._body: dict[str, Any] = {"wait-for-websocket": True, "interactive": pty}
-        self._body |= {"cwd": cwd} if cwd is not None else {}
+        self._body |= {"cwd": wire.directory(cwd)} if cwd is not None else {}
         self._body |= wire.size(width, height) if pty else {}
         wire.ids(**{key: id for key, id in (("user", user), ("group", group)) if not isinstance(id, str)})
         self._exit: asyncio.Task[int] | None = None

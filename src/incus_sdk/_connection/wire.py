@@ -386,6 +386,13 @@ def command(words: Sequence[str]) -> tuple[str, ...]:
     return tuple(checked)
 
 
+def directory(path: Any) -> str:
+    """A working directory, or `IncusInputError`."""
+    if not isinstance(path, str) or "\0" in path:
+        raise IncusInputError(f"cwd must be a path as str without NUL, not {path!r}")
+    return path
+
+
 def parameter(url: str, name: str) -> str | None:
     """One query parameter of a URL."""
     return next((value for key, value in parse_qsl(url.partition("#")[0].partition("?")[2]) if key == name), None)

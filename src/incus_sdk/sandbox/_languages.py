@@ -33,8 +33,10 @@ _LOOKS_ON = ("node", "perl", "ruby")  # for options of its own behind the progra
 def command_for(language: str, code: str) -> tuple[list[str], str | None]:
     """The command that runs code, and the path of the file that it must be written to first, if it is long."""
     program, option, suffix = LANGUAGES[known(language)]
-    if not isinstance(code, str) or "\0" in code:
-        raise IncusInputError(f"code must be a str without NUL, not {type(code).__name__}")
+    if not isinstance(code, str):
+        raise IncusInputError(f"code must be a str, not {type(code).__name__}")
+    if "\0" in code:
+        raise IncusInputError("code must not contain a NUL byte")
     try:
         length = len(code.encode())
     except UnicodeEncodeError as error:
