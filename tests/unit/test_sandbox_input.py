@@ -161,6 +161,8 @@ async def test_what_a_box_cannot_do_is_refused_before_anything_is_sent() -> None
         (box.run_code("sh", "\udc80"), "cannot be written as UTF-8"),
         (box.read("/root/x", limit=wrong), "limit must be a number of bytes"),
         (box.read("/root/x", limit=-1), "limit must be a number of bytes"),
+        (box.pull("/root/x", "x", limit=wrong), "limit must be a number of bytes"),
+        (box.pull("/root/x", "x", limit=-1), "limit must be a number of bytes"),
     ):
         with pytest.raises(IncusInputError, match=message):
             await call

@@ -402,6 +402,9 @@ class Box:
             ``GET /1.0/instances/{name}/sftp``, upgraded; ``POST /1.0/instances/{name}/exec`` for small files
         """
 
+        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
+            raise IncusInputError(f"limit must be a number of bytes, not {limit!r}")
+
         def watch(progress: Progress) -> None:
             if limit is not None and max(progress.processed or 0, progress.total or 0) > limit:
                 raise IncusError(f"{path} in {self.id} has more than {limit} bytes: raise limit= to pull it")
@@ -433,6 +436,8 @@ class Box:
             ``POST /1.0/instances`` and ``PUT /1.0/instances/{name}/state``
         """
         own = _keys.label_keys(labels)
+        if ttl is None:  # another process may have extended its time
+            await self._instance.refresh()
         seconds = max(_keys.seconds_left(self._instance), 1) if ttl is None else _keys.seconds(ttl, "ttl")
         handle = self._client.instances[_keys.new_name()]
         config = self._instance.config

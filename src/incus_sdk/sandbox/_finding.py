@@ -105,14 +105,17 @@ async def list_sandboxes(
     ]
 
 
-async def remove_all(instances: builtins.list[Instance]) -> builtins.list[str]:
-    """Remove instances that are as they were read, each if nobody takes it meanwhile."""
+async def remove_all(instances: builtins.list[Instance], *, if_as_read: bool = True) -> builtins.list[str]:
+    """Remove instances, by default only those that are as they were read, each if nobody takes it meanwhile.
+
+    The first error is raised when all others are removed.
+    """
     removed: builtins.list[str] = []
     errors: builtins.list[IncusError] = []
 
     async def end(instance: Instance) -> None:
         try:
-            if await take_out(instance):
+            if not if_as_read or await take_out(instance):
                 await remove(instance)
                 removed.append(instance.name)
         except IncusNotFoundError:

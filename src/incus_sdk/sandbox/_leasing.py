@@ -227,8 +227,12 @@ class Pool:
                     continue
             self._poked.set()
             for each in candidates:
-                if await self._claim_or_leave(each, {**keys, **_keys.mine("leased", ttl)}):
-                    return each
+                try:
+                    if await self._claim_or_leave(each, {**keys, **_keys.mine("leased", ttl)}):
+                        return each
+                except IncusError:
+                    self._warm.append(each)  # for the next claim, which sees how it is then
+                    raise
         raise IncusInputError(f"the pool {self._name!r} is not open: use it as a context manager")
 
     async def _others(self) -> Sequence[Instance]:
@@ -389,8 +393,10 @@ class Pool:
         self._warm.clear()
         there = await list_sandboxes(self._client, pool=self._name)
         mine = [each for each in there if each.config.get(_keys.KEEPER) == self._keeper]
-        await remove_all([each for each in mine if _keys.state(each) == "warm"])
-        await for_each(remove, [each for each in mine if _keys.state(each) != "warm"], 2 * _AT_ONCE)
+        try:
+            await remove_all([each for each in mine if _keys.state(each) == "warm"])
+        finally:
+            await remove_all([each for each in mine if _keys.state(each) != "warm"], if_as_read=False)
         left = await list_sandboxes(self._client, pool=self._name)
         if all(_keys.state(each) == "template" for each in left):
             await remove_all(left)

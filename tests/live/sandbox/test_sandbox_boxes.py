@@ -56,6 +56,9 @@ async def test_the_life_of_a_box_from_the_template_to_its_end(client: Client, tm
         with pytest.raises(IncusNotFoundError):
             await connect(client, box.id)
         again = await connect(client, branches[0].id)
+        longer = await (await connect(client, again.id)).extend(5000)
+        async with await again.fork() as fourth:
+            assert (longer - fourth.expires_at).total_seconds() < 100, "as long as it has left, whoever extended it"
         async with await again.fork(ttl=50) as third:
             assert third.expires_at < again.expires_at
         assert not await third.instance.exists()

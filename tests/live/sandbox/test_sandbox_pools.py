@@ -136,6 +136,45 @@ async def test_a_pool_outlives_killed_boxes_and_templates_and_a_restarted_daemon
 
 
 @one_version
+async def test_a_box_that_could_not_be_leased_as_the_daemon_was_away_is_not_forgotten(
+    daemon: Daemon, client: Client
+) -> None:
+    async with Pool(client, "busybox", size=1, limits=LIMITS) as pool:
+        await daemon.kill()
+        with pytest.raises(IncusError):
+            async with pool.lease():
+                pass
+        await daemon.restart()
+        async with pool.lease():
+            await pool._look_after()
+        while len(pool._warm) < 1:
+            await asyncio.sleep(0.05)
+        there = (await instances(client)).values()
+        assert sorted(each.config["user.sandbox.state"] for each in there) == ["template", "warm"]
+
+
+@one_version
+async def test_a_box_that_cannot_be_destroyed_keeps_no_other_one(client: Client) -> None:
+    kept: list[Instance] = []
+
+    async def use() -> None:
+        async with Pool(client, "busybox", size=2, name="kept", limits=LIMITS) as pool:
+            kept.append(pool._warm[1])
+            await kept[0].update({"config": {"security.protection.delete": True}}, wait=True)
+            async with pool.lease() as box:
+                await box.fork()
+
+    with pytest.raises(IncusError, match="protected"):
+        await use()
+    assert (await instances(client)).keys() == {kept[0].name, "sandbox-template-kept"}
+    await kept[0].update({"config": {"security.protection.delete": None}}, wait=True)
+    await kept[0].delete(force=True, wait=True)
+    async with Pool(client, "busybox", size=0, name="kept", limits=LIMITS):
+        pass
+    assert await instances(client) == {}
+
+
+@one_version
 async def test_a_pool_looks_after_its_boxes(client: Client) -> None:
     def ends_in(hours: int) -> dict[str, str]:
         return {"user.sandbox.expires": (datetime.now(UTC) + timedelta(hours=hours)).isoformat()}
