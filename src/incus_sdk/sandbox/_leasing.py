@@ -38,6 +38,7 @@ _AT_ONCE = 2  # copies: more of them slow down the boxes that are used
 _WARM = 3600.0  # seconds that a box waits at most, if its pool does not look after it
 _LOOK = 10.0  # seconds between two looks at the pool
 _RETRY, _LONGEST_RETRY = 0.2, 10.0  # seconds
+_CLAIM = 1.0  # seconds at least to claim a box that is ready
 _CLAIMS = 5  # of one box, which its server can change meanwhile
 _WRITABLE = ("architecture", "config", "description", "devices", "ephemeral", "profiles")
 
@@ -182,7 +183,7 @@ class Pool:
         Args:
             labels: Labels on top of those of the pool.
             ttl: Seconds until it expires, and any process may prune it; None for that of the pool. See `Box.extend`.
-            timeout: Seconds to wait for a box; None for no limit.
+            timeout: Seconds to wait for a box; 0 takes one that is ready, None is no limit.
 
         Yields:
             The box, which nobody else gets.
@@ -200,8 +201,8 @@ class Pool:
         if timeout is not None and timeout != 0:
             _keys.seconds(timeout, "timeout")
         try:
-            async with asyncio.timeout(timeout):
-                box = Box(self._client, await self._take(keys, seconds))
+            async with asyncio.timeout(timeout) as limit:
+                box = Box(self._client, await self._take(keys, seconds, limit))
         except TimeoutError as error:
             if isinstance(error, IncusError):
                 raise
@@ -212,7 +213,7 @@ class Pool:
         finally:
             await box.destroy()
 
-    async def _take(self, keys: Mapping[str, str], ttl: float) -> Instance:
+    async def _take(self, keys: Mapping[str, str], ttl: float, limit: asyncio.Timeout) -> Instance:
         """Make a box this process' own."""
         lost = False
         while self._is_open:
@@ -226,6 +227,8 @@ class Pool:
                     lost = True
                     continue
             self._poked.set()
+            if (until := limit.when()) is not None:  # what is ready is not waited for
+                limit.reschedule(max(until, asyncio.get_running_loop().time() + _CLAIM))
             for each in candidates:
                 try:
                     if await self._claim_or_leave(each, {**keys, **_keys.mine("leased", ttl)}):
@@ -233,6 +236,7 @@ class Pool:
                 except IncusError:
                     self._warm.append(each)  # for the next claim, which sees how it is then
                     raise
+            limit.reschedule(until)
         raise IncusInputError(f"the pool {self._name!r} is not open: use it as a context manager")
 
     async def _others(self) -> Sequence[Instance]:

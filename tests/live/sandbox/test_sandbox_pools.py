@@ -175,6 +175,14 @@ async def test_a_box_that_cannot_be_destroyed_keeps_no_other_one(client: Client)
 
 
 @one_version
+async def test_a_box_that_is_ready_needs_no_time(client: Client) -> None:
+    async with Pool(client, "busybox", size=1, limits=LIMITS) as pool:
+        ready = pool._warm[0].name
+        async with pool.lease(timeout=0) as box:
+            assert box.id == ready
+
+
+@one_version
 async def test_a_pool_looks_after_its_boxes(client: Client) -> None:
     def ends_in(hours: int) -> dict[str, str]:
         return {"user.sandbox.expires": (datetime.now(UTC) + timedelta(hours=hours)).isoformat()}

@@ -123,7 +123,7 @@ class Pool(_twin.Twin):
         Args:
             labels: Labels on top of those of the pool.
             ttl: Seconds until it expires, and any process may prune it; None for that of the pool. See `Box.extend`.
-            timeout: Seconds to wait for a box; None for no limit.
+            timeout: Seconds to wait for a box; 0 takes one that is ready, None is no limit.
 
         Yields:
             The box, which nobody else gets.
