@@ -32,6 +32,7 @@ from incus_sdk import (
     Progress,
     models,
 )
+from incus_sdk.testing import Fake
 
 ID = "5f2c"
 GET, WAIT, DELETE = f"GET /1.0/operations/{ID}", f"GET /1.0/operations/{ID}/wait", f"DELETE /1.0/operations/{ID}"
@@ -560,3 +561,35 @@ def test_whatever_its_metadata_an_operation_is_equal_to_its_record(tmp_path: Pat
     copies = [pickle.loads(pickle.dumps(operation)), copy.deepcopy(operation)]
     assert [(type(each), each.raw) for each in copies] == [(models.Operation, operation.raw)] * 2
     assert pickle.loads(pickle.dumps(operation["metadata"])) == operation["metadata"] == (metadata or {})
+
+
+async def test_a_forced_deletion_that_is_cancelled_leaves_what_others_do_to_the_instance() -> None:
+    async with Fake() as fake, fake.client() as client:
+        box = await client.instances.create("c1", "busybox", wait=True)
+        fake.on_operation("PUT", "/1.0/instances/c1/state", delay=3600)
+        begun = await box.start()
+        deletion = asyncio.ensure_future(box.delete(force=True, wait=True))
+        while not any(request.path == f"/1.0/operations/{begun.id}/wait" for request in fake.requests):
+            await asyncio.sleep(0.01)
+        deletion.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await deletion
+        assert not [request for request in fake.requests if request.method == "DELETE"]
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "reason"),
+    [
+        ("DELETE", "", 'Failed to create instance delete operation: Instance is busy running a "start" operation'),
+        ("PUT", "/state", 'Failed to create instance stop operation: Instance is busy running a "restart" operation'),
+        ("PUT", "/state", "The instance is already stopped"),
+    ],
+)
+async def test_a_forced_deletion_gets_its_way_while_others_start_and_stop_the_instance(
+    method: str, path: str, reason: str
+) -> None:
+    async with Fake() as fake, fake.client() as client:
+        box = await client.instances.create("c1", "busybox", start=True, wait=True)
+        fake.on_operation(method, f"/1.0/instances/c1{path}", fails=reason, times=2)
+        await box.delete(force=True, wait=True)
+        assert not await box.exists()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import re
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableSequence, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -21,7 +20,7 @@ from ..operations import OnProgress
 from ._bodies import difference, label_keys
 from ._copies import changed_devices, copy_instance
 from ._ensure import Change, Ensured, ensure_item, is_met, without_none
-from ._lifecycle import LifecycleVerbs
+from ._lifecycle import DONE_BY_OTHERS, LifecycleVerbs
 from ._many import do_many
 from ._owner import has_ended, this_process
 from .base import Resource
@@ -32,7 +31,6 @@ Template = str | models.Instance | models.InstanceSnapshot
 _TEMPORARY = "user.incus-sdk.temporary"
 _OWNER = "user.incus-sdk.owner"
 _LABEL = "user.incus-sdk.label."
-_DONE_BY_OTHERS = re.compile(r'already (running|stopped)|busy running a "(start|stop)"')
 
 Box = TypeVar("Box", bound=LifecycleVerbs)
 BoxCo = TypeVar("BoxCo", bound=LifecycleVerbs, covariant=True)
@@ -370,7 +368,7 @@ async def _set_running(box: LifecycleVerbs, running: bool) -> Change | None:
     try:
         await (box.start(wait=True) if running else box.stop(wait=True))
     except (IncusAPIError, IncusOperationError) as error:
-        if not _DONE_BY_OTHERS.search(str(error)):
+        if not DONE_BY_OTHERS.search(str(error)):
             raise  # whatever its status: one that failed to start is shown as running for a moment
         await box._wait_until_idle()
         if (await box.refresh()).status not in wanted:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import re
 from collections.abc import AsyncGenerator, Coroutine
 from typing import Any, Literal, Self, get_args, overload
 
@@ -33,6 +34,8 @@ Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
 _DELETE_ATTEMPTS = 7  # to delete an instance that is still going down, or whose migration is still being cancelled
 _STILL_MIGRATED = 'busy running a "migrate" operation'
+DONE_BY_OTHERS = re.compile(r'already (running|stopped)|busy running a "(start|stop|restart)"')
+"""In the error of a change of state: somebody else changes it in the same moment."""
 _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
 
@@ -85,9 +88,9 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         of = f"{self.name} cannot be deleted yet"
         async for last in Attempts(_DELETE_ATTEMPTS, 0.1, sleep=self._scope.transport.pause, of=of):
             stopped = None
-            if (await self.refresh()).status not in NOT_RUNNING:
-                stopped = await self.stop(force=True, wait=True)
             try:
+                if (await self.refresh()).status not in NOT_RUNNING:
+                    stopped = await self.stop(force=True, wait=True)
                 return await self._delete(wait)
             except IncusNotFoundError:
                 if stopped is None:
@@ -98,6 +101,10 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
                 # running.
                 if last or "running" not in str(error.response.get("error")):
                     raise
+            except IncusOperationError as error:
+                if last or not DONE_BY_OTHERS.search(str(error)):
+                    raise
+                await self._wait_until_idle()
         raise AssertionError("unreachable")
 
     async def start(self, stateful: bool = False, wait: bool = False, *, stateless: bool = False) -> Operation:
@@ -324,7 +331,8 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
             is_command = operation.description == "Executing command"
             if operation.class_ == "task" and not is_command and list(self._path) in instances:
                 with contextlib.suppress(IncusError):
-                    await operation.wait()
+                    # Not `wait`: if the caller is cancelled, that would cancel what others have begun.
+                    await operation._wait_final()
 
     async def _creations(self) -> list[Operation]:
         """The operations that are making it, or have just done so."""
