@@ -180,8 +180,14 @@ async def _feed(process: Process, input: AsyncIterable[bytes]) -> None:
         await process.stdin._send_end()
 
 
-def checked_input(input: Input) -> Input:
-    """The input, or `IncusInputError` if it has none of the types of `Input`."""
+def checked_input(input: Input, encoding: str = "utf-8") -> Input:
+    """The input, or `IncusInputError` if it has none of the types of `Input`, or there is no such encoding of text."""
+    try:
+        (input if isinstance(input, str) else "").encode(encoding)
+    except UnicodeEncodeError as error:
+        raise IncusInputError(f"input cannot be written in {encoding}: {error.reason}") from None
+    except (LookupError, TypeError, ValueError):
+        raise IncusInputError(f"encoding must be that of a text, like 'utf-8', not {encoding!r}") from None
     if input is None or isinstance(input, str | bytes | AsyncIterable) or hasattr(input, "read"):
         return input
     raise IncusInputError(f"input must be bytes, str, a file or an iterable of bytes, not {type(input).__name__}")

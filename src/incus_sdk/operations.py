@@ -175,6 +175,7 @@ class Operation(models.Operation):
         API:
             ``GET /1.0/operations/{id}/wait``
         """
+        wire.seconds(timeout, "timeout")
         try:
             async with asyncio.timeout(timeout):
                 if progress is not None:

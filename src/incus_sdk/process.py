@@ -48,6 +48,7 @@ _ATTACHES = 3  # attempts to open the websockets of a command
 _ATTACH_SECONDS = 4.0  # after that the server can have given up; it waits for 5 or 10
 _LEAVE_SECONDS = 0.5  # that a caller who is cancelled before the command starts gives the server to hear of it
 _SIGTERM, _SIGKILL = 15, 9  # numbers of the instance, which is Linux
+_LAST_SIGNAL = 64  # of Linux
 _SIGKILLED = 128 + _SIGKILL
 _WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
 _DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
@@ -522,7 +523,7 @@ class Process(_LiveOperation):
         self._env = {"TERM": "xterm-256color"} if pty else {}
         self._env |= wire.environment(env or {}, "env")
         self._body: dict[str, Any] = {"wait-for-websocket": True, "interactive": pty}
-        self._body |= {"cwd": wire.directory(cwd)} if cwd is not None else {}
+        self._body |= {} if wire.directory(cwd) is None else {"cwd": cwd}
         self._body |= wire.size(width, height) if pty else {}
         wire.ids(**{key: id for key, id in (("user", user), ("group", group)) if not isinstance(id, str)})
         self._exit: asyncio.Task[int] | None = None
@@ -657,8 +658,10 @@ class Process(_LiveOperation):
             signal: The signal's number on Linux, which other systems can name otherwise.
 
         Raises:
-            IncusInputError: The block was not entered.
+            IncusInputError: The block was not entered, or ``signal`` is no number of a signal.
         """
+        if isinstance(signal, bool) or not isinstance(signal, int) or not 0 <= signal <= _LAST_SIGNAL:
+            raise IncusInputError(f"signal must be a number of 1 to {_LAST_SIGNAL}, as signal.SIGTERM, not {signal!r}")
         self._killed = self._killed or int(signal) == _SIGKILL
         await self._send_control("signal", signal=int(signal))
 

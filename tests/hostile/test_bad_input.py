@@ -8,6 +8,7 @@ import inspect
 import json
 import os
 from collections.abc import AsyncGenerator, Callable
+from datetime import timedelta
 from typing import Any
 from urllib.parse import unquote
 
@@ -247,8 +248,12 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
         "environment",
     ),
     "env": (lambda c, bad: c.instances["c1"].run(["ls"], env=bad), [{"A=B": "x"}, {"A": "\0"}, {"\0": "x"}], "env"),
-    "user": (lambda c, bad: c.instances.execute("c1", ["ls"], user=bad), ["root", -1, 2**32, 1.5], "user must be"),
-    "group of a command": (lambda c, bad: c.instances["c1"].run(["ls"], group=bad), [-1, 2**32, 1.5], "group must be"),
+    "user": (lambda c, bad: c.instances.execute("c1", ["ls"], user=bad), ["root", -1, 2**32 - 1, 1.5], "user must be"),
+    "group of a command": (
+        lambda c, bad: c.instances["c1"].run(["ls"], group=bad),
+        [-1, 2**32 - 1, 1.5],
+        "group must be",
+    ),
     "size": (
         lambda c, bad: c.instances.execute("c1", ["ls"], interactive=True, width=bad),
         [0, -1, 2**16, "80", 1.5],
@@ -260,18 +265,87 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
         "columns",
     ),
     "size of a console": (lambda c, bad: c.instances["c1"].console(width=bad), [0, -1, "80", None], "columns"),
-    "output": (lambda c, bad: c.instances["c1"].run(["ls"], max_output=bad), [-1, "1", 1.5], "max_output"),
-    "seconds": (lambda c, bad: c.instances["c1"].run(["ls"], timeout=bad), ["5", float("nan")], "timeout"),
-    "grace": (lambda c, bad: c.instances["c1"].run(["ls"], grace=bad), ["5", float("nan")], "grace"),
-    "directory": (lambda c, bad: c.instances["c1"].run(["ls"], cwd=bad), ["/a\0b", 5], "cwd"),
-    "recursion": (lambda c, bad: c.instances.list(bad), ["x", None, -1, 1.5, [1]], "recursion"),
+    "output": (lambda c, bad: c.instances["c1"].run(["ls"], max_output=bad), [-1, "1", 1.5, True], "max_output"),
+    "cwd": (lambda c, bad: c.instances["c1"].run(["ls"], cwd=bad), [5, b"/", "/a\0b"], "cwd must be"),
+    "cwd of a command": (lambda c, bad: c.instances.execute("c1", ["ls"], cwd=bad), [5, b"/", "/a\0b"], "cwd must be"),
+    "encoding": (lambda c, bad: c.instances["c1"].run(["ls"], encoding=bad), ["nope", "hex", "\0", None], "encoding"),
+    "input": (lambda c, bad: c.instances["c1"].run(["ls"], input=bad), ["\udc80", bytearray(b"x"), 5], "input"),
+    "timeout": (
+        lambda c, bad: c.instances["c1"].run(["ls"], timeout=bad),
+        ["1", float("nan"), True],
+        "timeout must be",
+    ),
+    "grace": (lambda c, bad: c.instances["c1"].run(["ls"], grace=bad), ["1", float("nan"), True], "grace must be"),
+    "time to wait": (
+        lambda c, bad: c.instances["c1"].wait_for("running", timeout=bad),
+        ["1", float("nan"), True],
+        "timeout must be",
+    ),
+    "time to wait for an address": (
+        lambda c, bad: c.instances["c1"].wait_for_address(timeout=bad),
+        ["1", float("nan"), True],
+        "timeout must be",
+    ),
+    "mode of a written file": (
+        lambda c, bad: c.instances["c1"].path("/x").write_bytes(b"", mode=bad),
+        [-1, 0o10000, "755", True],
+        "mode must be",
+    ),
+    "owner of a written file": (
+        lambda c, bad: c.instances["c1"].path("/x").write_bytes(b"", uid=bad),
+        [-1, 2**32 - 1, "root"],
+        "uid must be",
+    ),
+    "mode of a directory": (
+        lambda c, bad: c.instances["c1"].path("/x").mkdir(bad),
+        [-1, 0o10000, "755", True],
+        "mode must be",
+    ),
+    "group of a directory": (
+        lambda c, bad: c.instances["c1"].path("/x").mkdir(gid=bad),
+        [-1, 2**32 - 1, "root"],
+        "gid must be",
+    ),
+    "chmod": (lambda c, bad: c.instances["c1"].path("/x").chmod(bad), [-1, 0o10000, "755", True], "mode must be"),
+    "chown": (lambda c, bad: c.instances["c1"].path("/x").chown(bad), [-1, 2**32 - 1, "root"], "uid must be"),
+    "mode of a file": (
+        lambda c, bad: c.instances["c1"].put_files("/x", b"", mode=bad),
+        [-1, 0o10000, "755", True],
+        "mode must be",
+    ),
+    "owner of a file": (
+        lambda c, bad: c.instances["c1"].put_files("/x", b"", uid=bad),
+        [-1, 2**32 - 1, "root"],
+        "uid must be",
+    ),
+    "end of a snapshot": (
+        lambda c, bad: c.instances["c1"].snapshots.create("s1", expires_at=bad),
+        [timedelta.max, 5, ""],
+        "expires_at must be",
+    ),
+    "signal": (
+        lambda c, bad: c.instances["c1"].open_process(["ls"]).send_signal(bad),
+        ["KILL", 65, -1, None, True, 1.5],
+        "signal must be",
+    ),
+    "recursion": (lambda c, bad: c.instances.list(bad), ["x", None, -1, 1.5, [1], True], "recursion"),
     "recursion of volumes": (lambda c, bad: c.storage_pools["x"].volumes.list(bad), ["custom", None], "recursion"),
     "recursion of operations": (lambda c, bad: c.operations.list(bad), ["x", None], "recursion"),
     "aliases": (lambda c, bad: c.images.create_push_secret("0" * 64, aliases=bad), ["x", ["x"], [{}], 5], "aliases"),
     "update": (
         lambda c, bad: c.instances.update("c1", bad),
-        ["x", None, 5, ["x"], {"config": "x"}, {"config": {"a": 1.5}}, {"devices": {"a": "b"}}, {"limits.cpu": 1.5}],
-        "mapping|config|devices",
+        [
+            "x",
+            None,
+            5,
+            ["x"],
+            {"config": "x"},
+            {"config": {"a": 1.5}},
+            {"devices": {"a": "b"}},
+            {"limits.cpu": 1.5},
+            {5: "x"},
+        ],
+        "mapping|config|devices|names of fields",
     ),
     "profile": (
         lambda c, bad: c.profiles.create("p", **bad),
@@ -324,7 +398,7 @@ async def test_bad_input_is_refused_by_its_name_and_nothing_is_sent(what: str, b
 async def test_the_spy_sees_what_is_sent() -> None:
     good: dict[str, Any] = {
         "config": {"limits.cpu": 2, "a": True, "b": None},
-        "devices": {"eth0": {"type": "nic"}, "eth1": None},
+        "devices": {"eth0": {"type": "nic"}},
         "profiles": ("default",),
         "source": BUSYBOX,
         "command": (word for word in ["ls", "-l"]),

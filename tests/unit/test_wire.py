@@ -470,3 +470,10 @@ def test_any_json_is_read_as_json_reads_it(value: Any) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(wire, "_MANY", 0)
         assert repr(wire.read_json(text)) == repr(json.loads(text))
+
+
+def test_the_key_of_an_invalid_value_is_guessed_among_those_whose_values_servers_check() -> None:
+    config = {"limits.memory": "abc", "user.a": "1", "environment.B": "2", "volatile.uuid": "x", "image.os": "y"}
+    assert wire.missing_facts("Invalid value: abc", {"config": config}) == " (the value of limits.memory)"
+    del config["limits.memory"]
+    assert wire.missing_facts("Invalid UUID", {"config": config}) == ""

@@ -9,6 +9,7 @@ import base64
 import builtins
 import contextlib
 import json
+import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeVar
@@ -119,6 +120,7 @@ _TAKEN_NAME = ("UNIQUE constraint failed", "already exists", "exists already")
 BEING_CREATED = 'busy running a "create" operation'
 _TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists")
 _IN_USE = ("currently in use", "still in use", "that is in use")
+_ANY_VALUE = ("environment.", "image.", "user.", "volatile.")  # keys whose values nobody refuses, or nobody wrote
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
@@ -213,7 +215,7 @@ def missing_facts(reason: str, body: Any) -> str:
         return f" ({where} has no image {name!r}; launch() takes one of another server by its name: images:debian/13)"
     if _INVALID not in reason or not isinstance(config, Mapping) or any(str(key) in reason for key in config):
         return ""
-    keys = [key for key in config if not str(key).startswith(("volatile.", "image."))]
+    keys = [key for key in config if not str(key).startswith(_ANY_VALUE)]
     shown = [key for key in keys if re.search(rf"(?<!\w){re.escape(str(config[key]))}(?!\w)", reason)]
     return f" (the value of {' or '.join([*map(str, shown or keys)][:5])})" if keys else ""
 
@@ -343,7 +345,7 @@ def texts(values: Any, where: str) -> list[str]:
 
 def depth(recursion: Any) -> int:
     """How deep a list is read; raises `IncusInputError` for anything but a number."""
-    if not isinstance(recursion, int) or recursion < 0:
+    if isinstance(recursion, bool) or not isinstance(recursion, int) or recursion < 0:
         raise IncusInputError(f"recursion must be 0, 1 or, for some lists, 2, not {recursion!r}; see filter= as well")
     return recursion
 
@@ -369,9 +371,31 @@ def ids(**owners: Any) -> dict[str, int]:
     """Numeric ids of a user and a group, without those that are None; raises `IncusInputError` for invalid ones."""
     given = {name: id for name, id in owners.items() if id is not None}
     for name, id in given.items():
-        if not isinstance(id, int) or not 0 <= id < 2**32:
-            raise IncusInputError(f"{name} must be an id of 0 to 4294967295, not {id!r}")
+        # One more means "keep it" to chown(), and root to a server that starts a command.
+        if not isinstance(id, int) or not 0 <= id < 2**32 - 1:
+            raise IncusInputError(f"{name} must be an id of 0 to 4294967294, not {id!r}")
     return given
+
+
+def permissions(mode: Any) -> int | None:
+    """The permissions of a file, or None; raises `IncusInputError` for what no file can have."""
+    if mode is not None and (isinstance(mode, bool) or not isinstance(mode, int) or not 0 <= mode <= 0o7777):
+        raise IncusInputError(f"mode must be a number of 0 to 0o7777, like 0o644, not {mode!r}")
+    return mode
+
+
+def seconds(value: Any, name: str) -> float | None:
+    """How long something may take, or None; raises `IncusInputError` for what is no number."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
+        raise IncusInputError(f"{name} must be a number of seconds or None, not {value!r}")
+    return value
+
+
+def directory(cwd: Any) -> str | None:
+    """Where a command is to start, or None; raises `IncusInputError` for what is no path."""
+    if cwd is not None and (not isinstance(cwd, str) or "\0" in cwd):
+        raise IncusInputError(f"cwd must be a path as a str, not {cwd!r}")
+    return cwd
 
 
 def command(words: Sequence[str]) -> tuple[str, ...]:
@@ -384,13 +408,6 @@ def command(words: Sequence[str]) -> tuple[str, ...]:
     if any("\0" in word for word in checked):
         raise IncusInputError("command must not contain a NUL byte")
     return tuple(checked)
-
-
-def directory(path: Any) -> str:
-    """A working directory, or `IncusInputError`."""
-    if not isinstance(path, str) or "\0" in path:
-        raise IncusInputError(f"cwd must be a path as str without NUL, not {path!r}")
-    return path
 
 
 def parameter(url: str, name: str) -> str | None:

@@ -29,6 +29,8 @@ def to_body(body: Mapping[str, Any]) -> Json:
     """
     if not isinstance(body, Mapping):
         raise IncusInputError(f"expected a mapping of fields, not {type(body).__name__}")
+    if odd := [key for key in body if not isinstance(key, str)]:
+        raise IncusInputError(f"the names of fields must be str, not {odd[0]!r}")
     plain: Json = dict(to_json(body))
     if plain.get("config") is not None:
         plain["config"] = wire.config_strings(plain["config"])
@@ -86,9 +88,9 @@ def expiry(expires_at: Expiry, default: Expiry = "default") -> Json:
     time: Any = expires_at
     if time is None or time == "never":
         return {"expires_at": NEVER}
-    if isinstance(time, timedelta):
-        time = datetime.now(UTC) + time
-    with contextlib.suppress(TypeError, ValueError):
+    with contextlib.suppress(OverflowError, TypeError, ValueError):
+        if isinstance(time, timedelta):
+            time = datetime.now(UTC) + time
         time = datetime.fromisoformat(time)
     if not isinstance(time, datetime):
         raise IncusInputError(

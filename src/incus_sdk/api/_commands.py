@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import os
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, Literal, overload
+from typing import Literal, overload
 
 from .._background import cancelled_operation
 from .._connection import wire
@@ -80,8 +79,7 @@ class CommandVerbs(Resource):
                 "out, and open them by `operation.websocket(...)`"
             )
         wire.size(80 if width is None else width, 24 if height is None else height)
-        optional: dict[str, Any] = {"width": width, "height": height, **wire.ids(user=user, group=group)}
-        optional["cwd"] = None if cwd is None else wire.directory(cwd)
+        optional = {"width": width, "height": height, "cwd": wire.directory(cwd), **wire.ids(user=user, group=group)}
         body = {
             "command": list(wire.command(command)),
             "environment": wire.environment(environment or {}, "environment"),
@@ -191,8 +189,7 @@ class CommandVerbs(Resource):
                 ``grep`` in the instance find them.
 
         Raises:
-            IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
-                ``user`` or ``group``.
+            IncusInputError: An argument is invalid, or the instance does not know ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.
@@ -205,13 +202,12 @@ class CommandVerbs(Resource):
         API:
             ``POST /1.0/instances/{name}/exec``
         """
-        checked_input(input)
+        checked_input(input, encoding)
         checked_outputs(stdout, stderr)
-        if max_output is not None and (not isinstance(max_output, int) or max_output < 0):
+        wire.seconds(timeout, "timeout")
+        wire.seconds(grace, "grace")
+        if max_output is not None and (type(max_output) is not int or max_output < 0):
             raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
-        for what, seconds in (("timeout", timeout), ("grace", grace)):
-            if seconds is not None and (not isinstance(seconds, int | float) or math.isnan(seconds)):
-                raise IncusInputError(f"{what} must be a number of seconds, not {seconds!r}")
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
         try:
             result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr, kill_tree)

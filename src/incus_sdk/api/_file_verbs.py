@@ -72,6 +72,7 @@ class FileVerbs(Resource):
         Raises:
             IncusNotFoundError: There is no such file.
             IncusInputError: It is not a path, or leads through too many symbolic links.
+            IncusTimeoutError: It is a named pipe to which nobody writes: `RemotePath.read_bytes` refuses these.
 
         API:
             ``GET`` of ``files`` below its path, and of ``sftp`` for a tar
@@ -112,7 +113,7 @@ class FileVerbs(Resource):
             The answer of the server.
 
         Raises:
-            IncusInputError: ``content`` is not bytes, or ``path`` is not a path.
+            IncusInputError: ``content`` is not bytes, ``path`` is not a path, or ``mode`` or an id is invalid.
             IncusNotFoundError: There is no such directory or, with ``append``, no such file.
             IncusAPIError: It cannot be written; it is a directory, for example.
 
@@ -121,6 +122,8 @@ class FileVerbs(Resource):
         """
         if not isinstance(content, bytes | bytearray | memoryview):
             raise IncusInputError(f"content must be bytes, not {type(content).__name__}")
+        wire.permissions(mode)
+        wire.ids(uid=uid, gid=gid)
         headers = {"X-Incus-type": "file", "X-Incus-write": "append" if append else "overwrite"}
         headers |= {} if mode is None else {"X-Incus-mode": f"{mode:04o}"}
         headers |= {f"X-Incus-{key}": str(id) for key, id in (("uid", uid), ("gid", gid)) if id is not None}

@@ -366,6 +366,8 @@ class RemotePath:
             return self._open_reader()
         if mode not in ("wb", "ab", "xb"):
             raise IncusInputError(f"mode must be rb, wb, ab or xb, not {mode!r}")
+        wire.permissions(permissions)
+        wire.ids(uid=uid, gid=gid)
         return self._open_writer(mode, permissions, uid, gid)
 
     async def stat(self, *, follow_symlinks: bool = True) -> FileStat:
@@ -461,9 +463,12 @@ class RemotePath:
             gid: Its group; None for root's.
 
         Raises:
+            IncusInputError: The mode or an id is invalid.
             IncusNotFoundError: The directory above does not exist.
             IncusConflictError: The path exists.
         """
+        wire.permissions(mode)
+        wire.ids(uid=uid, gid=gid)
         uid, gid = await self._ids(uid, gid)
         async with self._connection() as sftp:
             try:
@@ -509,6 +514,7 @@ class RemotePath:
             IncusInputError: The mode is invalid.
             IncusNotFoundError: There is no such path.
         """
+        wire.permissions(mode)
         async with self._connection() as sftp:
             await sftp.set(bytes(self), mode=mode)
 
@@ -523,6 +529,7 @@ class RemotePath:
             IncusInputError: An id is invalid.
             IncusNotFoundError: There is no such path.
         """
+        wire.ids(uid=uid, gid=gid)
         async with self._connection() as sftp:
             await sftp.set(bytes(self), uid=uid, gid=gid)
 

@@ -20,6 +20,7 @@ from itertools import groupby
 from typing import BinaryIO, Literal, Protocol
 
 from .._concurrency import for_each, in_thread, shielded
+from .._connection import wire
 from .._content import Meter
 from ..exceptions import IncusAPIError, IncusConflictError, IncusError, IncusInputError
 from ..operations import OnProgress
@@ -96,8 +97,7 @@ class Options:
 
 def adjusting(mode: int | None, uid: int | None, gid: int | None) -> Callable[[FileStat], FileStat]:
     """What gives attributes the permissions and the owner that are not None."""
-    if mode is not None and not (isinstance(mode, int) and 0 <= mode <= 0o7777):
-        raise IncusInputError(f"mode must be a number of 0 to 0o7777, like 0o644, not {mode!r}")
+    wire.permissions(mode)
 
     def adjust(found: FileStat) -> FileStat:
         own = found.mode if mode is None else mode

@@ -222,7 +222,7 @@ class Process(_LiveOperation):
             signal: The signal's number on Linux, which other systems can name otherwise.
 
         Raises:
-            IncusInputError: The block was not entered.
+            IncusInputError: The block was not entered, or ``signal`` is no number of a signal.
         """
         self._portal.run(self._async.send_signal(signal))
 

@@ -190,8 +190,7 @@ class CommandVerbs(Resource):
                 ``grep`` in the instance find them.
 
         Raises:
-            IncusInputError: ``command``, ``input``, ``stdout`` or ``stderr`` is invalid, or the instance does not know
-                ``user`` or ``group``.
+            IncusInputError: An argument is invalid, or the instance does not know ``user`` or ``group``.
             IncusNotFoundError: There is no such instance.
             IncusNotRunningError: It is not running.
             IncusFrozenError: It is frozen.

@@ -66,6 +66,7 @@ class FileVerbs(Resource):
         Raises:
             IncusNotFoundError: There is no such file.
             IncusInputError: It is not a path, or leads through too many symbolic links.
+            IncusTimeoutError: It is a named pipe to which nobody writes: `RemotePath.read_bytes` refuses these.
 
         API:
             ``GET`` of ``files`` below its path, and of ``sftp`` for a tar
@@ -96,7 +97,7 @@ class FileVerbs(Resource):
             The answer of the server.
 
         Raises:
-            IncusInputError: ``content`` is not bytes, or ``path`` is not a path.
+            IncusInputError: ``content`` is not bytes, ``path`` is not a path, or ``mode`` or an id is invalid.
             IncusNotFoundError: There is no such directory or, with ``append``, no such file.
             IncusAPIError: It cannot be written; it is a directory, for example.
 

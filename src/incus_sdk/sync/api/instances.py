@@ -607,6 +607,7 @@ class InstancesAPI(
         Raises:
             IncusNotFoundError: There is no such instance or file.
             IncusInputError: It is not a path, or leads through too many symbolic links.
+            IncusTimeoutError: It is a named pipe to which nobody writes: `RemotePath.read_bytes` refuses these.
 
         API:
             ``GET /1.0/instances/{name}/files``, and ``GET /1.0/instances/{name}/sftp`` for a tar

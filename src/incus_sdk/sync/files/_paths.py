@@ -401,6 +401,7 @@ class RemotePath(_twin.Twin):
             gid: Its group; None for root's.
 
         Raises:
+            IncusInputError: The mode or an id is invalid.
             IncusNotFoundError: The directory above does not exist.
             IncusConflictError: The path exists.
         """
