@@ -12,11 +12,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 from .. import models
+from .._connection import wire
 from ..exceptions import (
     IncusAPIError,
     IncusConnectionError,
     IncusError,
     IncusInputError,
+    IncusInstanceStoppedError,
     IncusOperationError,
     IncusTimeoutError,
 )
@@ -126,6 +128,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
             ``GET /1.0/events`` and, as the condition needs, ``GET /1.0/instances/{name}/state``,
             ``GET /1.0/instances/{name}`` or ``POST /1.0/instances/{name}/exec``
         """
+        wire.seconds(timeout, "timeout")
         what = f"a listener on TCP port {condition}" if isinstance(condition, int) else repr(condition)
         await self._wait_until(_check_for(condition), what, timeout)
         return await self.refresh()
@@ -158,6 +161,7 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         """
         if family not in _WAITED_FOR:
             raise IncusInputError(f"family must be one of {', '.join(_WAITED_FOR)}, not {family!r}")
+        wire.seconds(timeout, "timeout")
         what = f"an {family} address" + (f" of {interface!r}" if interface else "")
         return str(await self._wait_until(lambda instance: _check_address(instance, family, interface), what, timeout))
 
@@ -171,7 +175,8 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
                 while True:
                     try:
                         found, seen = await check(self)
-                    except (IncusAPIError, IncusOperationError) as error:  # not created yet, or just stopping
+                    except (IncusAPIError, IncusInstanceStoppedError, IncusOperationError) as error:
+                        # Not created yet, or just stopping.
                         if isinstance(error, IncusOperationError) and error.response.get("err") != _NO_AGENT:
                             raise
                         found, seen = None, str(error)

@@ -348,3 +348,13 @@ async def test_every_wait_can_be_cancelled(box: Instance, verb: Verb) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await waiting
+
+
+async def test_what_is_waited_for_can_come_after_a_restart(box: Instance) -> None:
+    program = "#!/bin/sh\n[ -e /asked ] && exec echo running\ntouch /asked\nexec sleep 1000\n"
+    await box.path("/usr/bin/systemctl").write_text(program, mode=0o755)
+    waiting = asyncio.create_task(box.wait_for("systemd", timeout=60))
+    while not await box.path("/asked").exists():
+        assert not waiting.done()
+    await box.restart(force=True, wait=True)
+    await waiting
