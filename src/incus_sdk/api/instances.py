@@ -590,7 +590,7 @@ class InstancesAPI(
     async def _complete_devices(self, body: Json) -> None:
         """Give devices without a type what those of the new instance's profiles have."""
         devices = body.get("devices") or {}
-        if all(device is None or device.get("type") for device in devices.values()):
+        if all(device and device.get("type") for device in devices.values()):
             return
         from .images import ImagesAPI
 
@@ -696,6 +696,7 @@ class InstancesAPI(
         Raises:
             IncusNotFoundError: There is no such instance or file.
             IncusInputError: It is not a path, or leads through too many symbolic links.
+            IncusTimeoutError: It is a named pipe to which nobody writes: `RemotePath.read_bytes` refuses these.
 
         API:
             ``GET /1.0/instances/{name}/files``, and ``GET /1.0/instances/{name}/sftp`` for a tar

@@ -163,3 +163,13 @@ async def test_bad_input_is_refused_before_anything_is_sent(call: Any, word: str
     for owner in (client.instances["c1"], client.profiles["p1"]):
         with pytest.raises(IncusInputError, match=word):
             await call(owner)
+
+
+async def test_a_new_instance_can_be_without_a_device_of_its_profiles(client: Client, name: str) -> None:
+    nic = {"type": "nic", "nictype": "p2p", "name": "eth0"}
+    profile = await client.profiles.create(name, devices={"root": ROOT, "eth0": nic})
+    devices: models.Devices = {"eth0": None, "eth1": None}
+    box = await client.instances.create(name, "busybox", profiles=[name], devices=devices, wait=True)
+    assert (box.devices, "eth1" in box.expanded_devices) == ({"eth0": {"type": "none"}}, False)
+    await box.delete(wait=True)
+    await profile.delete()
