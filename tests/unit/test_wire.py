@@ -475,5 +475,7 @@ def test_any_json_is_read_as_json_reads_it(value: Any) -> None:
 def test_the_key_of_an_invalid_value_is_guessed_among_those_whose_values_servers_check() -> None:
     config = {"limits.memory": "abc", "user.a": "1", "environment.B": "2", "volatile.uuid": "x", "image.os": "y"}
     assert wire.missing_facts("Invalid value: abc", {"config": config}) == " (the value of limits.memory)"
+    for reason in ("Invalid instance name: a b", "Invalid root disk device: No root device", "Invalid devices: odd"):
+        assert wire.missing_facts(reason, {"config": config}) == ""
     del config["limits.memory"]
-    assert wire.missing_facts("Invalid UUID", {"config": config}) == ""
+    assert wire.missing_facts("Invalid value", {"config": config}) == ""

@@ -121,6 +121,7 @@ BEING_CREATED = 'busy running a "create" operation'
 _TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists")
 _IN_USE = ("currently in use", "still in use", "that is in use")
 _ANY_VALUE = ("environment.", "image.", "user.", "volatile.")  # keys whose values nobody refuses, or nobody wrote
+_OF_NO_KEY = re.compile(r"nvalid [\w ]*(devices?|name|UUID)\b")
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
@@ -213,7 +214,8 @@ def missing_facts(reason: str, body: Any) -> str:
         name = source.get("alias") or source.get("fingerprint")
         where = source.get("server") or "this server"
         return f" ({where} has no image {name!r}; launch() takes one of another server by its name: images:debian/13)"
-    if _INVALID not in reason or not isinstance(config, Mapping) or any(str(key) in reason for key in config):
+    said = _INVALID in reason and not _OF_NO_KEY.search(reason)
+    if not said or not isinstance(config, Mapping) or any(str(key) in reason for key in config):
         return ""
     keys = [key for key in config if not str(key).startswith(_ANY_VALUE)]
     shown = [key for key in keys if re.search(rf"(?<!\w){re.escape(str(config[key]))}(?!\w)", reason)]
