@@ -234,6 +234,10 @@ async def test_a_script_can_have_the_server_fail(host: Host) -> None:
         ('exec echo $0 "$@"', (0, b"zero one two words\n", b"")),
         ("scripted arg || echo $1", (0, b"one\n", b"")),
         ("sh -ec 'false; echo a'", (1, b"", b"")),
+        ('echo "\\$NAME 5\\" $NAME"; echo -nE x', (0, b'$NAME 5" dev\nx', b"")),
+        ("echo $2 \"$2\" $12 'a $(b) $#'", (0, b"two words two words one2 a $(b) $#\n", b"")),
+        ("cd /srv; echo $PWD 5$; exit 258", (2, b"/srv 5$\n", b"")),
+        ("sh -c", (2, b"", b"sh: -c requires an argument\n")),
     ],
 )
 async def test_a_few_commands_need_no_script(host: Host, line: str, expected: tuple[int, bytes, bytes]) -> None:
@@ -246,11 +250,20 @@ async def test_a_few_commands_need_no_script(host: Host, line: str, expected: tu
 
 @pytest.mark.parametrize(
     "line",
-    ["if true; then echo; fi", "echo `date`", "echo $(date)", "X=1 echo", "ls *", "echo >", "sleep 1 &", "( true )"],
+    [
+        *("if true; then echo; fi", "echo `date`", "echo $(date)", "X=1 echo", "ls *", "echo >", "sleep 1 &"),
+        *("( true )", 'echo "$(date)"', 'echo "${X:-d}"', "echo $#", 'echo "$*"', "echo $$", "cd ~/x", "echo x > ~/y"),
+    ],
 )
 async def test_what_the_shell_does_not_know_needs_a_script(host: Host, line: str) -> None:
     assert (await host.run("sh", "-c", line))[0] == 127
     with pytest.raises(UnscriptedCommandError, match=re.escape(repr(line))):
+        host.commands.check()
+
+
+async def test_echo_that_interprets_backslashes_needs_a_script(host: Host) -> None:
+    assert (await host.run("echo", "-e", r"a\nb"))[0] == 127
+    with pytest.raises(UnscriptedCommandError):
         host.commands.check()
 
 

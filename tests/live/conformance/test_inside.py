@@ -62,6 +62,9 @@ SCRIPTS = [
     "pwd; sleep 0; :",
     "cd /no; pwd; cd /etc/hostname || echo $?; cd; pwd",
     "echo x > /no/dir; echo $?",
+    'echo "\\$HOME 5\\" $HOME"; echo -nE x; echo $2 "$2" $12',
+    "cd /srv; echo $PWD 5$; exit 258",
+    "sh -c",
     "cat < /no; echo $?; echo x > /etc; echo x > /etc/hostname/x",
 ]
 

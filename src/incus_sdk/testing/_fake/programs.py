@@ -32,7 +32,10 @@ _TOKEN = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _QUOTED = re.compile(r"""'([^']*)'|"((?:[^"\\]|\\.)*)"|\\(.)|([^'"\\]+)""", re.DOTALL)
-_VARIABLE = re.compile(r"\$(?:(\w+|\?)|\{(\w+)\})")
+_VARIABLE = re.compile(r"\$(?:([A-Za-z_]\w*|\d|\?)|\{(\w+)\})")
+_IN_DOUBLE = re.compile(rf'\\([$"\\`\n])|{_VARIABLE.pattern}')
+_NOT_KNOWN = re.compile(r"\$(?:[#@*$!(-]|\{(?!\w+\}))")
+"""What a shell puts something else in the place of, and this one does not."""
 
 
 def unwrapped(args: tuple[str, ...]) -> tuple[tuple[str, ...], int | None, int | None]:
@@ -57,7 +60,7 @@ def of_sdk(args: tuple[str, ...]) -> Program | None:
     """
     if args == _TAR:
         return _create_tar
-    if args[:2] == ("sh", "-c"):
+    if args[:2] == ("sh", "-c") and len(args) > 2:
         return {_EXTRACT: _extract_tar, _KILL_MARKED: _kill_marked}.get(args[2])
     return None
 
@@ -101,11 +104,12 @@ async def _false(commands: Commands, command: FakeCommand) -> int:
 
 
 async def _echo(commands: Commands, command: FakeCommand) -> int:
-    words = command.args[1:]
-    end = "\n"
-    if words[:1] == ("-n",):
-        words, end = words[1:], ""
-    command.write((" ".join(words) + end).encode(errors="surrogateescape"))
+    words, options = command.args[1:], ""
+    while words and re.fullmatch("-[neE]+", words[0]):
+        options, words = options + words[0], words[1:]
+    if "e" in options and any("\\" in word for word in words):
+        return await commands.refuse(command)
+    command.write((" ".join(words) + ("" if "n" in options else "\n")).encode(errors="surrogateescape"))
     return 0
 
 
@@ -152,6 +156,9 @@ async def _sh(commands: Commands, command: FakeCommand) -> int:
         letters += words.pop(0)
     if words and "c" in letters:
         text, *names = words
+    elif "c" in letters:
+        command.write_error(f"{command.args[0]}: -c requires an argument\n")
+        return 2
     elif not words:
         text, names = (await command.stdin.read()).decode(errors="surrogateescape"), []
     else:
@@ -221,7 +228,17 @@ def _parse(text: str) -> list[_Pipeline]:
         first, targets = simple.words[:1], [target for _, target in simple.redirections]
         if not first or first[0] in _KEYWORDS or re.match(r"\w+=", first[0]) or not all(targets) or redirection:
             raise ValueError(f"not known here: {text}")
+        if not all(map(_is_known, [*simple.words, *targets])):
+            raise ValueError(f"not known here: {text}")
     return script
+
+
+def _is_known(word: str) -> bool:
+    """Whether this shell knows all that a word stands for."""
+    if word == '"$@"':
+        return True
+    parts = [re.sub(r"\\.", "", double + bare) for _, double, _, bare in _QUOTED.findall(word)]
+    return not word.startswith("~") and not any(map(_NOT_KNOWN.search, parts))
 
 
 _KEYWORDS = frozenset(
@@ -328,8 +345,10 @@ class _Shell:
 
     async def _run_words(self, words: list[str], send: Send, stdin: bytes | None) -> int:
         match words:
-            case ["exit", *code]:
-                raise _Exit(int(code[0]) if code else self._code)
+            case ["exit"]:
+                raise _Exit(self._code)
+            case ["exit", code] if code.isdecimal():
+                raise _Exit(int(code) & 255)
             case ["exec", *rest]:
                 raise _Exit(await self._run_words(rest, send, stdin))
             case ["cd", *path]:
@@ -362,17 +381,30 @@ class _Shell:
         """What is left of a word without its quotes, and with what its variables hold."""
         if word == '"$@"':
             return self._names[1:]
-        parts = list[str]()
+        fields = [""]
         for single, double, escaped, bare in _QUOTED.findall(word):
-            plain = re.sub(r'\\([$"\\`])', r"\1", double) if "$" not in double else double
-            parts.append(single or escaped or _VARIABLE.sub(self._value, plain or bare))
-        text = "".join(parts)
-        return [text] if text or "'" in word or '"' in word else []
+            fields[-1] += single or escaped or _IN_DOUBLE.sub(self._in_double, double)
+            position = 0
+            for match in _VARIABLE.finditer(bare):
+                fields[-1] += bare[position : match.start()]
+                fields[-1:] = self._split(fields[-1], self._value(match[1] or match[2]))
+                position = match.end()
+            fields[-1] += bare[position:]
+        return [each for each in fields if each] or ([""] if "'" in word or '"' in word else [])
 
-    def _value(self, match: re.Match[str]) -> str:
-        name = match[1] or match[2]
+    def _split(self, before: str, value: str) -> list[str]:
+        """The words that a value without quotes makes, with what stands before it."""
+        first, *more = re.split(r"[ \t\n]+", value)
+        return [before + first, *more]
+
+    def _in_double(self, match: re.Match[str]) -> str:
+        return self._value(match[2] or match[3]) if match[1] is None else match[1].strip("\n")
+
+    def _value(self, name: str) -> str:
         if name == "?":
             return str(self._code)
+        if name == "PWD":
+            return self._cwd
         if name.isdigit():
             return self._names[int(name)] if int(name) < len(self._names) else ""
         return self._command.env.get(name, "")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import posixpath
 import secrets
 from collections.abc import Mapping
 from typing import Any
@@ -192,7 +193,7 @@ class Sessions:
 def make_command(machine: Machine, body: Mapping[str, Any], environment: Mapping[str, str], send: Any) -> FakeCommand:
     """A command as a request describes it."""
     args, user, group = unwrapped(tuple(body.get("command") or ()))
-    cwd = body.get("cwd") or environment.get("HOME") or "/"
+    cwd = posixpath.normpath(posixpath.join("/", body.get("cwd") or environment.get("HOME") or "/"))
     return FakeCommand(
         args,
         instance=machine.name,
