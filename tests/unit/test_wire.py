@@ -472,10 +472,20 @@ def test_any_json_is_read_as_json_reads_it(value: Any) -> None:
         assert repr(wire.read_json(text)) == repr(json.loads(text))
 
 
-def test_the_key_of_an_invalid_value_is_guessed_among_those_whose_values_servers_check() -> None:
-    config = {"limits.memory": "abc", "user.a": "1", "environment.B": "2", "volatile.uuid": "x", "image.os": "y"}
-    assert wire.missing_facts("Invalid value: abc", {"config": config}) == " (the value of limits.memory)"
-    for reason in ("Invalid instance name: a b", "Invalid root disk device: No root device", "Invalid devices: odd"):
-        assert wire.missing_facts(reason, {"config": config}) == ""
-    del config["limits.memory"]
-    assert wire.missing_facts("Invalid value", {"config": config}) == ""
+@pytest.mark.parametrize(
+    ("reason", "config", "expected"),
+    [
+        ("Invalid value: lots", {"limits.memory": "lots", "limits.cpu": "1"}, " (the value of limits.memory)"),
+        ("Invalid CPU limit syntax", {"limits.cpu": "abc", "user.a": "1"}, " (the value of limits.cpu)"),
+        ("Invalid UUID", {"volatile.uuid": "x", "boot.autostart": "yes", "limits.cpu": "1"}, ""),
+        ("Invalid value: 1", {"limits.cpu": "1", "user.a": "1", "environment.B": "1"}, " (the value of limits.cpu)"),
+        ("Invalid value", {"user.a": "1", "environment.B": "2", "volatile.uuid": "x", "image.os": "y"}, ""),
+        ("Invalid root disk device: No root device", {"limits.cpu": "1"}, ""),
+        ("Invalid network name: too long", {"ipv4.address": "none"}, ""),
+        ('Invalid devices: Device validation failed for "eth0"', {"limits.cpu": "1"}, ""),
+    ],
+)
+def test_a_refused_value_names_its_key_only_where_that_is_sure(
+    reason: str, config: dict[str, str], expected: str
+) -> None:
+    assert wire.missing_facts(reason, {"config": config}) == expected

@@ -78,7 +78,7 @@ class Scope:
         try:
             return self._decode(method, path, response)
         except IncusAPIError as error:
-            error._append(wire.missing_facts(str(error), body))
+            error._append(wire.missing_facts(str(error.response.get("error")), body))
             raise error.with_traceback(None) from None  # where the answer was read says nothing
 
     @contextlib.asynccontextmanager

@@ -219,6 +219,8 @@ def missing_facts(reason: str, body: Any) -> str:
         return ""
     keys = [key for key in config if not str(key).startswith(_ANY_VALUE)]
     shown = [key for key in keys if re.search(rf"(?<!\w){re.escape(str(config[key]))}(?!\w)", reason)]
+    if not shown and len(keys) > 1:
+        return ""
     return f" (the value of {' or '.join([*map(str, shown or keys)][:5])})" if keys else ""
 
 
