@@ -576,6 +576,58 @@ async def test_events_tell_what_happens(client: Client) -> None:
     assert seen == ["profile-created", "instance-created", "instance-started", "instance-stopped", "instance-deleted"]
 
 
+async def test_events_tell_which_snapshots_and_aliases_go_with_what_is_deleted(client: Client) -> None:
+    box = await client.instances.create("c1", IMAGE, wait=True)
+    volume = await client.storage_pools["default"].volumes.create("custom/v")
+    await volume.snapshots.create("s0")
+    async with client.events.listen(types=["lifecycle"]) as events:
+        await box.snapshots.create("s0")
+        await box.snapshots.rename("s0", "s1")
+        await (await box.snapshots.get("s1")).restore()
+        await box.delete(wait=True)
+        await volume.delete()
+        await (await client.images.get("busybox")).delete()
+        seen = list[tuple[str, Any]]()
+        async for event in events:
+            assert not isinstance(event, Gap)
+            seen.append((event.metadata["action"], event.metadata.get("context")))
+            if seen[-1][0] == "image-deleted":
+                break
+    assert seen == [
+        ("instance-snapshot-created", None),
+        ("instance-snapshot-renamed", {"old_name": "c1/s0"}),
+        ("instance-restored", {"snapshot": "c1/s1"}),
+        ("instance-snapshot-deleted", None),
+        ("instance-deleted", None),
+        ("storage-volume-snapshot-deleted", None),
+        ("storage-volume-deleted", None),
+        ("image-alias-deleted", None),
+        ("image-deleted", None),
+    ]
+
+
+async def test_a_project_is_deleted_with_all_that_is_in_it_by_force(client: Client) -> None:
+    await client.projects.create("p")
+    view = client.use_project("p")
+    await view.profiles.create("mine")
+    await view.storage_pools["default"].volumes.create("custom/v")
+    with pytest.raises(IncusAPIError, match="Only empty projects can be removed"):
+        await client.projects.delete("p")
+    await client.projects.delete("p", force=True)
+    assert [each.name for each in await client.projects.list()] == ["default"]
+
+
+async def test_a_volume_is_not_restored_under_an_instance_that_runs(client: Client) -> None:
+    volume = await client.storage_pools["default"].volumes.create("custom/v")
+    snapshot = await volume.snapshots.create("s0")
+    disk = {"type": "disk", "pool": "default", "source": "v", "path": "/srv"}
+    box = await client.instances.launch("busybox", "c1", devices={"data": disk})
+    with pytest.raises(IncusAPIError, match="used by running instances"):
+        await snapshot.restore()
+    await box.stop(force=True, wait=True)
+    await snapshot.restore()
+
+
 # Faults.
 
 

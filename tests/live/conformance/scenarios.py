@@ -281,6 +281,12 @@ async def projects(to: Recorder) -> None:
     await to.do("DELETE", f"{PROJECTS}/q")
     await to.do("DELETE", f"{PROJECTS}/q")
     await to.do("DELETE", f"{PROJECTS}/default")
+    await to.do("POST", PROJECTS, {"name": "r", "config": {"features.images": "false"}})
+    root = {"root": {"type": "disk", "path": "/", "pool": "default"}}
+    await to.run("POST", f"{INSTANCES}?project=r", {"name": "c1", "source": BUSYBOX, "devices": root})
+    await to.do("DELETE", f"{PROJECTS}/r")
+    await to.run("DELETE", f"{PROJECTS}/r?force=1")
+    await to.do("GET", PROJECTS)
 
 
 async def images(to: Recorder) -> None:
@@ -417,6 +423,11 @@ async def volumes(to: Recorder) -> None:
     await to.run("POST", INSTANCES, {"name": "c1", "source": BUSYBOX, "devices": disk})
     await to.do("GET", f"{CUSTOM}/w")
     await to.run("DELETE", f"{CUSTOM}/w")
+    await to.run("POST", f"{CUSTOM}/w/snapshots", {"name": "s0"})
+    await to.run("PUT", f"{INSTANCES}/c1/state", {"action": "start"})
+    await to.run("PUT", f"{CUSTOM}/w", {"restore": "s0"})
+    await to.run("PUT", f"{INSTANCES}/c1/state", {"action": "stop", "force": True})
+    await to.run("PUT", f"{CUSTOM}/w", {"restore": "s0"})
     await to.run("DELETE", f"{INSTANCES}/c1")
     await to.run("DELETE", f"{CUSTOM}/w")
     await to.run("DELETE", f"{CUSTOM}/w")

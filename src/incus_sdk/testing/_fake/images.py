@@ -307,6 +307,7 @@ class Images(Collection):
             aliases = self._aliases.of(project)
             for alias in [each for each, known in aliases.items() if known["target"] == item["fingerprint"]]:
                 del aliases[alias]
+                self._aliases.tell("deleted", request, project, alias)
             self.tell("deleted", request, project, item["fingerprint"])
 
         return self.state.operations.begin(request, "Deleting image", work, {"images": [path]})

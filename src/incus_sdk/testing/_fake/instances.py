@@ -472,6 +472,8 @@ class Instances:
 
     def _remove(self, request: FakeRequest, machine: Machine) -> None:
         self.of(machine.project).pop(machine.name, None)
+        for snapshot in machine.snapshots:
+            self.state.tell("snapshot-deleted", request, machine, None, "snapshots", snapshot)
         self.state.tell("deleted", request, machine)
 
     # Its status.

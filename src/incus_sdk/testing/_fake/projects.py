@@ -128,11 +128,24 @@ class Projects(Collection):
                 item["project"] = new
 
     def delete(self, request: FakeRequest, name: str) -> AnyAnswer:
-        """``DELETE`` of one, with its profile ``default``."""
+        """``DELETE`` of one, with its profile ``default``; with ``force`` after all that is in it."""
+        if request.query.get("force") in ("1", "true") and name != "default":
+            self._empty(request, self.find("default", name, request.method)[self.key])
         answer = super().delete(request, name)
         for collection in self._own:
             self.state.objects.get(collection.segment, {}).pop(name, None)
         return answer
+
+    def _empty(self, request: FakeRequest, name: str) -> None:
+        machines = self.state.machines.of(name)
+        while machines:
+            _, machine = machines.popitem()
+            self.state.tell("deleted", request, machine)
+        for (_, owner), volumes in self.state.volumes.items():
+            if owner == name:
+                volumes.clear()
+        for collection in self._own:
+            self.state.objects.get(collection.segment, {}).pop(name, None)
 
     def state_of(self, request: FakeRequest, name: str) -> Answer:
         """``GET`` of what it uses, and may use."""

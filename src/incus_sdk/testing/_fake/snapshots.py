@@ -138,7 +138,7 @@ class Snapshots:
         def work(_: Operation) -> None:
             kept = machine.snapshots.items()
             machine.snapshots = {new if each == snapshot else each: value for each, value in kept}
-            self._tell("renamed", request, machine, new, {"old_name": snapshot})
+            self._tell("renamed", request, machine, new, {"old_name": f"{machine.name}/{snapshot}"})
 
         return self.state.operations.begin(request, "Renaming snapshot", work, self._paths(machine, snapshot))
 
@@ -162,6 +162,6 @@ class Snapshots:
             if found is None:
                 raise Refused(500, f"Snapshot {machine.name}/{name} does not exist")
             machine.take(found)
-            self.state.tell("restored", request, machine, {"snapshot": name})
+            self.state.tell("restored", request, machine, {"snapshot": f"{machine.name}/{name}"})
 
         return self.state.operations.begin(request, "Restoring snapshot", work, machine.resources)

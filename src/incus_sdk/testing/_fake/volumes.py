@@ -12,7 +12,7 @@ from .contents import call_files, serve_sftp
 from .events import now
 from .files import FakeFiles
 from .filtering import filtered
-from .machines import NEVER
+from .machines import NEVER, STOPPED
 from .operations import Operation
 from .paths import path_of
 from .requests import FakeRequest
@@ -55,6 +55,15 @@ class Volumes:
         """The instances and profiles that have it as a disk."""
         found = self.state.devices_of(project, _FEATURE)
         return (path for path, devices in found if _uses(devices, pool, name))
+
+    def _is_mounted(self, pool: str, volume: Volume) -> bool:
+        """Whether an instance that runs has it as a disk."""
+        return any(
+            machine.status != STOPPED
+            and self.state.owner(machine.project, _FEATURE) == volume.project
+            and _uses(self.state.expand(machine)[1], pool, volume.name)
+            for machine in self.state.machines.everywhere()
+        )
 
     def view(self, pool: str, volume: Volume) -> Object:
         """A custom volume as it is shown."""
@@ -188,9 +197,12 @@ class Volumes:
         if snapshot := body.get("restore"):
             if snapshot not in volume.snapshots:
                 raise Refused(404, "Storage volume snapshot not found")
+            if self._is_mounted(pool, volume):
+                raise Refused(500, "Cannot restore custom volume used by running instances")
             kept = volume.snapshots[snapshot]
             volume.record["config"] = dict(kept["record"]["config"])
             volume.files = kept["files"]._copy()
+            self._tell("restored", request, pool, volume, {"snapshot": snapshot})
             return done()
         config = texts(body.get("config"))
         if request.method == "PATCH":
@@ -234,6 +246,8 @@ class Volumes:
         if any(self.used_by(pool, volume.project, name)):
             raise Refused(400, "The storage volume is still in use")
         del self.of(pool, volume.project)[name]
+        for snapshot in volume.snapshots:
+            self._tell("snapshot-deleted", request, pool, volume, None, "snapshots", snapshot)
         self._tell("deleted", request, pool, volume)
         return done()
 
