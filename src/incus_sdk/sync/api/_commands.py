@@ -48,6 +48,8 @@ class CommandVerbs(Resource):
     ) -> Operation:
         """Run a command in the instance, as the API does it. `run` and `open_process` are easier.
 
+        A caller who is cancelled leaves the command running, which the API cannot end; `run` ends it.
+
         Args:
             command: Program and arguments; no shell reads them.
             environment: Variables on top of those of the instance's configuration.
