@@ -286,6 +286,11 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
         ["1", float("nan"), True],
         "timeout must be",
     ),
+    "time to wait for a server": (
+        lambda c, bad: c.server.wait_ready(bad),
+        ["1", float("nan"), True],
+        "timeout must be",
+    ),
     "mode of a written file": (
         lambda c, bad: c.instances["c1"].path("/x").write_bytes(b"", mode=bad),
         [-1, 0o10000, "755", True],

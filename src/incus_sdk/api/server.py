@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .. import models
 from .._concurrency import Attempts
+from .._connection import wire
 from ..exceptions import (
     IncusAPIError,
     IncusCertificateError,
@@ -240,12 +241,14 @@ class ServerAPI(Group):
             timeout: Seconds to wait at most; None for no limit.
 
         Raises:
+            IncusInputError: ``timeout`` is no number.
             IncusTimeoutError: It is not ready after ``timeout`` seconds; the message says why.
             IncusCertificateError: Another server answers.
 
         API:
             ``GET /1.0``, and over a unix socket ``GET /internal/ready``
         """
+        wire.seconds(timeout, "timeout")
         seen: Exception | None = None
         try:
             async with asyncio.timeout(timeout):

@@ -211,6 +211,7 @@ class ServerAPI(Group):
             timeout: Seconds to wait at most; None for no limit.
 
         Raises:
+            IncusInputError: ``timeout`` is no number.
             IncusTimeoutError: It is not ready after ``timeout`` seconds; the message says why.
             IncusCertificateError: Another server answers.
 
