@@ -13,7 +13,7 @@ import hypothesis
 import pytest
 from xdist.scheduler import LoadScopeScheduling  # type: ignore[import-untyped]
 
-from tests.live import wire_record
+from tests.live import again, wire_record
 
 hypothesis.settings.register_profile(
     "tests", deadline=None, database=None, suppress_health_check=[hypothesis.HealthCheck.too_slow]
@@ -29,6 +29,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(again)
     seen: wire_record.Seen = defaultdict(set)
     config.stash[wire_record.SEEN] = seen
     if config.option.whole and not hasattr(config, "workerinput"):
@@ -143,9 +144,11 @@ class WholeRun:
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
-    """Shows the counts that tests recorded, whichever worker they ran in."""
+    """Shows the counts that tests recorded, and which ran again, whichever worker they ran in."""
     for reports in terminalreporter.stats.values():
         for report in reports:
             for name, value in getattr(report, "user_properties", ()):
                 if name == "counts":
                     terminalreporter.line(f"{report.nodeid.rpartition('[')[2].rstrip(']')}: {value}")
+                elif name == "again":
+                    terminalreporter.line(f"{report.nodeid} {value}")

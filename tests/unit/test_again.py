@@ -1,0 +1,61 @@
+"""A live test runs again where LXC ended its container, and only there."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest_plugins = "pytester"
+
+TESTS = """
+import pytest
+from incus_sdk.testing import Daemon
+
+class Standing(Daemon):
+    directory = None
+
+@pytest.fixture(scope="session")
+def daemon(tmp_path_factory):
+    daemon = Standing()
+    daemon.directory = tmp_path_factory.mktemp("daemon")
+    (daemon.directory / "logs/c1").mkdir(parents=True)
+    return daemon
+
+def ends(daemon):
+    (daemon.directory / "logs/c1/lxc.log").write_text("ERROR start - Child process is not killed")
+    pytest.fail("no container")
+
+def test_the_container_ends_once(daemon, tmp_path_factory):
+    ran = tmp_path_factory.getbasetemp() / "ran"
+    if not ran.exists():
+        ran.touch()
+        ends(daemon)
+    assert not list(daemon.directory.glob("logs/c1/*"))  # of another daemon
+
+def test_the_container_ends_always(daemon):
+    ends(daemon)
+"""
+FAULT = """
+
+def test_the_sdk_is_wrong(daemon, tmp_path_factory):
+    ran = tmp_path_factory.getbasetemp() / "ran"
+    if not ran.exists():
+        ran.touch()
+        pytest.fail("wrong")
+"""
+
+
+def test_it_runs_again_where_lxc_ended_its_container(pytester: pytest.Pytester) -> None:
+    result = run(pytester, TESTS)
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(["*test_the_container_ends_once ran again: LXC had ended c1"])
+
+
+def test_it_does_not_run_again_for_another_reason(pytester: pytest.Pytester) -> None:
+    run(pytester, TESTS.partition("def ends")[0] + FAULT).assert_outcomes(failed=1)
+
+
+def run(pytester: pytest.Pytester, tests: str) -> pytest.RunResult:
+    lean = [f"no:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "timeout", "asyncio")]
+    options = [each for name in ("tests.live.again", *lean) for each in ("-p", name)]
+    pytester.makeconftest("from tests.conftest import pytest_terminal_summary")
+    return pytester.runpytest_inprocess(*options, "-W", "ignore", pytester.makepyfile(tests))
