@@ -186,6 +186,16 @@ class OutputReader(asyncio.StreamReader):
         self._failure: IncusError | None = None
         self._arrivals: _Arrivals | None = None  # what gets the pieces in place of this
 
+    def go_on(self, socket: WebSocket) -> None:
+        """Take what comes from another socket.
+
+        Args:
+            socket: See `OutputReader`.
+        """
+        self._transport = None
+        self.set_transport(socket)  # type: ignore[arg-type]
+        self.socket = socket
+
     def divert(self, arrivals: _Arrivals | None) -> None:
         """Give what comes to something else, or no longer.
 

@@ -53,6 +53,8 @@ _SIGKILLED = 128 + _SIGKILL
 _WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance stops, in a virtual machine or a container
 _DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
 _NO_CHILD = "Failed to retrieve PID of executing child"  # said of a container that is stopping, too
+_CONSOLE_ATTACHES = 6  # attempts to attach to a console that LXC has not let go of
+_HELD = b'Error: Failed running forkconsole: "attaching to the container failed"\n'  # said on such a console
 _NEVER_RAN = 1.0  # seconds from the end of the websockets to the news that the server could not run the command
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
 
@@ -184,6 +186,13 @@ class ProcessInput:
         """Wait until all that is queued has been sent, or the command has ended."""
         await self._closed.wait()
 
+    def _go_on(self, socket: WebSocket) -> bool:
+        """Send to another websocket from now on; returns whether what sent to the last one has given up."""
+        self._socket, gave_up, self._broken = socket, self._broken, False
+        if gave_up:
+            self._closed.clear()
+        return gave_up
+
     def _mark_broken(self) -> None:
         """Let nobody wait for a command that has ended."""
         self._broken = True
@@ -246,6 +255,28 @@ async def _ignore(socket: WebSocket) -> None:
 
 Take = Callable[[bytes], object]
 """What gets the pieces of an output."""
+
+
+class _FirstPiece:
+    """Holds back the first piece of an output if it is certain words, until another one comes."""
+
+    def __init__(self, words: bytes, take: Take) -> None:
+        self._words = words
+        self._take = take
+        self._is_first = True
+        self.is_held = False
+
+    def take(self, piece: bytes) -> None:
+        self.give()
+        self.is_held, self._is_first = self._is_first and piece == self._words, False
+        if not self.is_held:
+            self._take(piece)
+
+    def give(self) -> None:
+        """Hand on what is held back."""
+        if self.is_held:
+            self.is_held = False
+            self._take(self._words)
 
 
 class _LiveOperation:
@@ -758,7 +789,9 @@ class Process(_LiveOperation):
 class Console(_LiveOperation):
     """The console of an instance, from `Instance.console`.
 
-    ``stdin`` writes, ``stdout`` reads; leaving the block detaches.
+    ``stdin`` writes, ``stdout`` reads; leaving the block detaches. Where a container is slow to let go of whoever was
+    attached before, it is attached to again; what was written until then is lost. Reading raises `IncusOperationError`
+    if it never becomes free.
 
     Args:
         scope: The connection to the server.
@@ -773,18 +806,51 @@ class Console(_LiveOperation):
 
     def __init__(self, scope: Scope, path: tuple[str, ...], width: int, height: int, force: bool) -> None:
         super().__init__(scope, path)
+        self._left = False
         self._body = {"type": "console", "force": force, **wire.size(width, height)}
 
     async def _open(self) -> None:
+        await self._attach_whole()
+        self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
+        self._start("input", self.stdin._send_queue())
+        self.stdout = self._start_reader("0", "stdout")
+
+    async def _attach_whole(self) -> None:
+        """Attach, or leave nothing behind."""
+        self._sockets = {}
         attaching = asyncio.ensure_future(self._attach("console", self._body, terminal=True))
         try:
             await asyncio.shield(attaching)
         except BaseException:
             await shielded(self._leave(attaching))
             raise
-        self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
-        self._start("input", self.stdin._send_queue())
-        self.stdout = self._start_reader("0", "stdout")
+
+    async def _receive(self, channel: str, take: Take) -> None:
+        """Hand on what is said there, and attach again for as long as LXC has not let go of the one before.
+
+        It frees a console only when it hears that the process is gone which the server had attached to it.
+        """
+        of = f"{self._describe()} was not free yet"
+        async for last in Attempts(_CONSOLE_ATTACHES, 0.1, sleep=self._scope.transport.pause, of=of):
+            said = _FirstPiece(_HELD, take)
+            try:
+                await super()._receive(channel, said.take)
+            except IncusError:
+                said.give()
+                raise
+            if not said.is_held or self._left:
+                said.give()
+                return
+            assert self._operation is not None
+            if last:
+                problem = f"{self._describe()} is held by a process that the server does not know: end it"
+                raise IncusOperationError(problem, operation_id=self._operation.id)
+            await self._attach_whole()
+            socket = self._sockets[channel]
+            assert isinstance(self.stdout, OutputReader)
+            self.stdout.go_on(socket)
+            if self.stdin._go_on(socket):
+                self._start("input", self.stdin._send_queue())
 
     async def _leave(self, attaching: asyncio.Future[Operation]) -> None:
         """Attach what is missing, then detach: a console that is attached by half stays taken for a minute."""
@@ -819,7 +885,8 @@ class Console(_LiveOperation):
 
     async def detach(self) -> None:
         """Leave the console; whatever runs on it goes on."""
-        for socket in self._sockets.values():  # the control websocket is the first
+        self._left = True
+        for socket in list(self._sockets.values()):  # the control websocket is the first
             await socket.close()
         if self._operation is not None:
             with contextlib.suppress(IncusError):

@@ -22,6 +22,7 @@ from incus_sdk import (
     IncusAPIError,
     IncusError,
     IncusInputError,
+    IncusOperationError,
     IncusTimeoutError,
     Instance,
     ProcessError,
@@ -909,6 +910,63 @@ async def test_a_console_in_use_is_refused_unless_forced(talker: Instance) -> No
         async with talker.console(force=True) as second:
             await answered(second, b"mine")
             await first.stdout.read()  # it has ended
+
+
+@contextlib.asynccontextmanager
+async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncIterator[None]:
+    """The console of a box as it is while LXC has not heard that the process is gone which was attached to it."""
+    assert daemon._namespaces is not None
+    (configuration,) = daemon.directory.glob(f"**/{box.name}/lxc.conf")
+    spaces = f"--target={daemon._namespaces.pid}", f"--pid=/proc/{daemon._namespaces.pid}/ns/pid_for_children"
+    enter = "nsenter", *spaces, "--mount", "--net", daemon._programs["incusd"]
+    what = "forkconsole", box.name, str(daemon.directory / "containers"), str(configuration), "tty=0", "escape=-1"
+    outer, inner = os.openpty()
+    holder = subprocess.Popen((*enter, *what), stdin=inner, stdout=inner, stderr=inner, process_group=0)
+
+    def is_attached() -> bool:
+        children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+        files = (file for child in children for file in Path(f"/proc/{child}/fd").iterdir())
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            return any("ptmx" in os.readlink(file) for file in files)
+        return False
+
+    try:
+        async with asyncio.timeout(60):
+            while not is_attached():
+                await asyncio.sleep(0.01)
+        yield
+    finally:
+        os.killpg(holder.pid, signal.SIGKILL)
+        holder.wait()
+        os.close(outer)
+        os.close(inner)
+
+
+async def test_a_console_that_is_not_free_yet_is_attached_to_again(daemon: Daemon, talker: Instance) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        await stack.enter_async_context(held_by_lxc(daemon, talker))
+        async with talker.console() as console:
+            asyncio.get_running_loop().call_later(0.5, console.stdin.write, b"while it is attached to again\n")
+            await asyncio.sleep(1)
+            await stack.aclose()
+            await answered(console, b"mine")
+
+
+async def test_a_console_that_is_not_free_in_the_end_is_an_error(daemon: Daemon, talker: Instance) -> None:
+    async with held_by_lxc(daemon, talker), talker.console() as console:
+        with pytest.raises(IncusOperationError, match=f"the console of {talker.name} is held by a process that the se"):
+            await console.stdout.read()
+    async with talker.console() as again:
+        await answered(again, b"mine")
+
+
+async def test_leaving_a_console_that_is_attached_to_again_leaves_nothing(daemon: Daemon, talker: Instance) -> None:
+    async with held_by_lxc(daemon, talker):
+        for pause in (0.05, 0.1, 0.15, 0.2, 0.3, 0.4):
+            async with talker.console():
+                await asyncio.sleep(pause)
+    async with talker.console() as again:
+        await answered(again, b"mine")
 
 
 @pytest.mark.parametrize("turns", [1, 5, 20, 40, 80])
