@@ -21,6 +21,7 @@ from urllib.parse import quote, urljoin, urlsplit
 
 from . import models
 from ._atomic import atomic_file
+from ._connection import wire
 from ._connection.endpoint import Endpoint
 from ._connection.transport import Stream, Transport
 from ._content import with_progress
@@ -82,7 +83,7 @@ class SimpleStreams:
         _to_endpoint(url)
         self.url: str = url.rstrip("/") + "/"
         self._server_cert = server_cert
-        self._timeout = timeout
+        self._timeout = wire.seconds(timeout, "timeout")
         self._max_age = max_age
         self._read_at = float("-inf")
         self._images: builtins.list[models.Image] = []

@@ -22,6 +22,7 @@ from incus_sdk._connection import wire
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Body, Headers, Response, Stream, Transport, WebSocket
+from incus_sdk.simplestreams import SimpleStreams
 
 Call = Callable[[Client, Any], Any]
 
@@ -248,7 +249,11 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
         "environment",
     ),
     "env": (lambda c, bad: c.instances["c1"].run(["ls"], env=bad), [{"A=B": "x"}, {"A": "\0"}, {"\0": "x"}], "env"),
-    "user": (lambda c, bad: c.instances.execute("c1", ["ls"], user=bad), ["root", -1, 2**32 - 1, 1.5], "user must be"),
+    "user": (
+        lambda c, bad: c.instances.execute("c1", ["ls"], user=bad),
+        ["root", -1, 2**32 - 1, 1.5, True],
+        "user must be",
+    ),
     "group of a command": (
         lambda c, bad: c.instances["c1"].run(["ls"], group=bad),
         [-1, 2**32 - 1, 1.5],
@@ -288,6 +293,27 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
     ),
     "time to wait for a server": (
         lambda c, bad: c.server.wait_ready(bad),
+        ["1", float("nan"), True],
+        "timeout must be",
+    ),
+    "time of a clean stop": (
+        lambda c, bad: c.instances.stop("c1", timeout=bad),
+        ["30", 2.5, float("nan"), True, -2, None],
+        "timeout must be a whole number",
+    ),
+    "time of a clean restart": (
+        lambda c, bad: c.instances["c1"].restart(timeout=bad),
+        ["30", 2.5, True, -2],
+        "timeout must be a whole number",
+    ),
+    "time of all clean stops": (
+        lambda c, bad: c.instances.change_state("stop", timeout=bad),
+        ["30", 2.5, True, -2],
+        "timeout must be a whole number",
+    ),
+    "time of a client": (lambda c, bad: Client("/nowhere", timeout=bad), ["1", float("nan"), True], "timeout must be"),
+    "time of a server of images": (
+        lambda c, bad: SimpleStreams("https://images.example", timeout=bad),
         ["1", float("nan"), True],
         "timeout must be",
     ),

@@ -69,7 +69,7 @@ class Transport:
         self._pin = pin
         self._authorization = authorization
         self._renew = renew
-        self.timeout = timeout
+        self.timeout = wire.seconds(timeout, "timeout")
         self.tracing = Tracing()
         self._tls: ssl.SSLContext | None = None
         self._pool: Pool | None = None

@@ -376,7 +376,7 @@ def ids(**owners: Any) -> dict[str, int]:
     given = {name: id for name, id in owners.items() if id is not None}
     for name, id in given.items():
         # One more means "keep it" to chown(), and root to a server that starts a command.
-        if not isinstance(id, int) or not 0 <= id < 2**32 - 1:
+        if isinstance(id, bool) or not isinstance(id, int) or not 0 <= id < 2**32 - 1:
             raise IncusInputError(f"{name} must be an id of 0 to 4294967294, not {id!r}")
     return given
 
@@ -392,6 +392,22 @@ def seconds(value: Any, name: str) -> float | None:
     """How long something may take, or None; raises `IncusInputError` for what is no number."""
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or math.isnan(value)):
         raise IncusInputError(f"{name} must be a number of seconds or None, not {value!r}")
+    return value
+
+
+def server_seconds(timeout: Any) -> int:
+    """How long a server may take, or -1 for its own limit; raises `IncusInputError` for what is neither."""
+    if isinstance(timeout, bool) or not isinstance(timeout, int) or timeout < -1:
+        raise IncusInputError(
+            f"timeout must be a whole number of seconds, or -1 for the server's limit, not {timeout!r}"
+        )
+    return timeout
+
+
+def length(value: Any, name: str) -> int | None:
+    """A number of bytes, or None; raises `IncusInputError` for what is none."""
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 0):
+        raise IncusInputError(f"{name} must be a number of bytes, not {value!r}")
     return value
 
 

@@ -208,8 +208,7 @@ class CommandVerbs(Resource):
         checked_outputs(stdout, stderr)
         wire.seconds(timeout, "timeout")
         wire.seconds(grace, "grace")
-        if max_output is not None and (type(max_output) is not int or max_output < 0):
-            raise IncusInputError(f"max_output must be a number of bytes, not {max_output!r}")
+        wire.length(max_output, "max_output")
         process = self.open_process(command, env=env, cwd=cwd, user=user, group=group, login=login)
         try:
             result = await run(process, input, timeout, max_output, encoding, grace, stdout, stderr, kill_tree)

@@ -146,40 +146,46 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         Args:
             force: Stop at once, without asking the system inside.
             stateful: Save the running state for the next start; ``migration.stateful`` in its configuration allows it.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has stopped.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be stopped.
 
         API:
             ``PUT /1.0/instances/{name}/state``
         """
-        return await self._change_state("stop", wait, force=force, stateful=stateful, timeout=timeout)
+        return await self._change_state(
+            "stop", wait, force=force, stateful=stateful, timeout=wire.server_seconds(timeout)
+        )
 
     async def restart(self, force: bool = False, timeout: int = 30, wait: bool = False) -> Operation:
         """Restart the instance, which must be running.
 
         Args:
             force: Stop it at once, without asking the system inside.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has started again.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be restarted.
 
         API:
             ``PUT /1.0/instances/{name}/state``
         """
-        return await self._change_state("restart", wait, force=force, timeout=timeout)
+        return await self._change_state("restart", wait, force=force, timeout=wire.server_seconds(timeout))
 
     async def freeze(self, wait: bool = False) -> Operation:
         """Freeze all processes of the instance, until `unfreeze`.
@@ -428,7 +434,9 @@ class StartsAndStops:
         wait: bool = False,
     ) -> Operation:
         """Change the state of an instance by any action; documented under this name, though private."""
-        return await self[name]._change_state(action, wait, force=force, stateful=stateful, timeout=timeout)
+        return await self[name]._change_state(
+            action, wait, force=force, stateful=stateful, timeout=wire.server_seconds(timeout)
+        )
 
     async def start(
         self: Keyed[LifecycleVerbs],
@@ -475,13 +483,15 @@ class StartsAndStops:
             name: The instance.
             force: Stop at once, without asking the system inside.
             stateful: Save the running state for the next start; ``migration.stateful`` in its configuration allows it.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has stopped.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be stopped.
 
@@ -498,13 +508,15 @@ class StartsAndStops:
         Args:
             name: The instance.
             force: Stop it at once, without asking the system inside.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has started again.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be restarted.
 

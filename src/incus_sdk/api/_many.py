@@ -75,7 +75,7 @@ class StartsAndStopsMany:
             names: The instances.
             force: Stop at once, without asking the systems inside.
             stateful: Save the running states for the next start.
-            timeout: Seconds a clean stop may take.
+            timeout: Seconds a clean stop may take; 0 and -1 as there.
             concurrency: How many to stop at a time.
 
         Returns:
@@ -102,7 +102,7 @@ class StartsAndStopsMany:
         Args:
             names: The instances.
             force: Stop at once, without asking the systems inside.
-            timeout: Seconds a clean stop may take.
+            timeout: Seconds a clean stop may take; 0 and -1 as there.
             concurrency: How many to restart at a time.
 
         Returns:

@@ -649,20 +649,22 @@ class InstancesAPI(
             action: ``start``, ``stop``, ``restart``, ``freeze`` or ``unfreeze``.
             force: For ``stop`` and ``restart``: stop at once, without asking the systems inside.
             stateful: For ``stop``: save the running states; for ``start``: resume them.
-            timeout: Seconds a clean stop may take; then it fails for that instance, which keeps running.
+            timeout: Seconds a clean stop may take; then it fails for that instance, which keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it is done.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusAPIError: There is no such action.
             IncusOperationError: With ``wait``: it failed for instances, which the message names.
 
         API:
             ``PUT /1.0/instances``
         """
-        state = {"action": action, "force": force, "stateful": stateful, "timeout": timeout}
+        state = {"action": action, "force": force, "stateful": stateful, "timeout": wire.server_seconds(timeout)}
         return await self._operate("PUT", body={"state": state}, wait=wait)
 
     async def get_logs(self, name: str) -> dict[str, str]:

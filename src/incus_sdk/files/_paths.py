@@ -224,8 +224,7 @@ class RemotePath:
             IncusNotFoundError: There is no such file.
             IncusAPIError: It is not a regular file, or longer than the limit.
         """
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise IncusInputError(f"limit must be a number of bytes, not {limit!r}")
+        wire.length(limit, "limit")
         async with self.open("rb") as file:
             data = await file.read(-1 if limit is None else limit + 1)
         if limit is not None and len(data) > limit:

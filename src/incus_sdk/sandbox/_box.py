@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from .._concurrency import shielded
+from .._connection import wire
 from ..api._forwarding import LocalAddress, local_listener
 from ..exceptions import (
     IncusError,
@@ -401,9 +402,7 @@ class Box:
         API:
             ``GET /1.0/instances/{name}/sftp``, upgraded; ``POST /1.0/instances/{name}/exec`` for small files
         """
-
-        if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 0):
-            raise IncusInputError(f"limit must be a number of bytes, not {limit!r}")
+        wire.length(limit, "limit")
 
         def watch(progress: Progress) -> None:
             if limit is not None and max(progress.processed or 0, progress.total or 0) > limit:

@@ -246,7 +246,9 @@ class Process(_LiveOperation):
 class Console(_LiveOperation):
     """The console of an instance, from `Instance.console`.
 
-    ``stdin`` writes, ``stdout`` reads; leaving the block detaches.
+    ``stdin`` writes, ``stdout`` reads; leaving the block detaches. Where a container is slow to let go of whoever was
+    attached before, it is attached to again; what was written until then is lost. Reading raises `IncusOperationError`
+    if it never becomes free.
 
     API:
         ``POST /1.0/instances/{name}/console`` and ``GET /1.0/operations/{id}/websocket``

@@ -10,7 +10,7 @@ import signal
 import subprocess
 import sys
 import termios
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
 from typing import Literal
 
@@ -913,7 +913,7 @@ async def test_a_console_in_use_is_refused_unless_forced(talker: Instance) -> No
 
 
 @contextlib.asynccontextmanager
-async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncIterator[None]:
+async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncGenerator[None]:
     """The console of a box as it is while LXC has not heard that the process is gone which was attached to it."""
     assert daemon._namespaces is not None
     (configuration,) = daemon.directory.glob(f"**/{box.name}/lxc.conf")
@@ -921,7 +921,9 @@ async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncIterator[None]:
     enter = "nsenter", *spaces, "--mount", "--net", daemon._programs["incusd"]
     what = "forkconsole", box.name, str(daemon.directory / "containers"), str(configuration), "tty=0", "escape=-1"
     outer, inner = os.openpty()
-    holder = subprocess.Popen((*enter, *what), stdin=inner, stdout=inner, stderr=inner, process_group=0)
+    holder = await asyncio.create_subprocess_exec(
+        *enter, *what, stdin=inner, stdout=inner, stderr=inner, process_group=0
+    )
 
     def is_attached() -> bool:
         children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
@@ -937,7 +939,7 @@ async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncIterator[None]:
         yield
     finally:
         os.killpg(holder.pid, signal.SIGKILL)
-        holder.wait()
+        await holder.wait()
         os.close(outer)
         os.close(inner)
 

@@ -422,7 +422,7 @@ async def test_a_clean_stop_or_restart_that_takes_longer_than_its_timeout_fails_
             await verb(name, timeout=1, wait=True)
         assert "log" not in str(raised.value)
     assert (await client.instances.get_state(name)).pid == pid
-    await client.instances.stop(name, force=True, wait=True)
+    await client.instances.stop(name, timeout=0, wait=True)  # does not ask
     await client.instances.delete(name, wait=True)
 
 

@@ -85,13 +85,15 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
         Args:
             force: Stop at once, without asking the system inside.
             stateful: Save the running state for the next start; ``migration.stateful`` in its configuration allows it.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has stopped.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be stopped.
 
@@ -106,13 +108,15 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
 
         Args:
             force: Stop it at once, without asking the system inside.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has started again.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be restarted.
 
@@ -263,13 +267,15 @@ class StartsAndStops(_twin.Twin):
             name: The instance.
             force: Stop at once, without asking the system inside.
             stateful: Save the running state for the next start; ``migration.stateful`` in its configuration allows it.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has stopped.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be stopped.
 
@@ -287,13 +293,15 @@ class StartsAndStops(_twin.Twin):
         Args:
             name: The instance.
             force: Stop it at once, without asking the system inside.
-            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running.
+            timeout: Seconds a clean stop may take; then the operation fails and the instance keeps running. 0 is like
+                ``force``; -1 leaves it to the server, which gives it ten minutes.
             wait: Wait until it has started again.
 
         Returns:
             The operation; with ``wait`` as it ended.
 
         Raises:
+            IncusInputError: ``timeout`` is not a whole number, or below -1.
             IncusNotFoundError: There is no such instance.
             IncusOperationError: With ``wait``: it could not be restarted.
 

@@ -62,7 +62,7 @@ class StartsAndStopsMany(_twin.Twin):
             names: The instances.
             force: Stop at once, without asking the systems inside.
             stateful: Save the running states for the next start.
-            timeout: Seconds a clean stop may take.
+            timeout: Seconds a clean stop may take; 0 and -1 as there.
             concurrency: How many to stop at a time.
 
         Returns:
@@ -92,7 +92,7 @@ class StartsAndStopsMany(_twin.Twin):
         Args:
             names: The instances.
             force: Stop at once, without asking the systems inside.
-            timeout: Seconds a clean stop may take.
+            timeout: Seconds a clean stop may take; 0 and -1 as there.
             concurrency: How many to restart at a time.
 
         Returns:
