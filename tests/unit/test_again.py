@@ -34,6 +34,27 @@ def test_the_container_ends_once(daemon, tmp_path_factory):
 def test_the_container_ends_always(daemon):
     ends(daemon)
 """
+CONSOLE = """
+import pytest
+from incus_sdk.sync.testing import Fake
+from incus_sdk.testing import Daemon
+
+class Standing(Daemon):
+    directory = socket = None
+
+@pytest.fixture
+def daemon(tmp_path):
+    with Fake() as fake, fake.client() as client:
+        daemon = Standing()
+        daemon.directory, daemon.socket, daemon.client = tmp_path, fake.socket, client
+        yield daemon
+
+def test_the_console(daemon, ran=[]):
+    if not ran:
+        ran.append(True)
+        daemon.client.instances.create("c1", "busybox", wait=True)
+        pytest.fail("no container")
+"""
 FAULT = """
 
 def test_the_sdk_is_wrong(daemon, tmp_path_factory):
@@ -48,6 +69,12 @@ def test_it_runs_again_where_lxc_ended_its_container(pytester: pytest.Pytester) 
     result = run(pytester, TESTS)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*test_the_container_ends_once ran again: LXC had ended c1"])
+
+
+def test_it_runs_again_where_the_container_of_a_console_has_stopped(pytester: pytest.Pytester) -> None:
+    result = run(pytester, CONSOLE)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*test_the_console ran again: LXC had ended c1"])
 
 
 def test_it_does_not_run_again_for_another_reason(pytester: pytest.Pytester) -> None:
