@@ -104,8 +104,8 @@ async def _run_worker(stage: Stage, job: Job, competitor: Competitor) -> dict[st
 
 
 def _environment() -> dict[str, str]:
-    """Without what would lead libraries elsewhere, or to other certificates."""
-    hidden = ("_proxy", "_ca_bundle", "ssl_cert_file", "ssl_cert_dir")
+    """Without what would lead libraries elsewhere, or to other certificates, or have them compiled at each start."""
+    hidden = ("_proxy", "_ca_bundle", "ssl_cert_file", "ssl_cert_dir", "pythondontwritebytecode")
     return {name: value for name, value in os.environ.items() if not name.lower().endswith(hidden)}
 
 
