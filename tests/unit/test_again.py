@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 
 pytest_plugins = "pytester"
@@ -65,24 +68,30 @@ def test_the_sdk_is_wrong(daemon, tmp_path_factory):
 """
 
 
-def test_it_runs_again_where_lxc_ended_its_container(pytester: pytest.Pytester) -> None:
-    result = run(pytester, TESTS)
+Run = Callable[[str], pytest.RunResult]
+
+
+@pytest.fixture
+def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """Runs pytest in a process of its own."""
+    lean = [f"no:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "timeout", "asyncio")]
+    options = [each for name in ("tests.live.again", *lean) for each in ("-p", name)]
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
+    pytester.makeconftest("from tests.conftest import pytest_terminal_summary")
+    return lambda tests: pytester.runpytest_subprocess(*options, "-W", "ignore", pytester.makepyfile(tests))
+
+
+def test_it_runs_again_where_lxc_ended_its_container(run: Run) -> None:
+    result = run(TESTS)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines(["*test_the_container_ends_once ran again: LXC had ended c1"])
 
 
-def test_it_runs_again_where_the_container_of_a_console_has_stopped(pytester: pytest.Pytester) -> None:
-    result = run(pytester, CONSOLE)
+def test_it_runs_again_where_the_container_of_a_console_has_stopped(run: Run) -> None:
+    result = run(CONSOLE)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*test_the_console ran again: LXC had ended c1"])
 
 
-def test_it_does_not_run_again_for_another_reason(pytester: pytest.Pytester) -> None:
-    run(pytester, TESTS.partition("def ends")[0] + FAULT).assert_outcomes(failed=1)
-
-
-def run(pytester: pytest.Pytester, tests: str) -> pytest.RunResult:
-    lean = [f"no:{name}" for name in ("cacheprovider", "hypothesispytest", "xdist", "timeout", "asyncio")]
-    options = [each for name in ("tests.live.again", *lean) for each in ("-p", name)]
-    pytester.makeconftest("from tests.conftest import pytest_terminal_summary")
-    return pytester.runpytest_inprocess(*options, "-W", "ignore", pytester.makepyfile(tests))
+def test_it_does_not_run_again_for_another_reason(run: Run) -> None:
+    run(TESTS.partition("def ends")[0] + FAULT).assert_outcomes(failed=1)
