@@ -377,11 +377,13 @@ class _Fixtures:
 
     def __init__(self) -> None:
         self._portals: dict[Any, tuple[Any, Portal]] = {}
+        self._daemons: list[incus_sdk.sync.testing.Daemon] = []
 
     def convert(self, value: Any) -> Any:
         kind = type(value)
         if isinstance(value, incus_sdk.testing.Daemon):
-            return dressed(incus_sdk.sync.testing.Daemon._adopt(value))
+            self._daemons.append(incus_sdk.sync.testing.Daemon._adopt(value))
+            return dressed(self._daemons[-1])
         if (twin := _twin._twin_of(kind)) is not None and hasattr(value, "_scope"):
             return dressed(twin._of(*self._apart(value)))
         if kind in (list, dict):
@@ -411,6 +413,8 @@ class _Fixtures:
         return apart, portal
 
     def close(self) -> None:
+        for daemon in self._daemons:
+            daemon._portal.close()
         for transport, portal in self._portals.values():
             portal.run(transport.close())
             portal.close()
