@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import re
+import threading
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -41,6 +43,15 @@ def _refuse_a_part(config: pytest.Config) -> None:
     option = config.option
     if option.keyword or option.markexpr or option.lf or config.args_source is not config.ArgsSource.TESTPATHS:
         raise pytest.UsageError("--whole is a run of all tests: without names, -k, -m or --lf")
+
+
+@pytest.fixture(scope="module")
+def no_thread_of_other_tests() -> None:
+    """Waits for the end of the blocking clients' thread, where clients that other tests forgot keep it."""
+    gc.collect()
+    for thread in threading.enumerate():
+        if thread.name == "incus-sdk":
+            thread.join(60)
 
 
 _VERSION = re.compile("|".join(map(re.escape, sorted(wire_record.VERSIONS))))

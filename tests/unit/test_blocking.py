@@ -30,6 +30,8 @@ from incus_sdk.sync import Client, Profile, timeout
 from incus_sdk.sync._portal import Line, Portal
 from incus_sdk.sync._twin import StreamReader, StreamWriter
 
+pytestmark = pytest.mark.usefixtures("no_thread_of_other_tests")
+
 
 def same(value: Any) -> Any:
     return value

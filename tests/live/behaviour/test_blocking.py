@@ -37,7 +37,7 @@ from incus_sdk.sync import (
 )
 from incus_sdk.testing import Daemon
 
-pytestmark = pytest.mark.usefixtures("clean")
+pytestmark = pytest.mark.usefixtures("clean", "no_thread_of_other_tests")
 
 
 @pytest.fixture(params=["unix", "https"])
