@@ -483,6 +483,8 @@ def test_any_json_is_read_as_json_reads_it(value: Any) -> None:
         ("Invalid root disk device: No root device", {"limits.cpu": "1"}, ""),
         ("Invalid network name: too long", {"ipv4.address": "none"}, ""),
         ('Invalid devices: Device validation failed for "eth0"', {"limits.cpu": "1"}, ""),
+        ("Invalid port protocol in port specification 0", {"target_address": "198.51.100.5"}, ""),
+        ("Invalid ingress rule 0: Action must be one of: allow", {"dns.nameservers": "a"}, ""),
     ],
 )
 def test_a_refused_value_names_its_key_only_where_that_is_sure(

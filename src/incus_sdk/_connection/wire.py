@@ -121,7 +121,7 @@ BEING_CREATED = 'busy running a "create" operation'
 _TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists")
 _IN_USE = ("currently in use", "still in use", "that is in use")
 _ANY_VALUE = ("environment.", "image.", "user.", "volatile.")  # keys whose values nobody refuses, or nobody wrote
-_OF_NO_KEY = re.compile(r"nvalid [\w ]*(devices?|name|UUID)\b")
+_OF_NO_KEY = re.compile(r"nvalid [\w ]*(devices?|name|UUID|port|protocol|rule)\b")
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",

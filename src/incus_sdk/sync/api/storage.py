@@ -303,8 +303,8 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             **how: ``progress``, and for another server ``mode`` and ``addresses``: see `MigrationOptions`.
 
         Raises:
-            IncusInputError: ``to`` is not a pool, an instance uses the volume, or both the member and the project are
-                new.
+            IncusInputError: ``to`` is not a pool, an instance uses the volume, both the member and the project are new,
+                or the volume is not a custom one.
             IncusNotFoundError: There is no such volume or pool.
             IncusAPIError: The server refused, or the name is taken.
             IncusOperationError: The move failed.
