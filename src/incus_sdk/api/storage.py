@@ -598,7 +598,8 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         """The pool's space in bytes, and its inodes.
 
         Raises:
-            IncusAPIError: There is no such pool, or it cannot be measured now.
+            IncusNotFoundError: There is no such pool.
+            IncusAPIError: It cannot be measured now.
 
         API:
             ``GET /1.0/storage-pools/{name}/resources``
