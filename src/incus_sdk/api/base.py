@@ -408,6 +408,8 @@ Body = TypeVar("Body")
 class Writable(Resource, Generic[Body]):
     """An object that can be written as a whole."""
 
+    _PENDING_IS_HALF_MADE: ClassVar[bool] = False
+    """Whether it has the status ``Pending`` only while it is being created."""
     _WRITTEN_AT_ONCE: ClassVar[bool] = False
     """Whether servers compare the ETag and write in one step. Else they write a moment later, and can undo each other's
     changes."""

@@ -584,6 +584,8 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
 class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable):
     """A storage pool, which holds volumes and buckets."""
 
+    _PENDING_IS_HALF_MADE = True
+
     @property
     def volumes(self) -> VolumesAPI:
         """Its volumes."""
