@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
 from datetime import datetime
@@ -23,6 +24,7 @@ from ..exceptions import (
     IncusConnectionError,
     IncusInputError,
     IncusNotFoundError,
+    IncusOperationConflictError,
 )
 from ..models.base import Json
 from ..operations import OnProgress, Operation
@@ -42,6 +44,7 @@ from .base import Collection, Editable
 
 _DROPPED = {"image": ("expires_at",), "url": ("expires_at", "profiles")}
 """Fields that servers drop from a request to make an image, by the type of its source; of any other, the profiles."""
+_OWN_ALIAS = re.compile("Alias already exists: (.+)")  # no request that is waited for has aliases
 
 
 class ImageUploadOptions(TypedDict, total=False):
@@ -538,9 +541,12 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             await require_free(self.aliases, aliases)
         async with AsyncExitStack() as undo:
             async with during or nullcontext():
-                image = await create_named(
-                    self, key=_created_fingerprint, remove=_remove_created, undone=undo, **request
-                )
+                try:
+                    image = await create_named(
+                        self, key=_created_fingerprint, remove=_remove_created, undone=undo, **request
+                    )
+                except IncusOperationConflictError as error:
+                    image = await self._find_made_before(error)
             if more:
                 await image.update(more)
             left = await give_aliases(self.aliases, image, aliases, reuse, undo)
@@ -550,6 +556,13 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         if left:
             await delete_unnamed(self, left)
         return image
+
+    async def _find_made_before(self, error: IncusOperationConflictError) -> Image:
+        """The image that the server had: then it gives it the aliases that it has once more, and fails at the first."""
+        own = _OWN_ALIAS.fullmatch(str((error.response or {}).get("err")))
+        if own is None:
+            raise error
+        return await self.get((await self.aliases.get(own[1])).target)
 
     @known_options(ImagePushOptions)
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:

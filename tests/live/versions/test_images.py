@@ -512,3 +512,23 @@ async def test_an_alias_that_is_named_twice_is_one(client: Client, name: str) ->
     await copy.delete(wait=True)
     await image.delete(wait=True)
     await client.projects.delete(name)
+
+
+async def test_an_image_that_is_there_with_an_alias_can_be_copied_again(
+    client: Client, daemon: Daemon, name: str
+) -> None:
+    image = await client.images.create(unified(name), aliases=[name], public=True, wait=True)
+    project = await client.projects.create(name, {"features.images": True})
+    images = client.use_project(name).images
+    certificate = (await client.get_server_info())["environment"]["certificate"]
+    there = {"type": "image", "server": daemon.address, "protocol": "incus", "certificate": certificate}
+    source: Any = {**there, "alias": name}
+    for aliases, reuse in (([f"{name}/1"], False), ([], False), ([f"{name}/2"], False), ([f"{name}/1"], True)):
+        copy = await images.create_from(source=source, aliases=[{"name": alias} for alias in aliases], reuse=reuse)
+        assert copy.fingerprint == image.fingerprint
+    assert sorted(alias.name for alias in copy.aliases) == [f"{name}/1", f"{name}/2"]
+    with pytest.raises(IncusConflictError, match="already exists"):
+        await images.create_from(source=source, aliases=[{"name": f"{name}/1"}])
+    await copy.delete(wait=True)
+    await project.delete()
+    await image.delete(wait=True)
