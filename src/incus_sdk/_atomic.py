@@ -21,9 +21,7 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o600, *, keep_mode: b
     """
     import tempfile
 
-    target = Path(path)
-    if "\0" in str(target):
-        raise IncusInputError(f"{str(target)!r} is not a path: it has a NUL")
+    target = _checked_path(path)
     try:
         if target.exists() and not target.is_file():
             raise IncusInputError(f"{target} is not a regular file, and would be replaced by one")
@@ -45,6 +43,21 @@ def atomic_file(path: str | os.PathLike[str], mode: int = 0o600, *, keep_mode: b
         if isinstance(error, TimeoutError):  # it comes from inside the block
             raise
         raise IncusInputError(f"{target} cannot be written: {error.strerror or error}") from error
+
+
+def is_same_target(path: str | os.PathLike[str], other: str | os.PathLike[str]) -> bool:
+    """Whether `atomic_file` would write the same file for both paths. Raises `IncusInputError` for what is no path."""
+    return os.path.realpath(_checked_path(path)) == os.path.realpath(_checked_path(other))
+
+
+def _checked_path(path: str | os.PathLike[str]) -> Path:
+    try:
+        checked = Path(path)
+    except TypeError:
+        raise IncusInputError(f"a file is named by a str or a PathLike, not {path!r}") from None
+    if "\0" in str(checked):
+        raise IncusInputError(f"{str(checked)!r} is not a path: it has a NUL")
+    return checked
 
 
 @contextmanager

@@ -48,13 +48,15 @@ async def perform(
     wait: bool = True,
     progress: OnProgress | None = None,
     find: Find | None = None,
+    patience: float = 0.0,
 ) -> Operation | None:
     """Send a request, and wait until what it asks for is done; None where the server did it at once.
 
     With ``wait`` False it returns as soon as the operation has begun; else it raises `IncusOperationError` if that
     fails. A caller who is cancelled while waiting cancels the operation. ``find``: see `Find`.
+    ``patience``: seconds that the server may take to answer, on top of the client's timeout.
     """
-    beginning = begin(scope, method, path, query=query, body=body, headers=headers, find=find)
+    beginning = begin(scope, method, path, query=query, body=body, headers=headers, find=find, patience=patience)
     if not wait:
         return await beginning
     begun = asyncio.ensure_future(beginning)
@@ -75,10 +77,11 @@ async def begin(
     body: Any = None,
     headers: Headers | None = None,
     find: Find | None = None,
+    patience: float = 0.0,
 ) -> Operation | None:
     """`perform` without waiting for what was begun."""
     try:
-        answer = await scope.request(method, path, query=query, body=body, headers=headers)
+        answer = await scope.request(method, path, query=query, body=body, headers=headers, wait=patience)
         return _begun_operation(scope, answer, body)
     except IncusClosedError:
         raise

@@ -222,5 +222,8 @@ _BY_REASON: dict[str, tuple[type[IncusAPIError], str]] = {
     "Instance is not running": (IncusNotRunningError, ": start it first"),
     "Instance is frozen": (IncusFrozenError, ": unfreeze it first"),
     "Instance is running": (IncusAPIError, ": stop it first, as delete(force=True) does"),
+    "Certificate is restricted": (IncusPermissionError, ""),
+    "Storage pool not found": (IncusNotFoundError, ""),
+    "Project not found": (IncusNotFoundError, ": client.projects.list() has those that there are"),
 }
 """The class, and the remedy, for what a server says, whatever HTTP status it has for that."""

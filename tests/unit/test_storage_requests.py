@@ -342,3 +342,53 @@ def test_a_configuration_for_a_backup_is_written_as_the_server_reads_it() -> Non
     ):
         with pytest.raises(IncusInputError):
             overrides(config, devices)
+
+
+@pytest.mark.parametrize("key", [None, 5, b"custom/data", ("custom", "data")])
+async def test_a_volume_is_named_by_a_str(client: Client, key: Any) -> None:
+    volumes = client.storage_pools["default"].volumes
+    for verb in (volumes.get, volumes.exists, volumes.delete):
+        with pytest.raises(IncusInputError, match="named by its type and name, as custom/data, not"):
+            await verb(key)
+
+
+@pytest.mark.parametrize(
+    ("kind", "url", "description"),
+    [
+        ("storage_volumes", "/1.0/storage-pools/default/volumes/custom/data", "Creating custom volume backup"),
+        ("storage_buckets", "/1.0/storage-pools/default/buckets/data", "Creating bucket backup"),
+    ],
+)
+async def test_an_export_that_the_server_breaks_off_says_why(
+    client: Client, server: Server, tmp_path: Path, kind: str, url: str, description: str
+) -> None:
+    server.size, server.told = 3 * MIB, 4 * MIB
+    why = {"description": description, "err": "lacking a storage buckets listener address"}
+    server.operations = [{**DONE, "status": "Failure", "status_code": 400, **why, "resources": {kind: [url]}}]
+    pool = client.storage_pools["default"]
+    exported: Any = pool.volumes["custom/data"] if kind == "storage_volumes" else pool.buckets["data"]
+    with pytest.raises(IncusOperationError, match=f"{description}.*lacking a storage buckets listener address"):
+        await exported.export(tmp_path / "target")
+
+
+@pytest.mark.parametrize("path", [None, 5, b"backup"])
+async def test_a_file_to_write_is_named_by_a_path(client: Client, path: Any) -> None:
+    for download in downloads(client).values():
+        with pytest.raises(IncusInputError, match="a file is named by a str or a PathLike"):
+            await download.export(path)
+
+
+async def test_a_volume_that_instances_use_takes_its_time_to_be_renamed(monkeypatch: pytest.MonkeyPatch) -> None:
+    waits: list[tuple[str, float]] = []
+
+    async def request(self: Transport, method: str, target: str, *, wait: float = 0, **_: Any) -> Response:
+        waits.append((method, wait))
+        answer = {"type": "sync", "metadata": {"name": "data", "config": {}, "description": ""}}
+        return Response(200, {"Content-Type": "application/json"}, json.dumps(answer).encode())
+
+    monkeypatch.setattr(Transport, "request", request)
+    volume = Client("/there/is/no/such/socket").storage_pools["default"].volumes["custom/data"]
+    await volume.rename("new")
+    await volume.move(new_name="newer")
+    assert [wait > 500 for method, wait in waits if method == "POST"] == [True, True]
+    assert not any(wait for method, wait in waits if method == "GET")

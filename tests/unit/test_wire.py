@@ -256,6 +256,21 @@ def test_what_is_in_use_is_a_conflict(code: int, reason: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("reason", "kind"),
+    [
+        ("Certificate is restricted", IncusPermissionError),
+        ('User does not have permissions for project "default"', IncusPermissionError),
+        ('Failed to load network restrictions from project "x": Project not found', IncusNotFoundError),
+        ("Storage pool not found", IncusNotFoundError),
+    ],
+)
+@pytest.mark.parametrize("code", [400, 500])
+def test_what_is_forbidden_or_missing_is_so_under_any_status(code: int, reason: str, kind: type[IncusAPIError]) -> None:
+    with pytest.raises(kind, match=reason):
+        decode(code, {"type": "error", "error": reason, "error_code": code, "metadata": None})
+
+
+@pytest.mark.parametrize(
     ("code", "reason", "remedy"),
     [
         (403, "Forbidden", "get_server_info"),
@@ -483,6 +498,8 @@ def test_any_json_is_read_as_json_reads_it(value: Any) -> None:
         ("Invalid root disk device: No root device", {"limits.cpu": "1"}, ""),
         ("Invalid network name: too long", {"ipv4.address": "none"}, ""),
         ('Invalid devices: Device validation failed for "eth0"', {"limits.cpu": "1"}, ""),
+        ("Invalid port protocol in port specification 0", {"target_address": "198.51.100.5"}, ""),
+        ("Invalid ingress rule 0: Action must be one of: allow", {"dns.nameservers": "a"}, ""),
     ],
 )
 def test_a_refused_value_names_its_key_only_where_that_is_sure(

@@ -222,7 +222,8 @@ def check_fingerprint(certificate: bytes, expected: str) -> str:
 def der(certificate: str) -> bytes:
     """The DER of a certificate, which is given in PEM, maybe after a description, or as the base64 in it."""
     if not isinstance(certificate, str) or not certificate.strip():
-        raise IncusInputError(f"certificate must be PEM text, not {certificate!r}")
+        given = "empty" if isinstance(certificate, str) else type(certificate).__name__
+        raise IncusInputError(f"certificate must be PEM text, not {given}")
     pem = re.search("-----BEGIN CERTIFICATE-----(.*?)-----END CERTIFICATE-----", certificate, re.DOTALL)
     body = certificate if pem is None else pem[1]
     try:

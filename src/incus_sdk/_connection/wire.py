@@ -22,6 +22,7 @@ from ..exceptions import (
     IncusConflictError,
     IncusConnectionError,
     IncusInputError,
+    IncusPermissionError,
 )
 
 T = TypeVar("T")
@@ -120,8 +121,9 @@ _TAKEN_NAME = ("UNIQUE constraint failed", "already exists", "exists already")
 BEING_CREATED = 'busy running a "create" operation'
 _TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists")
 _IN_USE = ("currently in use", "still in use", "that is in use")
+_FORBIDDEN = "User does not have permission"
 _ANY_VALUE = ("environment.", "image.", "user.", "volatile.")  # keys whose values nobody refuses, or nobody wrote
-_OF_NO_KEY = re.compile(r"nvalid [\w ]*(devices?|name|UUID)\b")
+_OF_NO_KEY = re.compile(r"nvalid [\w ]*(devices?|name|UUID|port|protocol|rule)\b")
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
@@ -254,10 +256,11 @@ def decode(status: int, headers: Mapping[str, str], body: bytes, request: str) -
             reason = str(envelope.get("error") or f"HTTP {code}")
             found, remedy = _BY_STATUS.get(code, IncusAPIError), _remedy(code, reason)
             if found is IncusAPIError:
-                conflicts = says_taken(reason) or any(words in reason for words in _IN_USE)
-                found, remedy = _BY_REASON.get(
-                    reason.rpartition(": ")[2], (IncusConflictError if conflicts else found, "")
-                )
+                if says_taken(reason) or any(words in reason for words in _IN_USE):
+                    found = IncusConflictError
+                elif _FORBIDDEN in reason:
+                    found = IncusPermissionError
+                found, remedy = _BY_REASON.get(reason.rpartition(": ")[2], (found, ""))
             raise found(f"{request}: {plain(reason)}{remedy}", status_code=code, response=envelope)
         case {"type": "sync" | "async" as type_, "metadata": _} if status < 400:
             return Answer(request, type_, envelope, status, headers)

@@ -23,7 +23,7 @@ Expiry = datetime | timedelta | str | None
 
 
 def to_body(body: Mapping[str, Any]) -> Json:
-    """A request body as JSON, with the values of ``config`` and ``devices`` as strings.
+    """A request body as JSON, with the values of ``config``, ``properties`` and ``devices`` as strings.
 
     Raises `IncusInputError` for what cannot be sent.
     """
@@ -32,8 +32,9 @@ def to_body(body: Mapping[str, Any]) -> Json:
     if odd := [key for key in body if not isinstance(key, str)]:
         raise IncusInputError(f"the names of fields must be str, not {odd[0]!r}")
     plain: Json = dict(to_json(body))
-    if plain.get("config") is not None:
-        plain["config"] = wire.config_strings(plain["config"])
+    for field in ("config", "properties"):
+        if plain.get(field) is not None:
+            plain[field] = wire.config_strings(plain[field], field)
     if plain.get("devices") is not None:
         devices = plain["devices"]
         if not isinstance(devices, Mapping):

@@ -126,7 +126,7 @@ async def ensure_item(
             await settle()
         try:
             now, etag = await item._read_with_etag()
-            if now.get("status") == "Pending":  # somebody is creating it
+            if item._PENDING_IS_HALF_MADE and now.get("status") == "Pending":  # somebody is creating it
                 return None
             if unmet(now):
                 _, read = await item._rewrite(merged)

@@ -46,11 +46,12 @@ class ImageAliasesAPI(Collection[ImageAlias], Edits[models.ImageAliasesEntryPut]
 
 
 def to_aliases(aliases: Any) -> list[dict[str, str]]:
-    """The aliases in a body; raises `IncusInputError` for what is none."""
+    """The aliases in a body, each once; raises `IncusInputError` for what is none."""
     given = [] if aliases is None else aliases if isinstance(aliases, list | tuple) else [aliases]
     if not all(isinstance(alias, Mapping) and isinstance(alias.get("name"), str) for alias in given):
         raise IncusInputError(f'aliases must be a list like [{{"name": "debian/13"}}], not {aliases!r}')
-    return [{"name": alias["name"], "description": alias.get("description") or ""} for alias in given]
+    described = {alias["name"]: alias.get("description") or "" for alias in given}
+    return [{"name": name, "description": description} for name, description in described.items()]
 
 
 async def require_free(group: ImageAliasesAPI, aliases: Iterable[dict[str, str]]) -> None:

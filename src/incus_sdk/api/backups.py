@@ -29,6 +29,8 @@ from .activity import OperationsAPI
 from .base import AtPath, Collection, Deletable, Renamable
 
 _KEPT = timedelta(days=1)  # as the command's
+_MAKING = ("Backing up instance", "Creating custom volume backup", "Creating bucket backup")
+"""How servers describe the operations that make a backup."""
 
 
 class Download(ABC):
@@ -123,7 +125,7 @@ class DirectBackup(AtPath, Download):
         with contextlib.suppress(IncusError):
             for operation in await OperationsAPI(self._scope).list():
                 urls = [wire.names(url) for of in operation.resources.values() for url in of or ()]
-                ours = operation.description.startswith("Backing up") and list(self._path[:-1]) in urls
+                ours = operation.description in _MAKING and list(self._path[:-1]) in urls
                 # The closed pipe is that of a reader who went away.
                 if ours and operation.err and "closed pipe" not in operation.err:
                     found.append(operation)

@@ -89,12 +89,21 @@ class AtPath:
         headers: Headers | None = None,
         wait: bool = True,
         progress: OnProgress | None = None,
+        patience: float = 0.0,
     ) -> Operation | None:
         """Send a request that the server may carry out in the background; None if it did so at once."""
         path = self._url(*segments)
         await self._require_extension()
         return await perform(
-            self._scope, method, path, query=query, body=body, headers=headers, wait=wait, progress=progress
+            self._scope,
+            method,
+            path,
+            query=query,
+            body=body,
+            headers=headers,
+            wait=wait,
+            progress=progress,
+            patience=patience,
         )
 
     async def _operate(
@@ -266,9 +275,14 @@ class Resource(Record, AtPath):
     def _require_loaded(self, what: str) -> None:
         if not self._loaded and what not in self._json:
             raise IncusNotLoadedError(
-                f"{what!r} of {type(self).__name__} {self._path[-1]!r} is not known, since it was never read from the "
-                "server: `await handle.refresh()` first, or get() it"
+                f"{what!r} of {self._called} is not known, since it was never read from the server: "
+                "`await handle.refresh()` first, or get() it"
             )
+
+    @property
+    def _called(self) -> str:
+        """What errors call it: by its kind and its name; the server itself has none."""
+        return " ".join([type(self).__name__, *map(repr, self._path[-1:])])
 
     @property
     def _parent(self) -> AtPath:
@@ -297,14 +311,40 @@ class Resource(Record, AtPath):
         return self
 
     @classmethod
-    def _writable_fields(cls) -> frozenset[str]:
-        """The fields that a ``PUT`` takes; empty where the SDK does not know."""
+    def _body_type(cls) -> Any:
+        """The TypedDict of what a ``PUT`` takes; None where the SDK does not know."""
         for kind in cls.__mro__:
             for base in getattr(kind, "__orig_bases__", ()):
                 for body in typing.get_args(base):
                     if typing.is_typeddict(body):
-                        return frozenset(body.__annotations__) - cls._NOT_FOR_UPDATE.keys()
-        return frozenset()
+                        return body
+        return None
+
+    @classmethod
+    def _writable_fields(cls) -> frozenset[str]:
+        """The fields that a ``PUT`` takes; empty where the SDK does not know."""
+        body = cls._body_type()
+        return frozenset(() if body is None else body.__annotations__) - cls._NOT_FOR_UPDATE.keys()
+
+    @classmethod
+    def _require_known_entries(cls, body: Mapping[str, Any], current: Json) -> None:
+        """Raise `IncusInputError` for a field in an entry of a list that servers would drop: a rule would allow all.
+
+        ``current``, the object as the server sends it, has the fields that this SDK does not know.
+        """
+        for field, entries in body.items():
+            if not (used := _fields_of(entries)) or cls._body_type() is None:
+                continue
+            hint = typing.get_type_hints(cls._body_type()).get(field)
+            kinds = [
+                kind for each in typing.get_args(hint) for kind in typing.get_args(each) if typing.is_typeddict(kind)
+            ]
+            known = {name for kind in kinds for name in kind.__annotations__}
+            if kinds and (unknown := used - known - _fields_of(current.get(field))):
+                raise IncusInputError(
+                    f"{cls.__name__}: an entry of {field} has no fields {sorted(unknown)}, only {sorted(known)}; "
+                    "nothing was changed"
+                )
 
     def _require_known(self, patch: Json, current: Json | None, strict: bool = False) -> None:
         """Raise `IncusInputError` for a field that the object does not have, or that servers would not write.
@@ -335,6 +375,8 @@ class Resource(Record, AtPath):
         for field, value in patch.items():
             if isinstance(value, str) and isinstance((current or {}).get(field), list):
                 raise IncusInputError(f"{kind}: {field} must be a list, not the str {value!r}; nothing was changed")
+        if current is not None:
+            self._require_known_entries(patch, current)
 
     async def _reread(self) -> None:
         """Read what a change made of it, unless nothing of it was ever read."""
@@ -350,6 +392,12 @@ class Resource(Record, AtPath):
         return answer.object, answer.etag
 
 
+def _fields_of(entries: Any) -> set[str]:
+    """The fields of the objects in a list, but for records."""
+    objects = [entry for entry in entries if isinstance(entry, dict)] if isinstance(entries, list | tuple) else []
+    return {field for entry in objects for field in entry}
+
+
 Read = tuple[Json, str | None]
 """An object, with its ETag."""
 
@@ -360,6 +408,8 @@ Body = TypeVar("Body")
 class Writable(Resource, Generic[Body]):
     """An object that can be written as a whole."""
 
+    _PENDING_IS_HALF_MADE: ClassVar[bool] = False
+    """Whether it has the status ``Pending`` only while it is being created."""
     _WRITTEN_AT_ONCE: ClassVar[bool] = False
     """Whether servers compare the ETag and write in one step. Else they write a moment later, and can undo each other's
     changes."""
@@ -423,8 +473,8 @@ class Writable(Resource, Generic[Body]):
                 return merge(before, after, now)
             except Conflict as conflict:
                 raise IncusPreconditionError(
-                    f"{type(self).__name__} {self._path[-1]!r}: somebody else changed {conflict} as well, while it was "
-                    "edited; nothing was saved: read it again and repeat the change",
+                    f"{self._called}: somebody else changed {conflict} as well, while it was edited; nothing was "
+                    "saved: read it again and repeat the change",
                     status_code=412,
                 ) from None
 
@@ -473,14 +523,14 @@ class Writable(Resource, Generic[Body]):
         """
         async with self._scope.write_lock(self._path):
             attempts = _ATTEMPTS if expected is None else 1
-            of = f"{' '.join([type(self).__name__, *self._path[-1:]])} was changed by somebody else meanwhile"
+            of = f"{self._called} was changed by somebody else meanwhile"
             pause = self._scope.transport.pause
             async for last in Attempts(attempts, 0.01, longest=0.5, jitter=True, sleep=pause, of=of):
                 current, etag = await self._read_with_etag()
                 if expected not in (None, etag):
                     raise IncusPreconditionError(
-                        f"{type(self).__name__} {self._path[-1]!r} has changed since that ETag was read: read it again "
-                        "and repeat the change; nothing was changed",
+                        f"{self._called} has changed since that ETag was read: read it again and repeat the change; "
+                        "nothing was changed",
                         status_code=412,
                     )
                 if require is not None:
@@ -579,6 +629,9 @@ class Editable(Updatable[Body], Patchable[Body], Generic[Body]):
 class Renamable(Resource):
     """An object that can be renamed."""
 
+    _RENAME_PATIENCE: ClassVar[float] = 0.0
+    """Seconds that servers may take to answer, on top of the client's timeout."""
+
     async def rename(self, new_name: str) -> None:
         """Give it another name; this handle follows it.
 
@@ -593,7 +646,7 @@ class Renamable(Resource):
             ``POST`` of its path
         """
         wire.path(new_name)
-        await self._perform("POST", body={self.KEY: new_name})
+        await self._perform("POST", body={self.KEY: new_name}, patience=self._RENAME_PATIENCE)
         self._path = (*self._path[:-1], self._segment(new_name))
         self._json[self.KEY] = new_name
 
@@ -771,6 +824,7 @@ class Collection(Group, Generic[Item]):
         handle = self[key]
         json = to_body({**handle._json, **body})
         json.pop("project", None)
+        self._resource._require_known_entries(body, {})  # records may have a newer server's fields
         await self._resource._require_fields(self._scope, json)
 
         async def undo(operation: Operation | None) -> None:

@@ -11,6 +11,7 @@ from typing import ClassVar
 from .. import models
 from .._connection import wire
 from .._connection.tls import der
+from ..exceptions import IncusInputError
 from ..models.base import Json
 from ._by_key import Deletes, Edits
 from ._ensure import Ensures
@@ -38,6 +39,13 @@ class CertificatesAPI(Collection[Certificate], Edits[models.CertificatePut], Ens
     _resource, _path_part = Certificate, "certificates"
     _options: ClassVar = {"filter": "api_filtering_extended"}
     _TOKEN_NAME, _TOKEN_FIELD = ("request", "name"), "client_name"
+
+    def _segments(self, key: str) -> tuple[str, ...]:
+        if isinstance(key, str) and re.search("[%_]", key):
+            raise IncusInputError(
+                f"{key!r} is no fingerprint, nor its beginning: servers take % and _ for any characters"
+            )
+        return super()._segments(key)
 
     def _spelling(self, key: str) -> str:
         return key.replace(":", "").lower() if isinstance(key, str) and _FINGERPRINT.fullmatch(key) else key

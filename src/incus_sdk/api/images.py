@@ -5,15 +5,17 @@ from __future__ import annotations
 import builtins
 import hashlib
 import os
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, ExitStack, nullcontext
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, ClassVar, Literal, TypedDict, Unpack, get_args, overload
 from urllib.parse import urlencode
 
 from .. import models
-from .._atomic import atomic_file
+from .._atomic import atomic_file, is_same_target
 from .._connection import wire
 from .._connection.scope import Scoped, scope_of
 from .._content import Content, checked_content, iter_content, size_of, with_progress, write_form
@@ -22,6 +24,7 @@ from ..exceptions import (
     IncusConnectionError,
     IncusInputError,
     IncusNotFoundError,
+    IncusOperationConflictError,
 )
 from ..models.base import Json
 from ..operations import OnProgress, Operation
@@ -38,6 +41,10 @@ from ._image_folders import is_folder, iter_folder
 from ._image_names import NamedImage, find_by_fingerprint, is_fingerprint, is_remote_of, known_remotes, remote_source
 from ._options import known_options
 from .base import Collection, Editable
+
+_DROPPED = {"image": ("expires_at",), "url": ("expires_at", "profiles")}
+"""Fields that servers drop from a request to make an image, by the type of its source; of any other, the profiles."""
+_OWN_ALIAS = re.compile("Alias already exists: (.+)")  # no request that is waited for has aliases
 
 
 class ImageUploadOptions(TypedDict, total=False):
@@ -134,6 +141,8 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
         image = self.raw if self._loaded else (await self._request("GET", query=query)).object
         fingerprint, targets = wire.text(image, "fingerprint"), {"metadata": target_path}
         if rootfs_path is not None:
+            if is_same_target(target_path, rootfs_path):
+                raise IncusInputError(f"a split image is in two files, and both were to be {rootfs_path}")
             targets |= dict.fromkeys(ROOTFS.values(), rootfs_path)
         hash, files = hashlib.sha256(), dict[str, IO[bytes]]()
         with ExitStack() as stack:
@@ -213,7 +222,7 @@ class Image(NamedImage, models.Image, Editable[models.ImagePut]):
                 "auto_update needs a public image with an alias, and a copy to another server with mode='pull'"
             )
         if copy_aliases:
-            names = [*to_aliases([*original.aliases]), *names]
+            names = to_aliases([*names, *original.aliases])
         if not reuse:
             await require_free(group.aliases, names)
         async with AsyncExitStack() as undo:
@@ -425,18 +434,18 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         if public:
             headers["X-Incus-public"] = "true"
         if properties:
-            headers["X-Incus-properties"] = urlencode(properties)
+            headers["X-Incus-properties"] = _form("properties", wire.config_strings(properties, "properties").items())
         if fingerprint := more.get("fingerprint"):
             headers["X-Incus-fingerprint"] = self._spelling(fingerprint)
         if profiles := wire.texts(more.get("profiles", ()), "profiles"):
-            headers["X-Incus-profiles"] = urlencode([("profile", profile) for profile in profiles])
+            headers["X-Incus-profiles"] = _form("profiles", [("profile", profile) for profile in profiles])
         aliases = to_aliases([{"name": name} for name in wire.texts(more.get("aliases", ()), "aliases")])
         body = with_progress(body, "upload", total, more.get("progress"))
         if not wait:
             if aliases:
                 await self._scope.require("image_import_alias", "aliases of an upload")
                 await require_free(self.aliases, aliases)
-                headers["X-Incus-aliases"] = urlencode([("alias", alias["name"]) for alias in aliases])
+                headers["X-Incus-aliases"] = _form("aliases", [("alias", alias["name"]) for alias in aliases])
             return await self._operate("POST", body=body, headers=headers, wait=False)
         image = await self._create_with_aliases(
             aliases, reuse, body=body, headers=headers, progress=more.get("progress")
@@ -513,23 +522,33 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             await self._scope.require("instance_publish_split", "format of a published image")
         aliases = to_aliases(body.get("aliases"))
         fields = {key: value for key, value in to_body(body).items() if key != "aliases"}
-        return await self._create_with_aliases(aliases, reuse, during, body=fields, progress=progress)
+        if fields.get("profiles") is not None:
+            fields["profiles"] = wire.texts(fields["profiles"], "profiles")
+        dropped = _DROPPED.get(str((body.get("source") or {}).get("type")), ("profiles",))
+        more = {key: fields[key] for key in dropped if fields.get(key) is not None}
+        return await self._create_with_aliases(aliases, reuse, during, more, body=fields, progress=progress)
 
     async def _create_with_aliases(
         self,
         aliases: Sequence[dict[str, str]],
         reuse: bool,
         during: AbstractAsyncContextManager[object] | None = None,
+        more: Mapping[str, Any] = MappingProxyType({}),
         **request: Any,
     ) -> Image:
-        """Have an image made, and give it aliases; failed or cancelled, leave neither."""
+        """Have an image made, and give it aliases and ``more`` fields; failed or cancelled, leave nothing."""
         if not reuse:
             await require_free(self.aliases, aliases)
         async with AsyncExitStack() as undo:
             async with during or nullcontext():
-                image = await create_named(
-                    self, key=_created_fingerprint, remove=_remove_created, undone=undo, **request
-                )
+                try:
+                    image = await create_named(
+                        self, key=_created_fingerprint, remove=_remove_created, undone=undo, **request
+                    )
+                except IncusOperationConflictError as error:
+                    image = await self._find_made_before(error)
+            if more:
+                await image.update(more)
             left = await give_aliases(self.aliases, image, aliases, reuse, undo)
             if aliases:
                 await image.refresh()
@@ -537,6 +556,13 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
         if left:
             await delete_unnamed(self, left)
         return image
+
+    async def _find_made_before(self, error: IncusOperationConflictError) -> Image:
+        """The image that the server had: then it gives it the aliases that it has once more, and fails at the first."""
+        own = _OWN_ALIAS.fullmatch(str((error.response or {}).get("err")))
+        if own is None:
+            raise error
+        return await self.get((await self.aliases.get(own[1])).target)
 
     @known_options(ImagePushOptions)
     async def create_push_secret(self, fingerprint: str, **body: Unpack[ImagePushOptions]) -> str:
@@ -736,6 +762,14 @@ class ImagesAPI(Collection[Image], Edits[models.ImagePut]):
             ``DELETE /1.0/images/aliases/{name}``
         """
         await self.aliases.delete(name, missing_ok=missing_ok)
+
+
+def _form(where: str, pairs: Iterable[tuple[str, str | None]]) -> str:
+    """Pairs in a header, without those that are None."""
+    try:
+        return urlencode([(name, value) for name, value in pairs if value is not None])
+    except UnicodeEncodeError as error:
+        raise IncusInputError(f"{where} cannot be written in UTF-8: {error}") from None
 
 
 def _created_fingerprint(operation: Operation) -> str:

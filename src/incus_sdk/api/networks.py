@@ -187,6 +187,8 @@ class NetworkPeersAPI(Collection[NetworkPeer], Edits[models.NetworkPeerPut], Ens
 class Network(models.Network, Editable[models.NetworkPut], Renamable, Deletable):
     """A network that instances connect to: a bridge, or of another type."""
 
+    _PENDING_IS_HALF_MADE = True
+
     @property
     def forwards(self) -> NetworkForwardsAPI:
         """Its forwards."""

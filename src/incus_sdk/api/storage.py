@@ -161,6 +161,7 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
     """
 
     _FILES_EXTENSION = "file_storage_volume"
+    _RENAME_PATIENCE = 600.0  # half a minute for each instance that uses it, before the answer
     _NOT_FOR_UPDATE: ClassVar[Mapping[str, str]] = {"restore": "`snapshots[...].restore()` restores"}
 
     @property
@@ -267,8 +268,8 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             **how: ``progress``, and for another server ``mode`` and ``addresses``: see `MigrationOptions`.
 
         Raises:
-            IncusInputError: ``to`` is not a pool, an instance uses the volume, or both the member and the project are
-                new.
+            IncusInputError: ``to`` is not a pool, an instance uses the volume, both the member and the project are new,
+                or the volume is not a custom one.
             IncusNotFoundError: There is no such volume or pool.
             IncusAPIError: The server refused, or the name is taken.
             IncusOperationError: The move failed.
@@ -277,6 +278,10 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             ``POST /1.0/storage-pools/{pool}/volumes/{type}/{volume}``; to another server the calls of `copy` and
             ``DELETE /1.0/storage-pools/{pool}/volumes/{type}/{volume}``
         """
+        _, _, _, type_, _, *snapshot = self._path
+        if snapshot or type_ != "custom":
+            reason = "a snapshot goes with its volume" if snapshot else f"one of type {type_} goes with its instance"
+            raise IncusInputError(f"only a custom volume is moved by itself; {reason}")
         if to is not None:
             place = _require_pool(to)._scope
             if not await same_server(self._scope, place):
@@ -301,7 +306,9 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
         if target is not None:
             body |= {"migration": True, "source": {"location": before["location"]}}
         progress = how.get("progress")
-        await self._perform("POST", query={"target": scope.target}, body=body, progress=progress)
+        await self._perform(
+            "POST", query={"target": scope.target}, body=body, progress=progress, patience=self._RENAME_PATIENCE
+        )
         if target is not None:
             # The answer only says that it began: an operation on each member goes on, and the volume is not there yet.
             moved = list(self._path), list(path)
@@ -558,7 +565,7 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
         )
 
     def _segments(self, key: str) -> tuple[str, ...]:
-        type, _, name = key.partition("/")
+        type, _, name = key.partition("/") if isinstance(key, str) else ("", "", "")
         if type not in _TYPES or not name:
             raise IncusInputError(f"a volume is named by its type and name, as custom/data, not {key!r}")
         volume, slash, snapshot = name.partition("/")
@@ -577,6 +584,8 @@ class VolumesAPI(Nested[Volume], Edits[models.StorageVolumePut], Ensures, Rename
 class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable):
     """A storage pool, which holds volumes and buckets."""
 
+    _PENDING_IS_HALF_MADE = True
+
     @property
     def volumes(self) -> VolumesAPI:
         """Its volumes."""
@@ -591,7 +600,8 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         """The pool's space in bytes, and its inodes.
 
         Raises:
-            IncusAPIError: There is no such pool, or it cannot be measured now.
+            IncusNotFoundError: There is no such pool.
+            IncusAPIError: It cannot be measured now.
 
         API:
             ``GET /1.0/storage-pools/{name}/resources``
@@ -836,7 +846,10 @@ async def _make_copy(
     if name is None and to is None:
         raise IncusInputError("give the copy a name, or another pool as to=")
     volumes = _require_pool(to).volumes if to is not None else VolumesAPI(AtPath(source._scope, source._path[:2]))
-    target = volumes[_volume_key("custom", source._path[4] if name is None else name)]
+    copy = source._path[4] if name is None else name
+    if isinstance(copy, str) and "/" in copy:
+        raise IncusInputError(f"the name of the copy is written without its type and without a slash, not {copy!r}")
+    target = volumes[_volume_key("custom", copy)]
     await copy_volume(source, target, volume_only, refresh, refresh_exclude_older, config, how)
     return target
 

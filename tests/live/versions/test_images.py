@@ -478,3 +478,57 @@ async def test_an_alias_of_any_name_is_changed_by_each_verb(client: Client, name
 async def test_bad_input_is_refused_by_its_name(call: Any, word: str) -> None:
     with pytest.raises(IncusInputError, match=word):
         await call(Client("/nowhere/unix.socket").images)
+
+
+async def test_two_files_of_an_image_are_not_written_to_one_path(client: Client, tmp_path: Path) -> None:
+    metadata, rootfs = split("one path")
+    image = await client.images.create(metadata, rootfs=rootfs, wait=True)
+    (tmp_path / "link").symlink_to(tmp_path / "file")
+    for other in ("file", "link"):
+        with pytest.raises(IncusInputError, match="two files, and both were to be"):
+            await image.export(tmp_path / "file", tmp_path / other)
+    assert not (tmp_path / "file").exists()
+    await image.delete(wait=True)
+
+
+async def test_properties_are_sent_as_text_or_refused(client: Client, name: str) -> None:
+    given: Any = {"number": 5, "true": True, "none": None, "text": "ä & b"}
+    image = await client.images.create(unified(name), properties=given, wait=True)
+    assert image.properties == {"os": name, "number": "5", "true": "true", "text": "ä & b"}
+    await image.update({"properties": {"number": 6, "true": None}})
+    assert image.properties == {"os": name, "number": "6", "text": "ä & b"}
+    await image.delete(wait=True)
+    wrong: list[Any] = [5, "a=b", [("a", "b")], {"a": 1.5}, {"a": "\udc80"}, {5: "a"}]
+    for properties in wrong:
+        with pytest.raises(IncusInputError, match="properties"):
+            await client.images.create(b"", properties=properties, wait=True)
+
+
+async def test_an_alias_that_is_named_twice_is_one(client: Client, name: str) -> None:
+    await client.projects.create(name, {"features.images": True})
+    image = await client.images.create(unified(name), aliases=[name, name], wait=True)
+    copy = await image.copy(client.use_project(name), copy_aliases=True, aliases=[name, f"{name}/2"])
+    assert sorted(alias.name for alias in copy.aliases) == [name, f"{name}/2"]
+    await copy.delete(wait=True)
+    await image.delete(wait=True)
+    await client.projects.delete(name)
+
+
+async def test_an_image_that_is_there_with_an_alias_can_be_copied_again(
+    client: Client, daemon: Daemon, name: str
+) -> None:
+    image = await client.images.create(unified(name), aliases=[name], public=True, wait=True)
+    project = await client.projects.create(name, {"features.images": True})
+    images = client.use_project(name).images
+    certificate = (await client.get_server_info())["environment"]["certificate"]
+    there = {"type": "image", "server": daemon.address, "protocol": "incus", "certificate": certificate}
+    source: Any = {**there, "alias": name}
+    for aliases, reuse in (([f"{name}/1"], False), ([], False), ([f"{name}/2"], False), ([f"{name}/1"], True)):
+        copy = await images.create_from(source=source, aliases=[{"name": alias} for alias in aliases], reuse=reuse)
+        assert copy.fingerprint == image.fingerprint
+    assert sorted(alias.name for alias in copy.aliases) == [f"{name}/1", f"{name}/2"]
+    with pytest.raises(IncusConflictError, match="already exists"):
+        await images.create_from(source=source, aliases=[{"name": f"{name}/1"}])
+    await copy.delete(wait=True)
+    await project.delete()
+    await image.delete(wait=True)

@@ -12,6 +12,7 @@ import pytest
 from incus_sdk import (
     Client,
     IncusAPIError,
+    IncusInputError,
     IncusNotFoundError,
     IncusPreconditionError,
     IncusUnsupportedError,
@@ -356,3 +357,21 @@ async def test_what_incus_only_found_cannot_be_changed_and_what_it_refuses_is_no
     with pytest.raises(IncusAPIError, match="integration type"):
         await client.network_integrations.create("far", type="no such type")
     assert not await client.network_integrations.exists("far")
+
+
+async def test_a_misspelled_field_of_a_rule_or_a_port_is_refused(client: Client, name: str) -> None:
+    wrong: Any = {"action": "allow", "state": "enabled", "protocol": "tcp", "destination_ports": "80"}
+    acls, refused = client.network_acls, r"an entry of ingress has no fields \['destination_ports'\]"
+    with pytest.raises(IncusInputError, match=refused):
+        await acls.create(name, ingress=[wrong])
+    assert not await acls.exists(name)
+    acl = await acls.create(name, ingress=[WEB])
+    for change in (
+        acl.update({"ingress": [PING, wrong]}),
+        acls.update(name, {"ingress": [wrong]}),
+        acls.ensure(name, ingress=[wrong]),
+    ):
+        with pytest.raises(IncusInputError, match=refused):
+            await change
+    assert fields(await acl.refresh(), {"ingress": [WEB]}) == {"ingress": [WEB]}
+    await acl.delete()

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from incus_sdk import Client, IncusAPIError, models
+from incus_sdk import Client, IncusAPIError, IncusInputError, models
 from incus_sdk.api.networks import Network
 from tests.live.versions.test_networks import KINDS, PING, Kind, live_through_every_verb, unsupported
 
@@ -118,6 +118,18 @@ async def test_what_a_list_of_all_projects_finds_can_be_acted_on_as_it_is(
             await made.delete()
     finally:
         await ovn.projects.delete(name)
+
+
+async def test_a_peer_that_waits_for_the_other_side_is_there(ovn: Client, name: str) -> None:
+    async with network(ovn, name, NEAR) as near:
+        made = await near.peers.ensure("far", "nowhere", description="first")
+        assert (made.created, made.item.status) == (True, "Pending")
+        assert not await near.peers.ensure("far", "nowhere", description="first")
+        changed = await near.peers.ensure("far", "nowhere", description="second")
+        assert (changed.created, dict(changed.changed)) == (False, {"description": ("first", "second")})
+        with pytest.raises(IncusInputError, match="target_network"):
+            await near.peers.ensure("far", "elsewhere")
+        await changed.item.delete()
 
 
 async def test_a_peer_is_open_once_both_sides_want_it(ovn: Client, name: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from incus_sdk import (
     Client,
+    IncusAPIError,
     IncusConflictError,
     IncusError,
     IncusInputError,
@@ -17,6 +18,7 @@ from incus_sdk import (
     IncusOperationError,
     Instance,
     Progress,
+    models,
 )
 from incus_sdk.api import _creation, _image_aliases
 from tests.live.made_images import unified
@@ -189,3 +191,25 @@ async def test_what_ran_is_started_again_if_no_image_comes_of_it(
 async def test_bad_input_is_refused_before_anything_is_sent(call: Any, word: str) -> None:
     with pytest.raises(IncusInputError, match=word):
         await call(Client("/nowhere/unix.socket"))
+
+
+async def test_a_published_image_has_the_profiles_that_were_asked_for(
+    client: Client, source: Instance, name: str
+) -> None:
+    profile = await client.profiles.create(f"{name}p")
+    asked: models.ImagesPostSource = {"type": "instance", "name": source.name}
+    for by_the_instance in (True, False):
+        profiles = [profile.name]
+        if by_the_instance:
+            image = await source.publish(profiles=profiles)
+        else:
+            image = await client.images.create_from(source=asked, profiles=profiles)
+        assert (image.profiles, (await client.images.get(image.fingerprint)).profiles) == (profiles, profiles)
+        await image.delete(wait=True)
+    before = {image.fingerprint for image in await client.images.list()}
+    with pytest.raises(IncusAPIError, match="'nope' doesn't exist"):
+        await source.publish(profiles=["nope"])
+    with pytest.raises(IncusInputError, match="profiles must be a list"):
+        await source.publish(profiles="nope")
+    assert {image.fingerprint for image in await client.images.list()} == before
+    await profile.delete()

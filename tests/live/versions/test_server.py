@@ -317,3 +317,28 @@ async def test_waiting_for_a_server_that_starts(daemon: Daemon, request: pytest.
     with pytest.raises(IncusTimeoutError, match=r"not ready after 0.1 s: .* there is no socket"):
         await gone.server.wait_ready(0.1)
     await gone.disconnect()
+
+
+async def test_who_changes_the_servers_configuration_too_late_is_told(client: Client) -> None:
+    server = await client.server.get()
+    etag = server.etag
+    await server.update({"user.a": "1"})
+    with pytest.raises(IncusPreconditionError, match="Server has changed since that ETag was read"):
+        await server.update({"user.a": "2"}, etag=etag)
+    block = client.server.editing()
+    (await block.__aenter__()).config["user.a"] = "3"
+    await client.server.update({"user.a": "4"})
+    with pytest.raises(IncusPreconditionError, match=r"Server: somebody else changed config\.user\.a as well"):
+        await block.__aexit__(None, None, None)
+    assert (await client.server.get()).config["user.a"] == "4"
+    await client.server.update({"user.a": None})
+
+
+async def test_a_certificate_is_not_found_by_a_wildcard(client: Client) -> None:
+    for key in ("%", "_", "a%", "____"):
+        with pytest.raises(IncusInputError, match="is no fingerprint"):
+            await client.certificates.delete(key)
+    key = "-----BEGIN PRIVATE KEY-----\nSECRET"
+    with pytest.raises(IncusInputError) as refused:
+        await client.certificates.create(key.encode())  # type: ignore[arg-type]
+    assert "SECRET" not in str(refused.value)

@@ -418,3 +418,27 @@ async def test_a_bucket_and_its_keys_are_made_listed_changed_and_deleted(
     finally:
         await bucket.delete()
     assert not await buckets.exists(name)
+
+
+async def test_a_copy_is_made_under_its_name_or_not_at_all(client: Client, name: str) -> None:
+    volumes = client.storage_pools["default"].volumes
+    source, other = [await volumes.create(f"custom/{name}-{which}") for which in ("a", "b")]
+    snapshot = await source.snapshots.create("s0")
+    for wrong in (f"{other.name}/x", f"custom/{name}-c"):
+        for copy in (source.copy(wrong), snapshot.copy(wrong)):
+            with pytest.raises(IncusInputError, match=f"without its type and without a slash, not '{wrong}'"):
+                await copy
+    assert await other.snapshots.list() == []
+    await other.delete()
+    await source.delete()
+
+
+async def test_only_a_custom_volume_moves_by_itself(client: Client, name: str) -> None:
+    volumes = client.storage_pools["default"].volumes
+    volume = await volumes.create(f"custom/{name}")
+    await volume.snapshots.create("s0")
+    for key, reason in ((f"custom/{name}/s0", "goes with its volume"), ("container/x", "goes with its instance")):
+        with pytest.raises(IncusInputError, match=reason):
+            await volumes[key].move("other", new_name="moved")
+    assert [snapshot.name for snapshot in await volume.snapshots.list()] == ["s0"]
+    await volume.delete()

@@ -303,8 +303,8 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
             **how: ``progress``, and for another server ``mode`` and ``addresses``: see `MigrationOptions`.
 
         Raises:
-            IncusInputError: ``to`` is not a pool, an instance uses the volume, or both the member and the project are
-                new.
+            IncusInputError: ``to`` is not a pool, an instance uses the volume, both the member and the project are new,
+                or the volume is not a custom one.
             IncusNotFoundError: There is no such volume or pool.
             IncusAPIError: The server refused, or the name is taken.
             IncusOperationError: The move failed.
@@ -575,7 +575,8 @@ class StoragePool(models.StoragePool, Editable[models.StoragePoolPut], Deletable
         """The pool's space in bytes, and its inodes.
 
         Raises:
-            IncusAPIError: There is no such pool, or it cannot be measured now.
+            IncusNotFoundError: There is no such pool.
+            IncusAPIError: It cannot be measured now.
 
         API:
             ``GET /1.0/storage-pools/{name}/resources``
