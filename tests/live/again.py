@@ -23,12 +23,14 @@ _BOXES = pytest.StashKey[list[str]]()
 
 def ended_by_lxc(item: pytest.Function) -> list[str]:
     """The containers that LXC has ended, by all there is to see while the daemons of a test still run."""
-    daemons = [each for each in (item.funcargs or {}).values() if isinstance(each, Daemon)]
-    logs = [log for daemon in daemons for log in daemon.directory.glob("logs/*/lxc.log")]
-    ended = [log.parent.name for log in logs if ENDED in log.read_text()]
-    for daemon in daemons if "console" in item.name else ():
-        with contextlib.suppress(IncusError), sync.Client(daemon.socket) as client:
-            ended += [box.name for box in client.instances.list(all_projects=True) if box.status == "Stopped"]
+    ended = list[str]()
+    for daemon in (each for each in (item.funcargs or {}).values() if isinstance(each, Daemon)):
+        with contextlib.suppress(RuntimeError, IncusError):  # it does not run any more
+            logs = daemon.directory.glob("logs/*/lxc.log")
+            ended += [log.parent.name for log in logs if ENDED in log.read_text()]
+            if "console" in item.name:
+                with sync.Client(daemon.socket) as client:
+                    ended += [box.name for box in client.instances.list(all_projects=True) if box.status == "Stopped"]
     return ended
 
 
