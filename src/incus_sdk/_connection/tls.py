@@ -40,6 +40,8 @@ def context(
     servers make it for themselves. Without it the system's authorities decide, or ``ca`` (PEM, text or path) alone;
     ``verify=False`` accepts any server where neither is given. Raises `IncusInputError` for unusable files.
     """
+    if not isinstance(password, str | None):
+        raise IncusInputError("password must be a str")
     settings = Settings(ssl.PROTOCOL_TLS_CLIENT)
     settings.sslobject_class = Secured
     insecure = os.environ.get("INCUS_INSECURE_TLS", "").lower() in ("true", "1", "yes", "on")
@@ -84,7 +86,7 @@ def _read_pem(given: str | os.PathLike[str], parameter: str) -> str:
 def _trust(settings: ssl.SSLContext, pem: str, parameter: str) -> None:
     try:
         settings.load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError) as error:
+    except (ssl.SSLError, TypeError, ValueError) as error:  # a text that is not ASCII
         raise IncusInputError(f"{parameter} is not a PEM certificate: {error}") from None
 
 
