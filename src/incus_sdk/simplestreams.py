@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -117,6 +118,7 @@ class SimpleStreams:
         API:
             ``GET streams/v1/index.json`` of the server, and what that names.
         """
+        wire.texts(words, "words")
         if fresh or time.monotonic() - self._read_at > self._max_age:
             try:
                 await self._load()
@@ -149,9 +151,12 @@ class SimpleStreams:
             type: The kind of image.
 
         Raises:
+            IncusInputError: ``name`` is no str.
             IncusNotFoundError: There is no such image.
             IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
         """
+        if not isinstance(name, str):
+            raise IncusInputError(f"an image is named by a str, not {name!r}")
         architecture = platform.machine().lower() if architecture is None else architecture
         for image in await self.list(architecture=architecture, type=type):
             if name in [alias.name for alias in image.aliases]:
@@ -246,19 +251,19 @@ class SimpleStreams:
         """Open a file of the server, following redirects."""
         from ._connection.tls import context
 
-        url, status = self.url + quote(path.lstrip("/")), 0
+        url, status = self.url + quote(path.lstrip("/"), errors="replace"), 0
         for _ in range(1 + _REDIRECTS):
             parts = urlsplit(url)
             transport = Transport(_to_endpoint(url), lambda: context(server_cert=self._server_cert), self._timeout)
             try:
-                target = parts.path + (f"?{parts.query}" if parts.query else "")
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 async with transport.stream("GET", target) as stream:
                     if (status := stream.status) == 200:
                         yield stream
                         return
                     if status not in (301, 302, 303, 307, 308):
                         break
-                    url = urljoin(url, stream.headers.get("Location", ""))
+                    url = _redirected(url, stream.headers.get("Location", ""))
             finally:
                 await transport.close()
         raise IncusConnectionError(f"GET {url}: HTTP {status}: this is not a simplestreams server")
@@ -272,6 +277,17 @@ def _to_endpoint(url: str) -> Endpoint:
     except (AttributeError, TypeError, ValueError):
         pass
     raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: write https://host")
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        leads_to = urljoin(url, location)
+        if re.fullmatch("[!-~]+", leads_to):
+            _to_endpoint(leads_to)
+            return leads_to
+    except ValueError:
+        pass
+    raise IncusConnectionError(f"GET {url}: the server leads to {location!r}, which is no https:// address")
 
 
 def _mentions(image: models.Image, word: str) -> bool:
@@ -324,7 +340,7 @@ def _to_image(product: Json, serial: str, version: Json, created: datetime, item
         "created_at": f"{created:%Y-%m-%d}T00:00:00Z",
         "filename": item["path"].rpartition("/")[2],
         "fingerprint": _fingerprint(item, root),
-        "properties": {key: value for key, value in properties.items() if value},
+        "properties": {key: _to_text(value) for key, value in properties.items() if value not in (None, "")},
         "public": True,
         "size": item["size"] + (root["size"] if root else 0),
         "type": _ROOTS[root["ftype"]][0] if root else item.get("combined_type") or "container",
@@ -333,11 +349,17 @@ def _to_image(product: Json, serial: str, version: Json, created: datetime, item
     return image | ({"expires_at": f"{product['support_eol']}T00:00:00Z"} if product.get("support_eol") else {})
 
 
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _fingerprint(item: Json, root: Json | None) -> str | None:
     if root is None:
-        return item.get("sha256")
-    own: str | None = item.get(_ROOTS[root["ftype"]][1])
-    return own or (item.get("combined_sha256") if root["ftype"] == "root.tar.xz" else None)
+        found = item.get("sha256")
+    else:
+        found = item.get(_ROOTS[root["ftype"]][1])
+        found = found or (item.get("combined_sha256") if root["ftype"] == "root.tar.xz" else None)
+    return found if isinstance(found, str) else None
 
 
 def _rank(image: Json) -> int:

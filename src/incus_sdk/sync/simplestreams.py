@@ -98,6 +98,7 @@ class SimpleStreams(_twin.Twin):
             type: The kind of image.
 
         Raises:
+            IncusInputError: ``name`` is no str.
             IncusNotFoundError: There is no such image.
             IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
         """
