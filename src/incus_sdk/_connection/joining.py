@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from .. import models
-from ..exceptions import IncusConnectionError, IncusInputError
+from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
 from . import wire
 from .config import ClientConfig, Remote
 from .connecting import make_transport
@@ -35,12 +35,13 @@ async def join(
     transport = make_transport(remote, server_cert=invitation.fingerprint, timeout=timeout, password=password)
     try:
         scope = Scope(transport).view(project=project)
-        server = await _become_trusted(scope, token)
-        project = project or await _only_project(scope)
+        await scope.server()
         # Only the address that works: older versions of the command read no more than one.
-        remote = replace(remote, addresses=(str(transport.endpoint),), project=project)
+        remote = replace(remote, addresses=(str(transport.endpoint),))
         # A certificate that an authority vouches for may be renewed, so it is not pinned.
-        vouched = await _is_vouched_for(remote, timeout, password)
+        vouched = await _is_vouched_for(remote, timeout, password)  # which can fail, so before the token is used up
+        server = await _become_trusted(scope, token)
+        remote = replace(remote, project=project or await _only_project(scope))
         environment = server.get("environment")
         config.add(
             remote,
@@ -50,7 +51,7 @@ async def join(
     except BaseException:
         await transport.close()
         raise
-    return scope.view(project=project)
+    return scope.view(project=remote.project)
 
 
 def _read_invitation(token: str) -> models.CertificateAddToken:
@@ -80,7 +81,7 @@ async def _is_vouched_for(remote: Remote, timeout: float | None, password: str |
     transport = make_transport(remote, timeout=timeout, password=password)
     try:
         await Scope(transport).server()
-    except IncusConnectionError:
+    except (IncusConnectionError, IncusTimeoutError):
         return False
     finally:
         await transport.close()

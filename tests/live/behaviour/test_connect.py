@@ -552,6 +552,11 @@ async def test_what_cannot_be_written_shows_before_the_token_is_used(
         await Client.join(token, "prod")
     assert await invited(owner) == ["laptop"]
     (directory / "servercerts").unlink()
+    (directory / "client.ca").write_text("nothing")
+    with pytest.raises(IncusInputError, match="ca is not a PEM certificate"):
+        await Client.join(token, "prod")
+    assert await invited(owner) == ["laptop"]
+    (directory / "client.ca").unlink()
     await (await Client.join(token, "prod")).disconnect()
 
 
