@@ -221,7 +221,12 @@ class Client:
         Args:
             hook: Makes the context manager from a record of the request, which has the answer's status, sizes and time
                 when that is left. It is called in the task of the request. None ends it.
+
+        Raises:
+            IncusInputError: The hook is no function.
         """
+        if hook is not None and not callable(hook):
+            raise IncusInputError(f"hook must be a function that returns a context manager, not {hook!r}")
         self._scope.transport.tracing.hook = hook
 
     def use_project(self, project: str) -> Self:
