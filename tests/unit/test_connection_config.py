@@ -507,6 +507,18 @@ async def test_a_login_that_can_be_refreshed_needs_nobody(provider: Provider, tm
     assert login.authorization() == "Bearer by the command"
 
 
+async def test_a_login_that_cannot_be_kept_is_one_all_the_same(
+    provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "oidctokens").touch()  # as little can be written there as in a home that is read-only
+    provider.answers = [PROVIDER, DEVICE, GRANTED]
+    login = OIDC(tmp_path / "oidctokens" / "prod.json", lambda *_: None)
+    assert await login.renew(HEADERS, login.authorization())
+    assert login.authorization() == "Bearer fresh"
+    assert "the login is good for this client alone" in caplog.text
+    assert "fresh" not in caplog.text
+
+
 async def test_a_token_of_another_provider_is_not_sent_to_this_one(provider: Provider, tmp_path: Path) -> None:
     for token in (f"e30.{base64.urlsafe_b64encode(b'{}').decode()}.x", "opaque", None):
         (tmp_path / "prod.json").write_text(json.dumps({"access_token": token, "refresh_token": "precious"}))
