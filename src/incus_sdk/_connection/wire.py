@@ -88,6 +88,9 @@ def target(url_path: str, query: Query | None = None) -> str:
     ]
     if not pairs:
         return url_path
+    for key, value in pairs:
+        if not isinstance(value, str | int):
+            raise IncusInputError(f"the query's {key} must be a str, int or bool, not {type(value).__name__}")
     try:
         # File names in an instance can be other than UTF-8: Python has them as surrogates, the server takes any byte.
         query_string = urlencode(pairs, errors="surrogateescape")
@@ -342,8 +345,10 @@ def texts(values: Any, where: str) -> list[str]:
     """Any iterable of str as a list; raises `IncusInputError` for anything else, and for a single str."""
     if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
         found: list[Any] = list(values)
-        if all(isinstance(value, str) for value in found):
+        other = next((type(value).__name__ for value in found if not isinstance(value, str)), None)
+        if other is None:
             return found
+        raise IncusInputError(f"{where} must be a list of str, and has a value of type {other}")
     raise IncusInputError(f"{where} must be a list of str, not {type(values).__name__}")
 
 

@@ -680,7 +680,7 @@ class Collection(Group, Generic[Item]):
         """`list` below ``segments`` of the collection's path."""
         wire.depth(recursion)
         scope = self._scope.view(project=project, target=target)
-        query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
+        query = {"filter": _written(filter), "all-projects": all_projects or None}
         wire.target("", query)  # a filter that cannot be sent is refused before anything is
         await self._require_extension()
         for option in [option for option, value in {**query, "target": target}.items() if value is not None]:
@@ -823,3 +823,16 @@ class Nested(Collection[Item]):
         if wire.depth(recursion) > 1 and self._list_extension is not None:
             await self._scope.require(self._list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
         return await super()._list(segments, recursion, filter, all_projects, project, target)
+
+
+def _written(filter: str | Filter | None) -> str | None:
+    """A filter as the server reads it."""
+    if filter is None or isinstance(filter, str):
+        return filter
+    from ..filters import Filter
+
+    if not isinstance(filter, Filter):
+        raise IncusInputError(
+            f'filter must be a condition such as F("status") == "Running", or a str, not {type(filter).__name__}'
+        )
+    return str(filter)
