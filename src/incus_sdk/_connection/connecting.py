@@ -16,7 +16,7 @@ from .transport import Transport
 if TYPE_CHECKING:
     import ssl
 
-_FINGERPRINT = "[0-9a-fA-F]{64}"
+FINGERPRINT = "[0-9a-fA-F]{64}"
 
 
 def make_transport(
@@ -65,7 +65,7 @@ def make_transport(
             raise IncusInputError(f"token must return a bearer token as a str, not {type(text).__name__}")
         return f"Bearer {text}"
 
-    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(_FINGERPRINT, server_cert.replace(":", ""))
+    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(FINGERPRINT, server_cert.replace(":", ""))
     authorization, renew = bearer, None
     if by_oidc:
         from .oidc import OIDC

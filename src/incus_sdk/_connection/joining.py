@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from .. import models
-from ..exceptions import IncusConnectionError, IncusInputError, IncusTimeoutError
+from ..exceptions import IncusConnectionError, IncusInputError, IncusPermissionError, IncusTimeoutError
 from . import wire
 from .config import ClientConfig, Remote
-from .connecting import make_transport
+from .connecting import FINGERPRINT, make_transport
+from .endpoint import Endpoint
 from .scope import Scope
 
 
@@ -26,6 +28,8 @@ async def join(
 ) -> Scope:
     """Have this client trusted, write the server as a remote, and return the connection to it; see `Client.join`."""
     invitation = _read_invitation(token)
+    if endpoint is not None and (not isinstance(endpoint, str) or Endpoint.parse(endpoint).socket is not None):
+        raise IncusInputError(f"endpoint must be the server's https:// address, not {endpoint!r}")
     config = ClientConfig()
     if name is not None:
         config.check_new_name(name)
@@ -56,6 +60,8 @@ async def join(
 
 def _read_invitation(token: str) -> models.CertificateAddToken:
     invitation = models.CertificateAddToken(wire.read_token(token))
+    if not re.fullmatch(FINGERPRINT, invitation.fingerprint.replace(":", "")):
+        raise IncusInputError("this trust token was changed: the fingerprint in it is none; copy it again")
     if (end := invitation.expires_at) is not None and end < datetime.now(UTC):
         raise IncusInputError(f"this trust token expired at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
     return invitation
@@ -65,7 +71,16 @@ async def _become_trusted(scope: Scope, token: str) -> Mapping[str, Any]:
     """Use the token, unless the server trusts this client already; return what the server then says of itself."""
     server = await scope.server()
     if server.get("auth") != "trusted":
-        await scope.request("POST", wire.path("certificates"), body={"trust_token": token, "type": "client"})
+        unbroken = "".join(token.split())  # which servers do not take otherwise
+        try:
+            await scope.request("POST", wire.path("certificates"), body={"trust_token": unbroken, "type": "client"})
+        except IncusPermissionError as error:
+            raise IncusPermissionError(
+                f"POST /1.0/certificates: {error.response.get('error')}: the token was used already, was withdrawn or "
+                "has expired: ask for a new one",
+                status_code=error.status_code,
+                response=error.response,
+            ) from None
         server = await scope.server(fresh=True)
     return server
 
