@@ -6,8 +6,10 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import io
 import os
 import platform
+import sys
 from collections.abc import Sequence
 
 from . import Client, IncusCertificateError, IncusConnectionError, IncusError, __version__, models
@@ -16,6 +18,8 @@ from ._connection.config import ClientConfig, Remote
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if the server answers and trusts this client, else 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # of a system that cannot write the name of a directory, or a server's
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="incus-sdk", description="Check the connection to an Incus server.")
     parser.add_argument(
         "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"

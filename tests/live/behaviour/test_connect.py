@@ -926,6 +926,8 @@ async def test_the_doctor_says_for_each_failure_what_to_do(
     code, said = await doctor("prod")
     assert (code, said["problem"]) == (1, "the server does not trust this client")
     assert "incus config trust add NAME" in said["remedy"]
+    code, said = await doctor(INCUS_CONF="/nowhere/\u00fc", PYTHONIOENCODING="ascii")
+    assert (code, said["directory"]) == (1, r"/nowhere/\xfc, without config.yml")
     code, said = await doctor(INCUS_CONF=f"/{'x' * 300}")
     assert (code, "cannot be used: File name too long" in said["problem"]) == (1, True)
     (directory / "config.yml").write_text("remotes: [")
