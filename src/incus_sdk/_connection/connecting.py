@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
+from . import wire
 from .config import Remote
 from .endpoint import Endpoint
 from .transport import Transport
@@ -86,13 +87,11 @@ def make_transport(
 def _check_certificates(cert: object, server_cert: object, ca: object, local: bool) -> None:
     if local and (cert is not None or server_cert is not None):
         raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")
-    if cert is not None and not (
-        isinstance(cert, tuple | list) and len(cert) == 2 and all(isinstance(file, str | os.PathLike) for file in cert)
-    ):
-        raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
-    if server_cert is not None and not isinstance(server_cert, str | os.PathLike):
+    if cert is not None:
+        wire.require_pair(cert)
+    if server_cert is not None and not (server_cert and isinstance(server_cert, str | os.PathLike)):
         raise IncusInputError("server_cert must be a certificate in PEM, its path, or its fingerprint")
-    if ca is not None and not isinstance(ca, str | os.PathLike):
+    if ca is not None and not (ca and isinstance(ca, str | os.PathLike)):
         raise IncusInputError("ca must be a certificate in PEM, or its path")
 
 

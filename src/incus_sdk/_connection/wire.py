@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -463,6 +464,16 @@ def read_token(text: str) -> dict[str, Any]:
             return dict(fields)
         case _:
             raise IncusInputError("this is not a trust token: `incus config trust add NAME` prints one, on the server")
+
+
+def require_pair(cert: Any) -> None:
+    """Raise `IncusInputError` unless this can be the paths of a certificate and of its key."""
+    if (
+        not isinstance(cert, tuple | list)
+        or len(cert) != 2
+        or not all(isinstance(each, str | PathLike) for each in cert)
+    ):
+        raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
 
 
 def require_quoted(url_path: str) -> str:
