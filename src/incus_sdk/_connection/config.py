@@ -314,8 +314,10 @@ class ClientConfig:
 
     def _known(self, name: str) -> Remote:
         remotes = self.remotes()
-        if name not in remotes:
-            raise IncusInputError(f"{self.file} has no remote {name!r}, only {', '.join(sorted(remotes))}")
+        if not isinstance(name, str) or name not in remotes:
+            # The beginning of a token that somebody takes for a name has no secret.
+            shown = f"{name[:80]}..." if isinstance(name, str) and len(name) > 100 else name
+            raise IncusInputError(f"{self.file} has no remote {shown!r}, only {', '.join(sorted(remotes))}")
         return remotes[name]
 
     def _files_of(self, name: str) -> list[Path]:

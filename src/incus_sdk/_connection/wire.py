@@ -479,9 +479,11 @@ def require_pair(cert: Any) -> None:
 def require_quoted(url_path: str) -> str:
     """A path that a caller quoted; raises `IncusInputError` for one that cannot be sent unchanged."""
     if not isinstance(url_path, str) or not url_path.startswith("/") or not url_path.isascii():
-        raise IncusInputError(f"a path must start with / and have its names quoted: {url_path!r}")
+        shown = url_path.partition("?")[0] if isinstance(url_path, str) else url_path  # a query can hold a secret
+        raise IncusInputError(f"a path must start with / and have its names quoted: {shown!r}")
     if any(character <= " " or character in '#"<>\\^`{|}\x7f' for character in url_path):
-        raise IncusInputError(f"a path must have its names quoted: {url_path!r}")
+        path, _, query = url_path.partition("?")
+        raise IncusInputError(f"a path must have its names quoted: {f'{path}?...' if query else path!r}")
     return url_path
 
 
