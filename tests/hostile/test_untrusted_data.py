@@ -290,3 +290,11 @@ async def test_a_terminal_does_not_obey_what_the_doctor_says(capsys: pytest.Capt
     assert "problem" not in [line.split()[0] for line in shown.splitlines()]
     assert shown.replace("\n", "").isprintable()
     assert len(shown) < 5000
+
+
+@pytest.mark.parametrize("text", ["<html>", "a{b} 1", "a x", "# TYPE a strange", " {, =#E+{,\\\\E", "\0"])
+async def test_what_is_no_metrics_is_the_servers_fault(text: str) -> None:
+    saying = Saying(text.encode(), {"Content-Type": "text/plain"})
+    client = Client._view(Scope(saying))  # type: ignore[arg-type]
+    with pytest.raises(IncusConnectionError, match="the server sent no metrics"):
+        await client.server.get_metric_families()
