@@ -73,6 +73,8 @@ def context(
             else:
                 # Without a password the library would ask on the terminal.
                 settings.load_cert_chain(certificate, key, password=password or "")
+        except IncusInputError:
+            raise
         except ssl.SSLError as error:
             kind = "key that this password opens" if password else "unencrypted key (password= opens an encrypted one)"
             raise IncusInputError(
