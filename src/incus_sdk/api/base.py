@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _LONGEST_WRITE = 0.1  # seconds in which another writer, who was let through as well, has written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
+_WHOLE = "the JSON"  # in place of the name of a field
 
 
 class AtPath:
@@ -225,7 +226,7 @@ class Resource(Record, AtPath):
     @property
     def raw(self) -> Json:
         """The JSON object itself, not a copy."""
-        self._require_loaded("its JSON")
+        self._require_loaded(_WHOLE)
         return super().raw
 
     def _read_absent(self, name: str, key: str, read: Callable[[Json, str], Any]) -> Any:
@@ -237,11 +238,11 @@ class Resource(Record, AtPath):
         return super().__getitem__(key)
 
     def __iter__(self) -> Any:
-        self._require_loaded("its JSON")
+        self._require_loaded(_WHOLE)
         return super().__iter__()
 
     def __len__(self) -> int:
-        self._require_loaded("its JSON")
+        self._require_loaded(_WHOLE)
         return super().__len__()
 
     def __bool__(self) -> bool:
@@ -265,8 +266,9 @@ class Resource(Record, AtPath):
 
     def _require_loaded(self, what: str) -> None:
         if not self._loaded and what not in self._json:
+            shown = what if what == _WHOLE else repr(what)
             raise IncusNotLoadedError(
-                f"{what!r} of {type(self).__name__} {self._path[-1]!r} is not known, since it was never read from the "
+                f"{shown} of {type(self).__name__} {self._path[-1]!r} is not known, since it was never read from the "
                 "server: `await handle.refresh()` first, or get() it"
             )
 
