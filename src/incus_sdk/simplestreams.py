@@ -26,7 +26,7 @@ from ._connection import wire
 from ._connection.endpoint import Endpoint
 from ._connection.transport import Stream, Transport
 from ._content import with_progress
-from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
+from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusNotFoundError
 from .models.base import Json
 from .operations import OnProgress
 
@@ -70,7 +70,7 @@ class SimpleStreams:
         max_age: Seconds for which the list of images counts as current.
 
     Raises:
-        IncusInputError: The URL is invalid.
+        IncusInputError: The URL, ``server_cert`` or a time is invalid.
     """
 
     def __init__(
@@ -82,6 +82,12 @@ class SimpleStreams:
         max_age: float = _MAX_AGE,
     ) -> None:
         _to_endpoint(url)
+        if not re.fullmatch(r"[^\s?#]+", url):
+            raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: it has a blank, ? or #")
+        if server_cert is not None and not (server_cert and isinstance(server_cert, str | os.PathLike)):
+            raise IncusInputError("server_cert must be a certificate in PEM, or its path")
+        if wire.seconds(max_age, "max_age") is None:
+            raise IncusInputError("max_age must be a number of seconds, not None")
         self.url: str = url.rstrip("/") + "/"
         self._server_cert = server_cert
         self._timeout = wire.seconds(timeout, "timeout")
@@ -122,6 +128,8 @@ class SimpleStreams:
         if fresh or time.monotonic() - self._read_at > self._max_age:
             try:
                 await self._load()
+            except IncusError:
+                raise
             except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 raise IncusConnectionError(
                     f"{self.url} is not a simplestreams server: its index has another form ({error!r})", cause=error
@@ -189,9 +197,12 @@ class SimpleStreams:
 
         Raises:
             IncusNotFoundError: The server does not have the image.
-            IncusInputError: A file cannot be written, or the image is split and ``rootfs_path`` is missing.
+            IncusInputError: A file cannot be written, the image is split and ``rootfs_path`` is missing, or ``image``
+                is only a name.
             IncusConnectionError: The image arrived damaged or was cut off.
         """
+        if not isinstance(image, models.Image):
+            raise IncusInputError(f"image must be one of list() or resolve(), not {image!r}")
         await self.list()
         sources = self._files.get(image.fingerprint)
         if sources is None:
@@ -276,7 +287,8 @@ def _to_endpoint(url: str) -> Endpoint:
             return Endpoint(host=parts.hostname, port=parts.port or 443)
     except (AttributeError, TypeError, ValueError):
         pass
-    raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: write https://host")
+    shown = re.sub("//.*@", "//...@", url) if isinstance(url, str) else url
+    raise IncusInputError(f"{shown!r} is not the URL of a simplestreams server: write https://host")
 
 
 def _redirected(url: str, location: str) -> str:

@@ -265,6 +265,7 @@ def test_bytes(odd: bytes) -> None:
 
 @OFTEN
 @given(TEXTS)
+@example("*")
 def test_text(odd: str) -> None:
     check(TEXT_READERS, odd)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import AsyncGenerator
 from contextlib import nullcontext
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -142,3 +143,29 @@ async def test_a_redirect_is_followed_or_is_the_servers_fault(
         async with SimpleStreams("https://x")._open("p"):
             pass
     assert asked == ["/p", *([then] if then else [])]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"url": "https://you:hunter2@x"}, r"'https://\.\.\.@x' is not the URL"),
+        ({"url": "https://x?a=b"}, "has a blank, . or #"),
+        ({"url": "https://x y"}, "has a blank, . or #"),
+        ({"server_cert": 5}, "server_cert must be"),
+        ({"server_cert": ""}, "server_cert must be"),
+        ({"max_age": None}, "max_age must be a number"),
+        ({"max_age": "1"}, "max_age must be a number"),
+    ],
+)
+def test_what_is_no_server_is_refused(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(IncusInputError, match=reason) as caught:
+        SimpleStreams(**{"url": "https://x", **given})
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_what_the_caller_gave_is_not_the_servers_fault(tmp_path: Path) -> None:
+    server = SimpleStreams("https://127.0.0.1:1", server_cert=tmp_path / "none.crt")
+    with pytest.raises(IncusInputError, match=r"^server_cert: .*none\.crt cannot be read"):
+        await server.list()
+    with pytest.raises(IncusInputError, match=r"image must be one of list\(\) or resolve\(\), not 'debian/13'"):
+        await server.download("debian/13", tmp_path / "image")  # type: ignore[arg-type]
