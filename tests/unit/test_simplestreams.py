@@ -158,8 +158,9 @@ async def test_a_redirect_is_followed_or_is_the_servers_fault(
     ],
 )
 def test_what_is_no_server_is_refused(given: dict[str, Any], reason: str) -> None:
+    arguments: dict[str, Any] = {"url": "https://x", **given}
     with pytest.raises(IncusInputError, match=reason) as caught:
-        SimpleStreams(**{"url": "https://x", **given})
+        SimpleStreams(**arguments)
     assert "hunter2" not in str(caught.value)
 
 
