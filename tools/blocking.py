@@ -89,6 +89,9 @@ ATTRIBUTES = {
 }
 """What an async object has as an attribute, and a blocking one as a property, which says what it is."""
 
+UNLOADED = {"full", "state"}
+"""Properties that raise where the object was not read, and say what to do."""
+
 WORDS = {
     r"The async Python SDK for Incus\.": "The blocking form of the SDK: for scripts, threads, forks and notebooks.",
     r"from incus_sdk import": "from incus_sdk.sync import",
@@ -815,6 +818,8 @@ class Writer:
             return [*lines, f"result: {returns} = self._wrap({call})", "return result"]
         if loose or "_twin.u" in call:
             return [*lines, f"result: {returns} = {call}", "return result"]
+        if "property" in marks and method.name in UNLOADED:
+            return ["with _twin.Words():", f"    return {call}"]
         return [*lines, f"return {call}"]
 
 

@@ -6,15 +6,20 @@ import argparse
 import asyncio
 import contextlib
 import hashlib
+import io
+import os
 import platform
+import sys
 from collections.abc import Sequence
 
-from . import Client, IncusCertificateError, IncusError, __version__
+from . import Client, IncusCertificateError, IncusConnectionError, IncusError, __version__, models
 from ._connection.config import ClientConfig, Remote
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns 0 if the server answers and trusts this client, else 1."""
+    if isinstance(sys.stdout, io.TextIOWrapper):  # of a system that cannot write the name of a directory, or a server's
+        sys.stdout.reconfigure(errors="backslashreplace")
     parser = argparse.ArgumentParser(prog="incus-sdk", description="Check the connection to an Incus server.")
     parser.add_argument(
         "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"
@@ -30,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 async def _examine(server: str | None) -> int:
     config = ClientConfig()
     _say("incus-sdk", f"{__version__}, Python {platform.python_version()}")
-    _say("directory", f"{config.directory}, {'with' if config.file.exists() else 'without'} config.yml")
+    _say("directory", _describe(config))
     if server is not None and (server.startswith("/") or "://" in server):
         remote = Remote("", (server,), origin="given")
     else:
@@ -54,20 +59,26 @@ async def _report(client: Client) -> int:
             fingerprint = hashlib.sha256(await client._scope.transport.certificate()).hexdigest()
             _say("shows", f"a certificate with the fingerprint {fingerprint}")
         raise
-    extensions = f"API {info.api_version} with {len(info.api_extensions)} extensions"
-    _say("answers", f"{client._scope.transport.endpoint}: {extensions}")
+    extensions, server = info.api_extensions, info.environment
+    if not isinstance(extensions, list) or not isinstance(server, models.ServerEnvironment):
+        raise IncusConnectionError("GET /1.0: this is not an Incus server: it does not describe itself")
+    api = f"API {info.api_version} with {len(extensions)} extensions"
+    _say("answers", f"{client._scope.transport.endpoint}: {api}")
     if info.auth != "trusted":
         _say("problem", "the server does not trust this client")
         _say("remedy", "`incus config trust add NAME` on the server prints a token; give it to Client.join()")
         return 1
-    server = info.environment
     _say("server", f"{server.server_name}: {server.server} {server.server_version}")
     _say("you are", f"{info.auth_user_name}, by {info.auth_user_method}; trusted")
     return 0
 
 
+def _describe(config: ClientConfig) -> str:
+    return f"{config.directory}, {'with' if os.path.exists(config.file) else 'without'} config.yml"
+
+
 def _say(what: str, text: str) -> None:
-    print(f"{what:10} {text}")
+    print(f"{what:10} {IncusError(text)}")  # which a terminal does not obey, whatever a server calls itself
 
 
 if __name__ == "__main__":

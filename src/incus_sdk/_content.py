@@ -214,7 +214,7 @@ def _read_parameter(header: str, value: bytes, name: str) -> str:
     message[header] = value.decode(errors="replace")
     try:
         return str(message.get_param(name, "", header))
-    except ValueError as error:  # in names such as name*9999*
+    except (TypeError, ValueError) as error:  # in names such as name*9999*
         raise IncusConnectionError(f"the server sent a form with an invalid header {header}: {error}") from None
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, overload
 
 from . import api
 from ._connection import wire
-from ._connection.config import ClientConfig, Remote
+from ._connection.config import ClientConfig, Remote, to_connect
 from ._connection.connecting import make_transport
 from ._connection.scope import Scope
 from ._connection.tracing import TracedRequest
@@ -93,6 +93,8 @@ class Client:
             endpoint = Remote("", (os.fspath(endpoint),))
         elif not isinstance(endpoint, Remote):
             raise IncusInputError(f"endpoint must be a str or a path, not {type(endpoint).__name__}")
+        else:
+            endpoint = to_connect(endpoint)
         transport = make_transport(
             endpoint,
             cert,
@@ -219,7 +221,12 @@ class Client:
         Args:
             hook: Makes the context manager from a record of the request, which has the answer's status, sizes and time
                 when that is left. It is called in the task of the request. None ends it.
+
+        Raises:
+            IncusInputError: The hook is no function.
         """
+        if hook is not None and not callable(hook):
+            raise IncusInputError(f"hook must be a function that returns a context manager, not {hook!r}")
         self._scope.transport.tracing.hook = hook
 
     def use_project(self, project: str) -> Self:

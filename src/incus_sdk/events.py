@@ -15,7 +15,7 @@ from ._concurrency import Attempts
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
-from .exceptions import IncusAPIError, IncusClosedError, IncusConnectionError, IncusInputError
+from .exceptions import IncusAPIError, IncusCertificateError, IncusClosedError, IncusConnectionError, IncusInputError
 from .models.base import Json, Record
 
 _TYPES = ("lifecycle", "logging", "network-acl", "operation")
@@ -145,7 +145,7 @@ class EventStream:
         return self
 
     async def __anext__(self) -> models.Event | Gap:
-        """Wait for the next event; raises the server's error if it refuses a reconnection."""
+        """Wait for the next event; raises the error of a reconnection that cannot be: refused, or to another server."""
         if self._pump is None:
             raise IncusInputError("the event stream is not open: enter it as a context manager")
         if self._pump.done() and self._queue.empty():
@@ -200,7 +200,7 @@ class EventStream:
         async for _ in Attempts(None, 0.1, longest=5.0, sleep=self._scope.transport.pause, of=of):
             try:
                 return await self._connect()
-            except IncusClosedError:
+            except (IncusCertificateError, IncusClosedError):
                 raise
             except (IncusConnectionError, TimeoutError):
                 pass

@@ -74,6 +74,7 @@ def bars() -> Generator[Bars]:
         from rich.console import Console
         from rich.progress import BarColumn, TaskProgressColumn, TextColumn
         from rich.progress import Progress as Live
+        from rich.table import Column
     except ImportError:
         raise IncusError("progress bars need rich: pip install 'incus-sdk[progress]'") from None
     console = Console(stderr=True)
@@ -82,11 +83,11 @@ def bars() -> Generator[Bars]:
         return
     columns = (
         TextColumn("{task.description}", markup=False),
-        BarColumn(),
+        BarColumn(20),
         TaskProgressColumn(),
-        TextColumn("{task.fields[facts]}", markup=False),
+        TextColumn("{task.fields[facts]}", markup=False, table_column=Column(ratio=1, no_wrap=True)),  # what is left
     )
-    with Live(*columns, console=console) as live:
+    with Live(*columns, console=console, expand=True) as live:
         try:
             yield Bars(_Rows(live))
         finally:
@@ -127,7 +128,7 @@ class _Bar:
     @property
     def words(self) -> str:
         """What it is."""
-        return ": ".join(filter(None, [self._title, self._stage.replace("_", " ")])) or "working"
+        return _plain(": ".join(filter(None, [self._title, self._stage.replace("_", " ")])) or "working")
 
 
 @dataclass(frozen=True)
@@ -170,7 +171,12 @@ def _facts(update: Progress) -> str:
         done.append(f"{update.files}{f' of {update.total_files}' if update.total_files is not None else ''} files")
     if update.speed:
         done.append(f"{_bytes(update.speed)}/s")
-    return ", ".join([*done, *filter(None, [update.item])])
+    return _plain(", ".join([*done, *filter(None, [update.item])]))
+
+
+def _plain(text: str) -> str:
+    """One line, of which a terminal obeys nothing: names of files are what an instance chose."""
+    return str(IncusError(text))
 
 
 def _bytes(number: int) -> str:

@@ -11,6 +11,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager
@@ -25,7 +26,7 @@ from ._connection import wire
 from ._connection.endpoint import Endpoint
 from ._connection.transport import Stream, Transport
 from ._content import with_progress
-from .exceptions import IncusConnectionError, IncusInputError, IncusNotFoundError
+from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusNotFoundError
 from .models.base import Json
 from .operations import OnProgress
 
@@ -69,7 +70,7 @@ class SimpleStreams:
         max_age: Seconds for which the list of images counts as current.
 
     Raises:
-        IncusInputError: The URL is invalid.
+        IncusInputError: The URL, ``server_cert`` or a time is invalid.
     """
 
     def __init__(
@@ -81,6 +82,12 @@ class SimpleStreams:
         max_age: float = _MAX_AGE,
     ) -> None:
         _to_endpoint(url)
+        if not re.fullmatch(r"[^\s?#]+", url):
+            raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: it has a blank, ? or #")
+        if server_cert is not None and not (server_cert and isinstance(server_cert, str | os.PathLike)):
+            raise IncusInputError("server_cert must be a certificate in PEM, or its path")
+        if wire.seconds(max_age, "max_age") is None:
+            raise IncusInputError("max_age must be a number of seconds, not None")
         self.url: str = url.rstrip("/") + "/"
         self._server_cert = server_cert
         self._timeout = wire.seconds(timeout, "timeout")
@@ -117,9 +124,12 @@ class SimpleStreams:
         API:
             ``GET streams/v1/index.json`` of the server, and what that names.
         """
+        wire.texts(words, "words")
         if fresh or time.monotonic() - self._read_at > self._max_age:
             try:
                 await self._load()
+            except IncusError:
+                raise
             except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
                 raise IncusConnectionError(
                     f"{self.url} is not a simplestreams server: its index has another form ({error!r})", cause=error
@@ -149,9 +159,12 @@ class SimpleStreams:
             type: The kind of image.
 
         Raises:
+            IncusInputError: ``name`` is no str.
             IncusNotFoundError: There is no such image.
             IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
         """
+        if not isinstance(name, str):
+            raise IncusInputError(f"an image is named by a str, not {name!r}")
         architecture = platform.machine().lower() if architecture is None else architecture
         for image in await self.list(architecture=architecture, type=type):
             if name in [alias.name for alias in image.aliases]:
@@ -184,9 +197,12 @@ class SimpleStreams:
 
         Raises:
             IncusNotFoundError: The server does not have the image.
-            IncusInputError: A file cannot be written, or the image is split and ``rootfs_path`` is missing.
+            IncusInputError: A file cannot be written, the image is split and ``rootfs_path`` is missing, or ``image``
+                is only a name.
             IncusConnectionError: The image arrived damaged or was cut off.
         """
+        if not isinstance(image, models.Image):
+            raise IncusInputError(f"image must be one of list() or resolve(), not {image!r}")
         await self.list()
         sources = self._files.get(image.fingerprint)
         if sources is None:
@@ -246,19 +262,19 @@ class SimpleStreams:
         """Open a file of the server, following redirects."""
         from ._connection.tls import context
 
-        url, status = self.url + quote(path.lstrip("/")), 0
+        url, status = self.url + quote(path.lstrip("/"), errors="replace"), 0
         for _ in range(1 + _REDIRECTS):
             parts = urlsplit(url)
             transport = Transport(_to_endpoint(url), lambda: context(server_cert=self._server_cert), self._timeout)
             try:
-                target = parts.path + (f"?{parts.query}" if parts.query else "")
+                target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
                 async with transport.stream("GET", target) as stream:
                     if (status := stream.status) == 200:
                         yield stream
                         return
                     if status not in (301, 302, 303, 307, 308):
                         break
-                    url = urljoin(url, stream.headers.get("Location", ""))
+                    url = _redirected(url, stream.headers.get("Location", ""))
             finally:
                 await transport.close()
         raise IncusConnectionError(f"GET {url}: HTTP {status}: this is not a simplestreams server")
@@ -271,7 +287,19 @@ def _to_endpoint(url: str) -> Endpoint:
             return Endpoint(host=parts.hostname, port=parts.port or 443)
     except (AttributeError, TypeError, ValueError):
         pass
-    raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: write https://host")
+    shown = re.sub("//.*@", "//...@", url) if isinstance(url, str) else url
+    raise IncusInputError(f"{shown!r} is not the URL of a simplestreams server: write https://host")
+
+
+def _redirected(url: str, location: str) -> str:
+    try:
+        leads_to = urljoin(url, location)
+        if re.fullmatch("[!-~]+", leads_to):
+            _to_endpoint(leads_to)
+            return leads_to
+    except ValueError:
+        pass
+    raise IncusConnectionError(f"GET {url}: the server leads to {location!r}, which is no https:// address")
 
 
 def _mentions(image: models.Image, word: str) -> bool:
@@ -324,7 +352,7 @@ def _to_image(product: Json, serial: str, version: Json, created: datetime, item
         "created_at": f"{created:%Y-%m-%d}T00:00:00Z",
         "filename": item["path"].rpartition("/")[2],
         "fingerprint": _fingerprint(item, root),
-        "properties": {key: value for key, value in properties.items() if value},
+        "properties": {key: _to_text(value) for key, value in properties.items() if value not in (None, "")},
         "public": True,
         "size": item["size"] + (root["size"] if root else 0),
         "type": _ROOTS[root["ftype"]][0] if root else item.get("combined_type") or "container",
@@ -333,11 +361,17 @@ def _to_image(product: Json, serial: str, version: Json, created: datetime, item
     return image | ({"expires_at": f"{product['support_eol']}T00:00:00Z"} if product.get("support_eol") else {})
 
 
+def _to_text(value: object) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
+
+
 def _fingerprint(item: Json, root: Json | None) -> str | None:
     if root is None:
-        return item.get("sha256")
-    own: str | None = item.get(_ROOTS[root["ftype"]][1])
-    return own or (item.get("combined_sha256") if root["ftype"] == "root.tar.xz" else None)
+        found = item.get("sha256")
+    else:
+        found = item.get(_ROOTS[root["ftype"]][1])
+        found = found or (item.get("combined_sha256") if root["ftype"] == "root.tar.xz" else None)
+    return found if isinstance(found, str) else None
 
 
 def _rank(image: Json) -> int:

@@ -395,6 +395,21 @@ BAD: dict[str, tuple[Call, list[Any], str]] = {
     ),
     "body": (lambda c, bad: c.query("POST", "/1.0/x", body=bad), [{1, 2}, object(), ENDLESS, float("nan")], "JSON"),
     "filter": (lambda c, bad: c.instances.list(filter=bad), ["name eq \ud800"], "UTF-8"),
+    "filter of another type": (
+        lambda c, bad: c.instances.list(filter=bad),
+        [{"status": "Running"}, ["name eq x"], 5],
+        "filter must be a condition",
+    ),
+    "query": (
+        lambda c, bad: c.query("GET", "/1.0", query={"odd": bad}),
+        [object(), 1.5, ["x"], b"x", {}],
+        "the query's odd must be",
+    ),
+    "a word of a command": (
+        lambda c, bad: c.instances.execute("c1", ["sleep", bad]),
+        [5, None, b"x"],
+        "must be a list of str, and has a value of type",
+    ),
     "certificate": (lambda c, bad: c.certificates.create(bad), ["", "hello!", None, 5, b"x", "é"], "certificate"),
     "projects": (
         lambda c, bad: c.certificates.create_token("x", projects=bad),

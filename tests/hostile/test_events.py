@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 import incus_sdk.events
-from incus_sdk import Client, Event, Gap, IncusPermissionError, OperationEvent
+from incus_sdk import Client, Event, Gap, IncusCertificateError, IncusPermissionError, OperationEvent
 
 Script = list[Any]
 """For each connection what is sent: events, ``str`` as they are, ``SILENCE``, or only an HTTP status."""
@@ -128,6 +128,21 @@ async def test_a_server_that_refuses_to_go_on_is_quoted_and_then_the_stream_ends
         with pytest.raises(IncusPermissionError):
             await anext(events)
         assert [event async for event in events] == []
+
+
+async def test_another_server_in_its_place_ends_the_stream(
+    server: Server, client: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.script = [[OPERATION]]
+
+    async def refuse(*_: object) -> None:
+        raise IncusCertificateError("did not prove who it is")
+
+    async with client.events.listen() as events:
+        monkeypatch.setattr(events, "_connect", refuse)
+        assert isinstance(await anext(events), OperationEvent)
+        with pytest.raises(IncusCertificateError):
+            await asyncio.wait_for(anext(events), 30)
 
 
 async def test_a_refusal_at_the_start_is_raised_by_the_block(server: Server, client: Client) -> None:

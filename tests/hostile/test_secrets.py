@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import logging
 import pickle
 import traceback
@@ -11,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from incus_sdk import IncusError
+from incus_sdk import Client, IncusError, IncusInputError
+from incus_sdk._connection import wire
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Transport
@@ -112,3 +115,32 @@ async def test_nor_does_one_of_a_server_that_is_not_there(way: str, endpoint: En
         await WAYS[way](Scope(transport))
     without_secret(caught.value)
     await transport.close()
+
+
+TOKEN = base64.b64encode(
+    json.dumps(
+        {"client_name": "laptop", "fingerprint": "f" * 64, "addresses": ["192.0.2.1"], "secret": SECRET}
+    ).encode()
+).decode()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: Client(f"https://you:{SECRET}@incus.example:8443"),
+        lambda: Client(f"you:{SECRET}@incus.example:8443"),
+        lambda: Client(f"https://incus.example/?token={SECRET}"),
+        lambda: Client(TOKEN),
+        lambda: Client.from_remote(TOKEN),
+        lambda: wire.require_quoted(f"/1.0/a b?secret={SECRET}"),
+        lambda: wire.require_quoted(f"/1.0/x?secret={SECRET} \n"),
+        lambda: wire.require_quoted(f"1.0/x?secret={SECRET}"),
+    ],
+)
+def test_nor_does_the_refusal_of_what_a_caller_mistook_for_something_else(call: Callable[[], Any]) -> None:
+    with pytest.raises(IncusInputError) as caught:
+        call()
+    told = "".join(traceback.format_exception(caught.value))
+    assert SECRET not in told.partition("IncusInputError")[2]
+    assert base64.b64encode(SECRET.encode()).decode()[:6] not in told
+    assert TOKEN[-20:] not in told

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import contextlib
 import fcntl
 import hashlib
+import json
 import os
 import pty
 import re
@@ -27,6 +29,7 @@ from incus_sdk import (
     IncusInputError,
     IncusTimeoutError,
 )
+from incus_sdk._connection.tls import client_token, context
 from tests.hostile.scripted import Pair, answer, incus_server, pair, plain_server
 
 
@@ -254,7 +257,6 @@ async def test_an_https_server_that_is_no_incus_is_found_out_when_connecting(
         ({"server_cert": "{key}"}, "server_cert"),
         ({"server_cert": "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----"}, "server_cert"),
         ({"server_cert": "-----BEGIN CERTIFICATE-----"}, "server_cert"),
-        ({"server_cert": ""}, "server_cert"),
     ],
 )
 @pytest.mark.parametrize("way", WAYS)
@@ -291,11 +293,43 @@ def test_a_certificate_is_a_pair_of_paths(cert: Any) -> None:
     with pytest.raises(IncusInputError, match="cert must be a pair of paths"):
         Client("https://127.0.0.1", cert=cert)
 
+    with pytest.raises(IncusInputError, match="cert must be a pair of paths"):
+        client_token(cert)
 
-@pytest.mark.parametrize("server_cert", [5, b"-----BEGIN CERTIFICATE-----", ("a", "b")])
-def test_a_servers_certificate_is_text_or_a_path(server_cert: Any) -> None:
+
+@pytest.mark.parametrize("certificate", [5, b"-----BEGIN CERTIFICATE-----", ("a", "b"), ""])
+def test_a_servers_certificate_is_text_or_a_path(certificate: Any) -> None:
     with pytest.raises(IncusInputError, match="server_cert must be"):
-        Client("https://127.0.0.1", server_cert=server_cert)
+        Client("https://127.0.0.1", server_cert=certificate)
+    with pytest.raises(IncusInputError, match="ca must be"):
+        Client("https://127.0.0.1", ca=certificate)
+
+
+def test_a_file_can_hold_more_than_its_certificate(mine: Pair, theirs: Pair, tmp_path: Path) -> None:
+    own, other = mine[0].read_text(), theirs[0].read_text()
+    bundle = tmp_path / "bundle"
+    bundle.write_text(f"# Tan\u00fas\u00edtv\u00e1ny\n{own}\n# more\n{other}")  # as certifi has them
+    for given in (bundle, bundle.read_text()):
+        assert context(ca=given).cert_store_stats()["x509"] == 2
+    both = tmp_path / "both"
+    both.write_text(f"Certificate:\n{own}{mine[1].read_text()}{other}")
+    claims = [client_token(pair).split(".")[1] for pair in (mine, (both, both))]
+    assert len({json.loads(base64.urlsafe_b64decode(each + "=="))["sub"] for each in claims}) == 1
+
+
+@pytest.mark.parametrize("password", ["x" * 2000, "\ud800hunter2", b"hunter2"])
+def test_a_password_that_opens_nothing_is_refused_without_showing_it(tmp_path: Path, password: Any) -> None:
+    locked = pair(tmp_path, "locked", password=b"secret")
+    for use in (lambda: context(locked, password=password), lambda: client_token(locked, password=password)):
+        with pytest.raises(IncusInputError, match=r"password must be a (str|text of at most 1024 bytes)") as caught:
+            use()
+        assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+@pytest.mark.parametrize("lifetime", [None, "60", float("inf"), float("nan"), True])
+def test_a_token_is_good_for_a_number_of_seconds(mine: Pair, lifetime: Any) -> None:
+    with pytest.raises(IncusInputError, match="lifetime must be a number of seconds"):
+        client_token(mine, lifetime)
 
 
 def test_a_unix_socket_takes_no_certificates(mine: Pair) -> None:

@@ -18,7 +18,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from incus_sdk import Client, IncusError, Instance, models, simplestreams
+from incus_sdk import Client, IncusConnectionError, IncusError, Instance, __main__, models, simplestreams
 from incus_sdk._connection import proxies, wire
 from incus_sdk._connection.config import ClientConfig
 from incus_sdk._connection.endpoint import Endpoint
@@ -34,6 +34,7 @@ from incus_sdk.events import EventStream
 from incus_sdk.files._tar import unpack
 from incus_sdk.operations import Operation, _checked, _parse_progress
 from incus_sdk.process import Process
+from tests.hostile.scripted import answer, repeating, serving
 from tests.hostile.test_odd_answers import DEEP
 
 WORDS = re.findall(
@@ -264,5 +265,37 @@ def test_bytes(odd: bytes) -> None:
 
 @OFTEN
 @given(TEXTS)
+@example("*")
 def test_text(odd: str) -> None:
     check(TEXT_READERS, odd)
+
+
+@pytest.mark.parametrize("described", [{"api_extensions": 5}, {"environment": "x"}, {"environment": [1]}])
+async def test_the_doctor_says_that_a_server_describes_itself_otherwise(described: dict[str, Any]) -> None:
+    said = answer(json.dumps({"type": "sync", "metadata": {"auth": "trusted", **described}}).encode())
+    async with serving(repeating(said)) as (transport, _):
+        with pytest.raises(IncusConnectionError, match="this is not an Incus server"):
+            await __main__._examine(str(transport.endpoint))
+
+
+async def test_a_terminal_does_not_obey_what_the_doctor_says(capsys: pytest.CaptureFixture[str]) -> None:
+    name, version = "\x1b[2J\r\nproblem    none", "7" * 10_000
+    described = {
+        "api_version": "1.0\x1b[2J", "api_extensions": [], "auth": "trusted", "auth_user_name": name,
+        "environment": {"server_name": name, "server_version": version},
+    }  # fmt: skip
+    said = answer(json.dumps({"type": "sync", "metadata": described}).encode())
+    async with serving(repeating(said)) as (transport, _):
+        assert await __main__._examine(str(transport.endpoint)) == 0
+    shown = capsys.readouterr().out
+    assert "problem" not in [line.split()[0] for line in shown.splitlines()]
+    assert shown.replace("\n", "").isprintable()
+    assert len(shown) < 5000
+
+
+@pytest.mark.parametrize("text", ["<html>", "a{b} 1", "a x", "# TYPE a strange", " {, =#E+{,\\\\E", "\0"])
+async def test_what_is_no_metrics_is_the_servers_fault(text: str) -> None:
+    saying = Saying(text.encode(), {"Content-Type": "text/plain"})
+    client = Client._view(Scope(saying))  # type: ignore[arg-type]
+    with pytest.raises(IncusConnectionError, match="the server sent no metrics"):
+        await client.server.get_metric_families()

@@ -664,6 +664,13 @@ def test_records_are_the_records_of_the_async_sdk() -> None:
     assert client.profiles is client.profiles
     with pytest.raises(IncusNotLoadedError, match=r"`handle\.refresh\(\)` first"):
         _ = profile.config
+    box, volume = client.instances["c1"], client.storage_pools["a"].volumes["custom/v"]
+    for read in (lambda: box.state, lambda: box.full, lambda: volume.full, lambda: box.raw, lambda: [*box]):
+        with pytest.raises(IncusNotLoadedError, match=r"^the JSON of .* is not known.* `handle\.refresh\(\)` first"):
+            read()
+    box._async._json, box._async._loaded = {"name": "c1"}, True
+    with pytest.raises(IncusNotLoadedError, match=r"`instance\.get_state\(\)` or list"):
+        _ = box.state
     profile.config = {"limits.cpu": "2"}
     assert profile.config["limits.cpu"] == "2"
     path = client.instances["c1"].path("/srv")

@@ -8,6 +8,7 @@ import stat
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -151,6 +152,12 @@ def test_a_renamed_remote_stays_the_default_and_keeps_its_certificates(tmp_path:
         (lambda config: config.set_addresses("prod", "https://x"), "addresses must be a list"),
         (lambda config: config.set_addresses("prod", ["http://x"]), "is not an endpoint"),
         (lambda config: config.set_addresses("local", ["https://x"]), "is the daemon of this machine"),
+        (lambda config: config.add(Remote("x", ())), "a remote needs an address: x would have none"),
+        (lambda config: config.add(Remote("x", "https://x")), "addresses must be a list"),  # type: ignore[arg-type]
+        (lambda config: config.add(Remote("x", ("https://x,https://y",))), "is not an endpoint"),
+        (lambda config: config.add(Remote("x", ("/run/a,b",))), "cannot be written"),
+        (lambda config: config.add(Remote("x", ("http://x",), protocol="oci")), "of a server of images: write https"),
+        (lambda config: config.add(Remote("x", ("https://x",), "")), "project must be a name"),
     ],
 )
 def test_a_change_that_makes_no_sense_is_refused_and_nothing_is_written(
@@ -160,6 +167,20 @@ def test_a_change_that_makes_no_sense_is_refused_and_nothing_is_written(
     with pytest.raises(IncusInputError, match=reason):
         change(config)
     assert config.file.read_text() == OWN
+
+
+def test_the_project_of_the_local_daemon_can_be_switched_before_there_is_a_file(tmp_path: Path) -> None:
+    config = config_at(tmp_path)
+    config.set_project("local", "web")
+    assert {name: remote.project for name, remote in config.remotes().items()} == {"images": None, "local": "web"}
+
+
+def test_a_server_of_images_can_have_a_path(tmp_path: Path) -> None:
+    config = config_at(tmp_path)
+    config.set_addresses("images", ["https://mirror.example.org/images/"])
+    config.add(Remote("more", ("https://mirror.example.org/more",), protocol="simplestreams"))
+    found = [config.remotes()[name].addresses for name in ("images", "more")]
+    assert found == [("https://mirror.example.org/images/",), ("https://mirror.example.org/more",)]
 
 
 def test_remotes_of_the_whole_machine_can_be_the_default_and_nothing_else(tmp_path: Path) -> None:
@@ -319,7 +340,7 @@ def modes(directory: Path) -> dict[str, int]:
 @pytest.mark.usefixtures("open_umask")
 def test_nobody_else_can_write_what_is_made_whatever_the_umask(tmp_path: Path) -> None:
     config = config_at(tmp_path / ".config" / "incus")
-    config.add(config.new_remote("new"), server_cert=b"DER")
+    config.add(replace(config.new_remote("new"), addresses=NEW.addresses), server_cert=b"DER")
     write(config.directory / "oidctokens" / "new.json", "{}", 0o600)
     assert modes(tmp_path) == {
         ".config": 0o700,
@@ -405,7 +426,7 @@ def dies_at(step: int, work: Callable[[], object]) -> bool:
 
 def test_a_process_that_dies_at_any_step_leaves_nothing_that_the_next_one_stumbles_over() -> None:
     def work() -> None:
-        remote = config.new_remote("new")
+        remote = replace(config.new_remote("new"), addresses=NEW.addresses)
         config.check_add(remote)
         config.add(remote, server_cert=b"DER")
 

@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 
 from incus_sdk import Client, IncusAuthenticationError, IncusConnectionError, IncusInputError
 from incus_sdk._connection import config as module
-from incus_sdk._connection import oidc, tls, wire
+from incus_sdk._connection import discovery, oidc, tls, wire
 from incus_sdk._connection.config import ClientConfig, Remote, write
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.errors import socket_group
@@ -140,6 +140,46 @@ def test_files_beside_it_are_the_remotes_own_or_all_remotes(tmp_path: Path) -> N
     assert config.remotes()["plain"].cert == config.client_cert
 
 
+def test_each_remote_can_be_given_to_a_client(tmp_path: Path) -> None:
+    remotes = make(tmp_path, "remotes: {none: {}, hub: {addr: 'https://h', protocol: oci, public: true}}").remotes()
+    assert Client(remotes["local"])._scope.transport.endpoint.socket == discovery.local_socket().path
+    for remote, reason in (
+        (remotes["none"], f"the remote none in {tmp_path}/config.yml has no address"),
+        (Remote("", ()), "the remote without a name has no address"),
+        (Remote("", "https://h"), "addresses must be a list of str"),  # type: ignore[arg-type]
+        (remotes["hub"], "the remote hub is a server of images"),
+    ):
+        with pytest.raises(IncusInputError, match=reason):
+            Client(remote)
+
+
+async def _awaited() -> str:
+    return "t"
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"token": ""}, "token must be a bearer token"),
+        ({"token": b"t"}, "token must be a bearer token"),
+        ({"token": _awaited}, "token must be a plain function"),
+        ({"token": lambda: None}, "token must return a bearer token as a str, not NoneType"),
+        ({"login": "you"}, "login must be a function"),
+        ({"password": b"p"}, "password must be a str"),
+        ({"ca": b"-----BEGIN"}, "ca must be a certificate in PEM, or its path"),
+        ({"ca": "-----BEGIN CERTIFICATE-----\n\u00e4"}, "ca is not a PEM certificate"),
+    ],
+)
+async def test_what_cannot_log_in_is_refused_and_nothing_is_sent(given: dict[str, Any], reason: str) -> None:
+    with pytest.raises(IncusInputError, match=reason):
+        await Client("https://127.0.0.1:1", **given).connect()
+
+
+def test_a_token_that_is_given_is_taken_in_place_of_a_login(tmp_path: Path) -> None:
+    client = Client(make(tmp_path, WRITTEN).remote("oidc"), token="t")
+    assert client._scope.transport._current_authorization() == "Bearer t"
+
+
 def test_a_remote_that_needs_a_certificate_says_how_to_get_one(tmp_path: Path) -> None:
     config = make(tmp_path, WRITTEN)
     with pytest.raises(IncusInputError, match=r"the remote prod needs a client certificate.*Client\.join"):
@@ -179,6 +219,28 @@ def test_a_file_that_is_no_configuration_is_named(tmp_path: Path, text: str, rea
         return
     with pytest.raises(IncusInputError, match=rf"config\.yml.*{reason}"):
         config.remotes()
+
+
+def test_a_directory_that_cannot_be_used_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    too_long = "x" * 300  # also root is told so
+    config = ClientConfig(tmp_path / too_long, {"INCUS_GLOBAL_CONF": "/none"})
+    for use in (config.remotes, config.remote, lambda: config.new_remote("a")):
+        with pytest.raises(IncusInputError, match="cannot be used: File name too long"):
+            use()
+    monkeypatch.setenv("XDG_CONFIG_HOME", f"/{too_long}")
+    assert ClientConfig().directory != Path(f"/{too_long}/incus")
+
+
+def test_who_has_no_home_reads_nothing_and_writes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)  # as for a user that the system does not know
+    config = ClientConfig(environ={"INCUS_GLOBAL_CONF": "/none", "INCUS_SOCKET": "/s"})
+    assert config.remote().addresses == ("unix:///s",)
+    with pytest.raises(IncusInputError, match="there is no home directory; set HOME or INCUS_CONF"):
+        config.set_default("images")
+    with pytest.raises(IncusInputError, match="there is no home directory; set HOME or INCUS_CONF"):
+        write(config.directory / "oidctokens" / "prod.json", "")
+    assert os.listdir() == []
 
 
 def test_a_file_that_cannot_be_read_is_named(tmp_path: Path) -> None:
@@ -318,6 +380,16 @@ def test_networks_in_no_proxy(host: str, networks: str, expected: bool) -> None:
             "http://p:3128",
         ),
         ("https://198.51.100.7", {"https_proxy": "http://p:3128", "no_proxy": "198.51.100.0/24"}, None),
+        ("https://a.incus.example", {"https_proxy": "http://p:3128", "no_proxy": "x, *.Incus.example"}, None),
+        ("https://a.incus.example", {"https_proxy": "http://p:3128", "no_proxy": "*.incus.example:8443"}, None),
+        (
+            "https://a.incus.example",
+            {"https_proxy": "http://p:3128", "no_proxy": "*.incus.example:443,*."},
+            "http://p:3128",
+        ),
+        ("https://notincus.example", {"https_proxy": "http://p:3128", "no_proxy": "*.incus.example"}, "http://p:3128"),
+        ("https://[2001:db8::1]", {"https_proxy": "http://p:3128", "no_proxy": "[2001:db8::1]:8443"}, None),
+        ("https://[2001:db8::1]", {"https_proxy": "http://p:3128", "no_proxy": "[2001:db8::1]:443"}, "http://p:3128"),
         ("https://localhost", {"https_proxy": "http://p:3128"}, None),
         ("https://127.0.0.2", {"https_proxy": "http://p:3128"}, None),
         ("https://[::1]", {"https_proxy": "http://p:3128"}, None),
@@ -443,6 +515,18 @@ async def test_a_login_that_can_be_refreshed_needs_nobody(provider: Provider, tm
     file.write_text(json.dumps({**written, "access_token": "by the command"}))
     assert await login.renew(HEADERS, "Bearer fresh")  # another process has done it meanwhile
     assert login.authorization() == "Bearer by the command"
+
+
+async def test_a_login_that_cannot_be_kept_is_one_all_the_same(
+    provider: Provider, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "oidctokens").touch()  # as little can be written there as in a home that is read-only
+    provider.answers = [PROVIDER, DEVICE, GRANTED]
+    login = OIDC(tmp_path / "oidctokens" / "prod.json", lambda *_: None)
+    assert await login.renew(HEADERS, login.authorization())
+    assert login.authorization() == "Bearer fresh"
+    assert "the login is good for this client alone" in caplog.text
+    assert "fresh" not in caplog.text
 
 
 async def test_a_token_of_another_provider_is_not_sent_to_this_one(provider: Provider, tmp_path: Path) -> None:

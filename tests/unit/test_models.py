@@ -615,18 +615,26 @@ def test_a_list_is_shown_as_a_table_with_the_columns_of_the_command_that_have_so
         "<tr><td>db</td><td>Stopped</td><td></td></tr></tbody></table>"
     )
     image = {"aliases": [{"name": "a"}], "fingerprint": "f" * 64, "size": 2**21, "properties": {"description": "x"}}
-    assert (
-        "<tr><td>a</td><td>ffffffffffff</td><td>x</td><td>2.00 MiB</td></tr>"
-        in Table([models.Image(image)])._repr_html_()
+    assert "<tr><td>a</td><td>ffffffffffff</td><td>x</td><td>2.00 MiB</td></tr>" in str(
+        Table([models.Image(image)])._repr_html_()
     )
     assert Table[models.Image]()._repr_html_() == "<p>none</p>"
+    half = Table([models.Image({"fingerprint": "\ud800"})])._repr_html_()
+    assert half == "<table><thead><tr><th>fingerprint</th></tr></thead><tbody><tr><td>?</td></tr></tbody></table>"
+    handles = Table[Any]([incus_sdk.Client("/s").instances["web"]])  # as a list with recursion=0 has them
+    assert handles._repr_html_() == (
+        "<table><thead><tr><th>name</th><th>project</th></tr></thead>"
+        "<tbody><tr><td>web</td><td>default</td></tr></tbody></table>"
+    )
+    handles.append("other")
+    assert handles._repr_html_() is None
 
 
 @pytest.mark.parametrize("record", RECORDS)
 @pytest.mark.parametrize("odd", [None, 5, "x", True, ["x"], [{}], {"a": 1}, [None]], ids=repr)
 def test_a_table_shows_whatever_a_server_sends(record: type[Record], odd: Any) -> None:
     view = record(dict.fromkeys((*record.fields().values(), "state", "snapshots", "properties"), odd))
-    assert Table([view])._repr_html_().startswith("<")
+    assert str(Table([view])._repr_html_()).startswith("<")
     table = Table([view])
     assert isinstance(table, list)
     assert table == [view]

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import AsyncGenerator
+from contextlib import nullcontext
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from incus_sdk import IncusConnectionError, IncusInputError
+from incus_sdk._connection.transport import Transport
 from incus_sdk.simplestreams import SimpleStreams
 
 
@@ -93,3 +100,73 @@ async def test_names_are_those_of_the_newest_of_each_architecture(monkeypatch: p
     assert await listed(monkeypatch, product(old_and_new), product(arm, arch="arm64", aliases="a")) == [
         ("2", "container", NAMES), ("1", "container", []), ("5", "container", ["a", "a/arm64"])
     ]  # fmt: skip
+
+
+async def test_what_is_said_of_an_image_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_numbers = product({"20260101": {"items": [item("incus_combined.tar.gz")], "label": True}}, version=12, os=["A"])
+    odd = product({"20260101": {"items": [item("incus_combined.tar.gz", sha256=5)]}})
+    assert len(await listed(monkeypatch, of_numbers, odd)) == 1
+    server = SimpleStreams("https://x")
+    (image,) = await server.list("12", "true")
+    assert (image.properties["version"], image.properties["label"], image.properties["os"]) == ("12", "true", '["A"]')
+    for call in (server.list(["12"]), server.list("12", 5), server.resolve(None)):  # type: ignore[arg-type]
+        with pytest.raises(IncusInputError, match="str"):
+            await call
+
+
+@pytest.mark.parametrize(
+    ("location", "then"),
+    [
+        ("/elsewhere", "/elsewhere"),
+        ("https://other.example", "/"),
+        ("https://other.example/a?b=c", "/a?b=c"),
+        ("http://other.example/a", None),
+        ("https://[", None),
+        ("https://u:p@other.example", None),
+        ("/with a space", None),
+        ("/\udcff", None),
+    ],
+)
+async def test_a_redirect_is_followed_or_is_the_servers_fault(
+    monkeypatch: pytest.MonkeyPatch, location: str, then: str | None
+) -> None:
+    asked: list[str] = []
+
+    @contextlib.asynccontextmanager
+    async def stream(_: Transport, __: str, target: str) -> AsyncGenerator[Any]:
+        asked.append(target)
+        yield SimpleNamespace(status=200 if len(asked) > 1 else 302, headers={"Location": location})
+
+    monkeypatch.setattr(Transport, "stream", stream)
+    expected = nullcontext() if then else pytest.raises(IncusConnectionError, match="which is no https:// address")
+    with expected:
+        async with SimpleStreams("https://x")._open("p"):
+            pass
+    assert asked == ["/p", *([then] if then else [])]
+
+
+@pytest.mark.parametrize(
+    ("given", "reason"),
+    [
+        ({"url": "https://you:hunter2@x"}, r"'https://\.\.\.@x' is not the URL"),
+        ({"url": "https://x?a=b"}, "has a blank, . or #"),
+        ({"url": "https://x y"}, "has a blank, . or #"),
+        ({"server_cert": 5}, "server_cert must be"),
+        ({"server_cert": ""}, "server_cert must be"),
+        ({"max_age": None}, "max_age must be a number"),
+        ({"max_age": "1"}, "max_age must be a number"),
+    ],
+)
+def test_what_is_no_server_is_refused(given: dict[str, Any], reason: str) -> None:
+    arguments: dict[str, Any] = {"url": "https://x", **given}
+    with pytest.raises(IncusInputError, match=reason) as caught:
+        SimpleStreams(**arguments)
+    assert "hunter2" not in str(caught.value)
+
+
+async def test_what_the_caller_gave_is_not_the_servers_fault(tmp_path: Path) -> None:
+    server = SimpleStreams("https://127.0.0.1:1", server_cert=tmp_path / "none.crt")
+    with pytest.raises(IncusInputError, match=r"^server_cert: .*none\.crt cannot be read"):
+        await server.list()
+    with pytest.raises(IncusInputError, match=r"image must be one of list\(\) or resolve\(\), not 'debian/13'"):
+        await server.download("debian/13", tmp_path / "image")  # type: ignore[arg-type]

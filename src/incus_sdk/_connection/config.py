@@ -6,11 +6,12 @@ The command and the SDK can use it at the same time: what is not changed here is
 from __future__ import annotations
 
 import contextlib
+import errno
 import itertools
 import os
 import re
 import ssl
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ remotes:
 LOCAL = {"addr": "unix://", "protocol": "incus", "public": False}
 IMAGES = {"addr": "https://images.linuxcontainers.org", "protocol": "simplestreams", "public": True}
 
+_LOCAL_SOCKET = "unix://"
+"""What the command has for the socket that it looks for."""
 _NAME = re.compile(r"(?!<<$)[^.:/][^:/]{0,99}")  # Newer versions of the command take << for YAML's, even quoted.
 _SERVERS_OF_IMAGES = ("docker", "gcr", "ghcr", "images", "local", "oci", "quay", "ubuntu")
 """Names that are for others than a server that proposes one of them: ``docker:nginx`` must not lead there."""
@@ -74,6 +77,21 @@ class Remote:
     origin: str = field(default="", compare=False)
 
 
+def to_connect(remote: Remote, environ: Mapping[str, str] = os.environ) -> Remote:
+    """A remote with the path of the local daemon's socket, where it is that; raises `IncusInputError` for no server."""
+    name = remote.name or "without a name"
+    if not remote.addresses:
+        raise IncusInputError(f"{remote.origin or f'the remote {name}'} has no address")
+    if remote.protocol != "incus":
+        raise IncusInputError(f"the remote {name} is a server of images, without instances to work with")
+    addresses, project, origin = texts(remote.addresses, "addresses"), remote.project, remote.origin
+    for number, address in enumerate(addresses):
+        if address == _LOCAL_SOCKET:
+            found = local_socket(environ)
+            addresses[number], project, origin = f"unix://{found.path}", project or found.project, found.origin
+    return replace(remote, addresses=tuple(addresses), project=project, origin=origin)
+
+
 class ClientConfig:
     """The ``incus`` command's configuration; each method reads it again.
 
@@ -105,7 +123,8 @@ class ClientConfig:
         Raises:
             IncusInputError: A file cannot be read, or is not a configuration.
         """
-        own = _read(self.file).remotes if self.file.exists() else {"images": IMAGES}
+        text = _read_text(self.file)
+        own = {"images": IMAGES} if text is None else parse(text, self.file).remotes
         everywhere = _read(self.global_directory / "config.yml").remotes
         local = {**LOCAL, "project": own.get("local", {}).get("project")}
         return {
@@ -123,19 +142,8 @@ class ClientConfig:
         Raises:
             IncusInputError: There is no such remote, it has no address, or it is a server of images.
         """
-        name = name or self.default_remote
-        remote = self._known(name)
-        if not remote.addresses:
-            raise IncusInputError(f"{self.file}: the remote {name} has no address")
-        if remote.protocol != "incus":
-            raise IncusInputError(f"the remote {name} is a server of images, without instances to work with")
-        addresses, project, origin = list(remote.addresses), remote.project, remote.origin
-        for number, address in enumerate(addresses):
-            if address == "unix://":
-                found = local_socket(self._environ)
-                addresses[number], project, origin = f"unix://{found.path}", project or found.project, found.origin
-        project = self._environ.get("INCUS_PROJECT") or project
-        return replace(remote, addresses=tuple(addresses), project=project, origin=origin)
+        remote = to_connect(self._known(name or self.default_remote), self._environ)
+        return replace(remote, project=self._environ.get("INCUS_PROJECT") or remote.project)
 
     @property
     def client_cert(self) -> tuple[Path, Path]:
@@ -269,9 +277,8 @@ class ClientConfig:
         if not isinstance(project, str) or not project:
             raise IncusInputError(f"project must be a name, not {project!r}")
         with self.lock():
-            if name == "local" and name not in _read(self.file).remotes:
-                entry = {**LOCAL, "project": project}
-                write(self.file, insert_remote(self._text(), self.file, name, entry))
+            if name == "local" and name not in parse(text := self._text(), self.file).remotes:
+                write(self.file, insert_remote(text, self.file, name, {**LOCAL, "project": project}))
             else:
                 text = self._own_text(name, local=True)
                 write(self.file, set_field(text, self.file, name, "project", project))
@@ -287,17 +294,13 @@ class ClientConfig:
             IncusInputError: There is no such remote, it is ``local`` or of the whole machine, there is no address, or
                 the file cannot be written.
         """
-        written = texts(addresses, "addresses")
-        if not written:
-            raise IncusInputError(f"a remote needs an address: {name} would have none")
-        for address in written:
-            Endpoint.parse(address)
         with self.lock():
             text = self._own_text(name)
-            write(self.file, set_field(text, self.file, name, "addr", ",".join(written)))
+            written = _joined(addresses, name, self._known(name).protocol)
+            write(self.file, set_field(text, self.file, name, "addr", written))
 
     def _text(self) -> str:
-        return _read_text(self.file) if self.file.exists() else NEW_FILE
+        return NEW_FILE if (text := _read_text(self.file)) is None else text
 
     def _own_text(self, name: str, *, local: bool = False) -> str:
         """The text of the user's file, which has this remote."""
@@ -311,8 +314,10 @@ class ClientConfig:
 
     def _known(self, name: str) -> Remote:
         remotes = self.remotes()
-        if name not in remotes:
-            raise IncusInputError(f"{self.file} has no remote {name!r}, only {', '.join(sorted(remotes))}")
+        if not isinstance(name, str) or name not in remotes:
+            # The beginning of a token that somebody takes for a name has no secret.
+            shown = f"{name[:80]}..." if isinstance(name, str) and len(name) > 100 else name
+            raise IncusInputError(f"{self.file} has no remote {shown!r}, only {', '.join(sorted(remotes))}")
         return remotes[name]
 
     def _files_of(self, name: str) -> list[Path]:
@@ -347,8 +352,10 @@ class ClientConfig:
 
     def _text_with(self, name: str, remote: Remote) -> str:
         """The text of the file with one more remote."""
+        if remote.project is not None and (not isinstance(remote.project, str) or not remote.project):
+            raise IncusInputError(f"project must be a name, not {remote.project!r}")
         entry = {
-            "addr": ",".join(remote.addresses),
+            "addr": _joined(remote.addresses, name, remote.protocol),
             "auth_type": remote.auth_type if remote.protocol == "incus" else None,
             "project": remote.project,
             "protocol": remote.protocol,
@@ -432,9 +439,27 @@ def write(file: Path, text: str, mode: int = 0o644) -> None:
 
 def make_directory(directory: Path) -> None:
     """Make a directory and its parents, into which others cannot write, whatever the umask is."""
+    if directory.parts[:1] == ("~",):
+        raise OSError(errno.ENOENT, "there is no home directory; set HOME or INCUS_CONF")
     missing = itertools.takewhile(lambda each: not each.exists(), (directory, *directory.parents))
     for each in reversed(list(missing)):
         each.mkdir(0o750 if each == directory else 0o700, exist_ok=True)
+
+
+def _joined(addresses: Iterable[str], name: str, protocol: str) -> str:
+    """Addresses as the file has them; raises `IncusInputError` for what would be read as something else."""
+    written = texts(addresses, "addresses")
+    if not written:
+        raise IncusInputError(f"a remote needs an address: {name} would have none")
+    for address in written:
+        if protocol != "incus":
+            if not re.fullmatch(r"https://[^\s,]+", address):
+                raise IncusInputError(f"{address!r} is not the address of a server of images: write https://host")
+        elif address != _LOCAL_SOCKET:
+            Endpoint.parse(address)
+            if "," in address or not address.isprintable():
+                raise IncusInputError(f"{address!r} cannot be written as the address of a remote")
+    return ",".join(written)
 
 
 def _user_name() -> str:
@@ -451,22 +476,22 @@ def _default_directory(environ: Mapping[str, str]) -> Path:
         return Path(given)
     # Newer versions of the command follow XDG_CONFIG_HOME, older ones do not know it.
     newer = Path(environ.get("XDG_CONFIG_HOME") or ".", "incus")
-    if newer.is_absolute() and newer.is_dir():
+    if newer.is_absolute() and os.path.isdir(newer):
         return newer
     home = environ.get("HOME") or ""
     return Path(home if home and os.path.exists(home) else os.path.expanduser("~"), ".config", "incus")
 
 
 def _read(file: Path) -> Content:
-    return parse(_read_text(file), file)
+    return parse(_read_text(file) or "", file)
 
 
-def _read_text(file: Path) -> str:
+def _read_text(file: Path) -> str | None:
     with _explain_errors(file):
         try:
             return file.read_bytes().decode()
         except (FileNotFoundError, NotADirectoryError):
-            return ""
+            return None
 
 
 def _exist(*files: Path) -> bool:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
+from . import wire
 from .config import Remote
 from .endpoint import Endpoint
 from .transport import Transport
@@ -15,7 +17,7 @@ from .transport import Transport
 if TYPE_CHECKING:
     import ssl
 
-_FINGERPRINT = "[0-9a-fA-F]{64}"
+FINGERPRINT = "[0-9a-fA-F]{64}"
 
 
 def make_transport(
@@ -33,11 +35,12 @@ def make_transport(
     """A transport to a remote; the parameters are those of `Client`, and override what the remote has."""
     endpoint, *others = map(Endpoint.parse, remote.addresses)
     local, by_oidc = endpoint.socket is not None, False
-    _check_certificates(cert, server_cert, local)
+    _check_certificates(cert, server_cert, ca, local)
+    _check_logins(token, login)
     if not local:
         server_cert = remote.server_cert if server_cert is None else server_cert
         ca = remote.ca if ca is None else ca
-        by_oidc = remote.auth_type == "oidc" or login is not None
+        by_oidc = (remote.auth_type == "oidc" and token is None) or login is not None
         cert = remote.cert if cert is None and not by_oidc else cert
         needs_cert = remote.name and not remote.public and not by_oidc  # a public one gives its images to anybody
         if needs_cert and cert is None and token is None:
@@ -56,9 +59,14 @@ def make_transport(
         return tls(check_fingerprint(certificate, str(server_cert)))
 
     def bearer() -> str | None:
-        return None if token is None else f"Bearer {token() if callable(token) else token}"
+        if token is None:
+            return None
+        text = token() if callable(token) else token
+        if not isinstance(text, str) or not text:
+            raise IncusInputError(f"token must return a bearer token as a str, not {type(text).__name__}")
+        return f"Bearer {text}"
 
-    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(_FINGERPRINT, server_cert.replace(":", ""))
+    by_fingerprint = isinstance(server_cert, str) and re.fullmatch(FINGERPRINT, server_cert.replace(":", ""))
     authorization, renew = bearer, None
     if by_oidc:
         from .oidc import OIDC
@@ -76,12 +84,21 @@ def make_transport(
     )
 
 
-def _check_certificates(cert: object, server_cert: object, local: bool) -> None:
+def _check_certificates(cert: object, server_cert: object, ca: object, local: bool) -> None:
     if local and (cert is not None or server_cert is not None):
         raise IncusInputError("cert and server_cert are for https:// endpoints; a unix socket needs neither")
-    if cert is not None and not (
-        isinstance(cert, tuple | list) and len(cert) == 2 and all(isinstance(file, str | os.PathLike) for file in cert)
-    ):
-        raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
-    if server_cert is not None and not isinstance(server_cert, str | os.PathLike):
+    if cert is not None:
+        wire.require_pair(cert)
+    if server_cert is not None and not (server_cert and isinstance(server_cert, str | os.PathLike)):
         raise IncusInputError("server_cert must be a certificate in PEM, its path, or its fingerprint")
+    if ca is not None and not (ca and isinstance(ca, str | os.PathLike)):
+        raise IncusInputError("ca must be a certificate in PEM, or its path")
+
+
+def _check_logins(token: object, login: object) -> None:
+    if inspect.iscoroutinefunction(token):
+        raise IncusInputError("token must be a plain function: it is called for each request, and not awaited")
+    if token is not None and (not token or not (isinstance(token, str) or callable(token))):
+        raise IncusInputError("token must be a bearer token as a str, or a function that returns one")
+    if login is not None and not callable(login):
+        raise IncusInputError("login must be a function that takes a URL and a code")

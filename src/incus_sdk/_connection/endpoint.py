@@ -10,6 +10,9 @@ from ..exceptions import IncusInputError
 _HTTPS = r"(?ai)https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?"
 
 
+_LONGEST_SHOWN = 80
+
+
 class Endpoint(NamedTuple):
     """The path of a unix socket, or the host and port of an HTTPS server."""
 
@@ -28,9 +31,10 @@ class Endpoint(NamedTuple):
         found = re.fullmatch(_HTTPS, endpoint)
         port = int((found and found["port"]) or 8443)
         if found is None or not 0 < port < 65536:
-            without_password = re.sub("//.*@", "//...@", endpoint)
+            public = re.sub("^((?:[^/@]*//)?).*@", r"\1...@", endpoint).partition("?")[0]
+            shown = public if len(public) < _LONGEST_SHOWN else f"{public[:_LONGEST_SHOWN]}..."  # of a token, no secret
             raise IncusInputError(
-                f"{without_password!r} is not an endpoint: write https://host:8443 or unix:///path/to/unix.socket"
+                f"{shown!r} is not an endpoint: write https://host:8443 or unix:///path/to/unix.socket"
             )
         return cls(host=(found["ip"] or found["host"]).lower(), port=port)
 

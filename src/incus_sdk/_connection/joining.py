@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
 from .. import models
-from ..exceptions import IncusConnectionError, IncusInputError
+from ..exceptions import IncusConnectionError, IncusInputError, IncusPermissionError, IncusTimeoutError
 from . import wire
 from .config import ClientConfig, Remote
-from .connecting import make_transport
+from .connecting import FINGERPRINT, make_transport
+from .endpoint import Endpoint
 from .scope import Scope
 
 
@@ -26,6 +28,8 @@ async def join(
 ) -> Scope:
     """Have this client trusted, write the server as a remote, and return the connection to it; see `Client.join`."""
     invitation = _read_invitation(token)
+    if endpoint is not None and (not isinstance(endpoint, str) or Endpoint.parse(endpoint).socket is not None):
+        raise IncusInputError(f"endpoint must be the server's https:// address, not {endpoint!r}")
     config = ClientConfig()
     if name is not None:
         config.check_new_name(name)
@@ -35,12 +39,13 @@ async def join(
     transport = make_transport(remote, server_cert=invitation.fingerprint, timeout=timeout, password=password)
     try:
         scope = Scope(transport).view(project=project)
-        server = await _become_trusted(scope, token)
-        project = project or await _only_project(scope)
+        await scope.server()
         # Only the address that works: older versions of the command read no more than one.
-        remote = replace(remote, addresses=(str(transport.endpoint),), project=project)
+        remote = replace(remote, addresses=(str(transport.endpoint),))
         # A certificate that an authority vouches for may be renewed, so it is not pinned.
-        vouched = await _is_vouched_for(remote, timeout, password)
+        vouched = await _is_vouched_for(remote, timeout, password)  # which can fail, so before the token is used up
+        server = await _become_trusted(scope, token)
+        remote = replace(remote, project=project or await _only_project(scope))
         environment = server.get("environment")
         config.add(
             remote,
@@ -50,11 +55,13 @@ async def join(
     except BaseException:
         await transport.close()
         raise
-    return scope.view(project=project)
+    return scope.view(project=remote.project)
 
 
 def _read_invitation(token: str) -> models.CertificateAddToken:
     invitation = models.CertificateAddToken(wire.read_token(token))
+    if not re.fullmatch(FINGERPRINT, invitation.fingerprint.replace(":", "")):
+        raise IncusInputError("this trust token was changed: the fingerprint in it is none; copy it again")
     if (end := invitation.expires_at) is not None and end < datetime.now(UTC):
         raise IncusInputError(f"this trust token expired at {end:%Y-%m-%d %H:%M:%S} UTC: ask for a new one")
     return invitation
@@ -64,7 +71,16 @@ async def _become_trusted(scope: Scope, token: str) -> Mapping[str, Any]:
     """Use the token, unless the server trusts this client already; return what the server then says of itself."""
     server = await scope.server()
     if server.get("auth") != "trusted":
-        await scope.request("POST", wire.path("certificates"), body={"trust_token": token, "type": "client"})
+        unbroken = "".join(token.split())  # which servers do not take otherwise
+        try:
+            await scope.request("POST", wire.path("certificates"), body={"trust_token": unbroken, "type": "client"})
+        except IncusPermissionError as error:
+            raise IncusPermissionError(
+                f"POST /1.0/certificates: {error.response.get('error')}: the token was used already, was withdrawn or "
+                "has expired: ask for a new one",
+                status_code=error.status_code,
+                response=error.response,
+            ) from None
         server = await scope.server(fresh=True)
     return server
 
@@ -80,7 +96,7 @@ async def _is_vouched_for(remote: Remote, timeout: float | None, password: str |
     transport = make_transport(remote, timeout=timeout, password=password)
     try:
         await Scope(transport).server()
-    except IncusConnectionError:
+    except (IncusConnectionError, IncusTimeoutError):
         return False
     finally:
         await transport.close()

@@ -21,9 +21,10 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from ..exceptions import IncusAuthenticationError, IncusConnectionError
+from ..exceptions import IncusAuthenticationError, IncusConnectionError, IncusInputError
 from . import limits
 from .config import write
+from .tracing import RETRIES
 
 Login = Callable[[str, str], object]
 """Shows the user a URL, and the code to confirm there; can be a coroutine function."""
@@ -66,7 +67,10 @@ class OIDC:
                 tokens = await self._log_in(client_id, headers, provider)
             self._tokens = _merge_tokens(self._tokens, tokens)
             if self._file is not None:
-                write(self._file, json.dumps(self._tokens), 0o600)
+                try:
+                    write(self._file, json.dumps(self._tokens), 0o600)
+                except IncusInputError as error:  # of a home that is read-only; the command does without, too
+                    RETRIES.warning("the login is good for this client alone: %s", error)
         return True
 
     async def _refresh(self, issuer: str, client_id: str, provider: dict[str, Any]) -> dict[str, Any] | None:

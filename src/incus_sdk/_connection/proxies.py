@@ -32,7 +32,10 @@ def proxy_for(endpoint: Endpoint) -> Proxy | None:
 
     proxies = getproxies_environment()
     url = proxies.get("https")
-    if not url or proxy_bypass(f"{endpoint.host}:{endpoint.port}") or in_networks(endpoint.host, proxies.get("no", "")):
+    excluded = proxies.get("no", "")
+    if not url or proxy_bypass(f"{endpoint.host}:{endpoint.port}") or in_networks(endpoint.host, excluded):
+        return None
+    if any(_is_excluded(endpoint, each.strip().lower()) for each in excluded.split(",")):
         return None
     proxy = _parse(url if "://" in url else f"http://{url}")
     if proxy is None:  # raised here, where no other error knows the password
@@ -62,6 +65,14 @@ def _parse(url: str) -> Proxy | None:
         login = f"{unquote(parts.username)}:{unquote(parts.password or '')}"
         authorization = f"Basic {base64.b64encode(login.encode()).decode()}"
     return Proxy(secure, host, port or (443 if secure else 80), authorization)
+
+
+def _is_excluded(endpoint: Endpoint, rule: str) -> bool:
+    """Whether a rule means a server that the command understands, and Python does not: ``*.a``, ``[::1]:8443``."""
+    found = re.fullmatch(r"(?:\*(?P<domain>\..+?)|\[(?P<ip>.+)\])(?::(?P<port>[0-9]+))?", rule)
+    if found is None or found["port"] not in (None, str(endpoint.port)):
+        return False
+    return endpoint.host.endswith(found["domain"]) if found["domain"] else endpoint.host == found["ip"]
 
 
 def in_networks(host: str, networks: str) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import math
 import os
 import re
 import secrets
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..exceptions import IncusInputError
+from . import wire
 from .handshake import NotPinned, Secured, Settings
 
 if TYPE_CHECKING:
@@ -40,6 +42,8 @@ def context(
     servers make it for themselves. Without it the system's authorities decide, or ``ca`` (PEM, text or path) alone;
     ``verify=False`` accepts any server where neither is given. Raises `IncusInputError` for unusable files.
     """
+    if not isinstance(password, str | None):
+        raise IncusInputError("password must be a str")
     settings = Settings(ssl.PROTOCOL_TLS_CLIENT)
     settings.sslobject_class = Secured
     insecure = os.environ.get("INCUS_INSECURE_TLS", "").lower() in ("true", "1", "yes", "on")
@@ -69,11 +73,15 @@ def context(
             else:
                 # Without a password the library would ask on the terminal.
                 settings.load_cert_chain(certificate, key, password=password or "")
+        except IncusInputError:
+            raise
         except ssl.SSLError as error:
             kind = "key that this password opens" if password else "unencrypted key (password= opens an encrypted one)"
             raise IncusInputError(
                 f"cert: {certificate} and {key} are not a PEM certificate and its {kind}: {error}"
             ) from None
+        except ValueError:  # whose words can hold a part of it
+            raise IncusInputError("password must be a text of at most 1024 bytes") from None
     return settings
 
 
@@ -82,9 +90,10 @@ def _read_pem(given: str | os.PathLike[str], parameter: str) -> str:
 
 
 def _trust(settings: ssl.SSLContext, pem: str, parameter: str) -> None:
+    certificates = _CERTIFICATE.findall(pem)  # what is between them can be in any script
     try:
-        settings.load_verify_locations(cadata=pem)
-    except (ssl.SSLError, ValueError) as error:
+        settings.load_verify_locations(cadata="\n".join(certificates) or pem)
+    except (ssl.SSLError, TypeError, ValueError) as error:  # a text that is not ASCII
         raise IncusInputError(f"{parameter} is not a PEM certificate: {error}") from None
 
 
@@ -184,19 +193,25 @@ def client_token(cert: CertificatePair, lifetime: float = 3600, password: str | 
         password: Opens an encrypted key.
 
     Raises:
-        IncusInputError: The files are not such a pair, or its key is neither RSA nor on the curve P-384.
+        IncusInputError: The files are not such a pair, its key is neither RSA nor on the curve P-384, or ``lifetime``
+            is no number of seconds.
     """
     from cryptography.hazmat.primitives import hashes
     from cryptography.hazmat.primitives.asymmetric import ec, padding
     from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
 
+    wire.require_pair(cert)
+    if (seconds := wire.seconds(lifetime, "lifetime")) is None or math.isinf(seconds):
+        raise IncusInputError(f"lifetime must be a number of seconds, not {lifetime!r}")
     context(cert, password=password)  # raises unless it is a pair
     key, now = _read_private_key(Path(cert[1]), password), int(time.time())
     elliptic = isinstance(key, ec.EllipticCurvePrivateKey)
     if elliptic and key.key_size != 384:
         raise IncusInputError(f"cert: {cert[1]} must be a key on the curve P-384, or an RSA key")
     header = {"alg": "ES384" if elliptic else "RS256", "typ": "JWT"}
-    claims = {"sub": fingerprint(_read(cert[0], "cert")), "exp": now + int(lifetime), "nbf": now, "iat": now}
+    pem = _read(cert[0], "cert")
+    first = _CERTIFICATE.search(pem)  # as for TLS; others, and the key, can be in the file, too
+    claims = {"sub": fingerprint(first[0] if first else pem), "exp": now + int(seconds), "nbf": now, "iat": now}
     # Servers write both again before they verify: without spaces, and the claims in this order.
     signed = b".".join(_base64url(json.dumps(part, separators=(",", ":")).encode()) for part in (header, claims))
     if isinstance(key, ec.EllipticCurvePrivateKey):

@@ -16,6 +16,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING
 from urllib.parse import parse_qs
 
+from ..exceptions import IncusInputError
 from .answers import UpgradeRefused
 
 if TYPE_CHECKING:
@@ -119,6 +120,9 @@ class _Traced(Trace):
     def __init__(self, request: TracedRequest, hook: Hook | None, sent: int) -> None:
         self._request = request
         self._around = None if hook is None else hook(request)
+        if hook is not None and not isinstance(self._around, AbstractContextManager):
+            kind = type(self._around).__name__
+            raise IncusInputError(f"the hook of trace_requests must return a plain context manager, not {kind}")
         self._connection: Connection | None = None
         self._sent = sent
 

@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from os import PathLike
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import parse_qsl, quote, unquote, urlencode
 
@@ -89,6 +90,9 @@ def target(url_path: str, query: Query | None = None) -> str:
     ]
     if not pairs:
         return url_path
+    for key, value in pairs:
+        if not isinstance(value, str | int):
+            raise IncusInputError(f"the query's {key} must be a str, int or bool, not {type(value).__name__}")
     try:
         # File names in an instance can be other than UTF-8: Python has them as surrogates, the server takes any byte.
         query_string = urlencode(pairs, errors="surrogateescape")
@@ -345,8 +349,10 @@ def texts(values: Any, where: str) -> list[str]:
     """Any iterable of str as a list; raises `IncusInputError` for anything else, and for a single str."""
     if isinstance(values, Iterable) and not isinstance(values, str | bytes | Mapping):
         found: list[Any] = list(values)
-        if all(isinstance(value, str) for value in found):
+        other = next((type(value).__name__ for value in found if not isinstance(value, str)), None)
+        if other is None:
             return found
+        raise IncusInputError(f"{where} must be a list of str, and has a value of type {other}")
     raise IncusInputError(f"{where} must be a list of str, not {type(values).__name__}")
 
 
@@ -463,12 +469,24 @@ def read_token(text: str) -> dict[str, Any]:
             raise IncusInputError("this is not a trust token: `incus config trust add NAME` prints one, on the server")
 
 
+def require_pair(cert: Any) -> None:
+    """Raise `IncusInputError` unless this can be the paths of a certificate and of its key."""
+    if (
+        not isinstance(cert, tuple | list)
+        or len(cert) != 2
+        or not all(isinstance(each, str | PathLike) for each in cert)
+    ):
+        raise IncusInputError("cert must be a pair of paths: the certificate's and the key's")
+
+
 def require_quoted(url_path: str) -> str:
     """A path that a caller quoted; raises `IncusInputError` for one that cannot be sent unchanged."""
     if not isinstance(url_path, str) or not url_path.startswith("/") or not url_path.isascii():
-        raise IncusInputError(f"a path must start with / and have its names quoted: {url_path!r}")
+        shown = url_path.partition("?")[0] if isinstance(url_path, str) else url_path  # a query can hold a secret
+        raise IncusInputError(f"a path must start with / and have its names quoted: {shown!r}")
     if any(character <= " " or character in '#"<>\\^`{|}\x7f' for character in url_path):
-        raise IncusInputError(f"a path must have its names quoted: {url_path!r}")
+        path, _, query = url_path.partition("?")
+        raise IncusInputError(f"a path must have its names quoted: {f'{path}?...' if query else path!r}")
     return url_path
 
 

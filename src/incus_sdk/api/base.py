@@ -52,6 +52,7 @@ if TYPE_CHECKING:
 _CLOSING = 1.0  # seconds that the other side of a raw connection has to take the last of what was written
 _LONGEST_WRITE = 0.1  # seconds in which another writer, who was let through as well, has written
 _ATTEMPTS = 20  # of an update, each after somebody else's; then the 412 is raised
+_WHOLE = "the JSON"  # in place of the name of a field
 
 
 class AtPath:
@@ -234,7 +235,7 @@ class Resource(Record, AtPath):
     @property
     def raw(self) -> Json:
         """The JSON object itself, not a copy."""
-        self._require_loaded("its JSON")
+        self._require_loaded(_WHOLE)
         return super().raw
 
     def _read_absent(self, name: str, key: str, read: Callable[[Json, str], Any]) -> Any:
@@ -246,11 +247,11 @@ class Resource(Record, AtPath):
         return super().__getitem__(key)
 
     def __iter__(self) -> Any:
-        self._require_loaded("its JSON")
+        self._require_loaded(_WHOLE)
         return super().__iter__()
 
     def __len__(self) -> int:
-        self._require_loaded("its JSON")
+        self._require_loaded(_WHOLE)
         return super().__len__()
 
     def __bool__(self) -> bool:
@@ -274,8 +275,9 @@ class Resource(Record, AtPath):
 
     def _require_loaded(self, what: str) -> None:
         if not self._loaded and what not in self._json:
+            shown = what if what == _WHOLE else repr(what)
             raise IncusNotLoadedError(
-                f"{what!r} of {self._called} is not known, since it was never read from the server: "
+                f"{shown} of {self._called} is not known, since it was never read from the server: "
                 "`await handle.refresh()` first, or get() it"
             )
 
@@ -733,7 +735,7 @@ class Collection(Group, Generic[Item]):
         """`list` below ``segments`` of the collection's path."""
         wire.depth(recursion)
         scope = self._scope.view(project=project, target=target)
-        query = {"filter": None if filter is None else str(filter), "all-projects": all_projects or None}
+        query = {"filter": _written(filter), "all-projects": all_projects or None}
         wire.target("", query)  # a filter that cannot be sent is refused before anything is
         await self._require_extension()
         for option in [option for option, value in {**query, "target": target}.items() if value is not None]:
@@ -877,3 +879,16 @@ class Nested(Collection[Item]):
         if wire.depth(recursion) > 1 and self._list_extension is not None:
             await self._scope.require(self._list_extension, f"recursion {recursion} of {type(self).__name__}.list()")
         return await super()._list(segments, recursion, filter, all_projects, project, target)
+
+
+def _written(filter: str | Filter | None) -> str | None:
+    """A filter as the server reads it."""
+    if filter is None or isinstance(filter, str):
+        return filter
+    from ..filters import Filter
+
+    if not isinstance(filter, Filter):
+        raise IncusInputError(
+            f'filter must be a condition such as F("status") == "Running", or a str, not {type(filter).__name__}'
+        )
+    return str(filter)

@@ -178,6 +178,7 @@ class ServerAPI(Group):
 
         Raises:
             IncusError: ``prometheus_client`` is not installed: ``pip install 'incus-sdk[metrics]'``.
+            IncusConnectionError: The server sent something else.
 
         API:
             ``GET /1.0/metrics``
@@ -186,7 +187,11 @@ class ServerAPI(Group):
             from prometheus_client.parser import text_string_to_metric_families
         except ImportError:
             raise IncusError("reading metrics needs prometheus_client: pip install 'incus-sdk[metrics]'") from None
-        return list(text_string_to_metric_families(await self.get_metrics()))
+        text = await self.get_metrics()
+        try:
+            return list(text_string_to_metric_families(text))
+        except (LookupError, ValueError) as error:
+            raise IncusConnectionError(f"GET /1.0/metrics: the server sent no metrics ({error})", cause=error) from None
 
     async def preseed(self, data: models.InitPreseed | Mapping[str, Any]) -> list[str]:
         """Set up the server like ``incus admin init --preseed``.

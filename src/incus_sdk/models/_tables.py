@@ -35,9 +35,12 @@ _OTHERS = "name description type status created_at expires_at"
 class Table(list[R]):
     """A list, which notebooks show as a table."""
 
-    def _repr_html_(self) -> str:
+    def _repr_html_(self) -> str | None:
+        """The table; None where there is something else in the list."""
+        if not all(isinstance(each, Record) for each in self):
+            return None
         columns = _COLUMNS.get(type(self[0]).__name__, _OTHERS).split() if self else []
-        cells = {column: [_READERS.get(column, _plain)(each.raw, column) for each in self] for column in columns}
+        cells = {column: [_READERS.get(column, _plain)(each._json, column) for each in self] for column in columns}
         shown = {column: texts for column, texts in cells.items() if any(texts)}
         if not shown:
             return "<p>none</p>"
@@ -49,7 +52,8 @@ class Table(list[R]):
 def _row(kind: str, texts: Iterable[str]) -> str:
     from html import escape
 
-    return f"<tr>{''.join(f'<{kind}>{escape(text)}</{kind}>' for text in texts)}</tr>"
+    row = f"<tr>{''.join(f'<{kind}>{escape(text)}</{kind}>' for text in texts)}</tr>"
+    return row.encode(errors="replace").decode()  # JSON can hold halves of characters, which no page can
 
 
 def _plain(raw: Json, key: str) -> str:

@@ -182,24 +182,24 @@ class RecordTwin(Twin, Record):
     @property
     def raw(self) -> Json:
         """The JSON object itself, not a copy."""
-        with _Words():
+        with Words():
             raw: Json = self._async.raw
             return raw
 
     def _read_absent(self, name: str, key: str, read: Callable[[Json, str], Any]) -> Any:
-        with _Words():
+        with Words():
             return self._async._read_absent(name, key, read)
 
     def __getitem__(self, key: str) -> Any:
-        with _Words():
+        with Words():
             return self._async[key]
 
     def __iter__(self) -> Iterator[str]:
-        with _Words():
+        with Words():
             return iter(self._async)
 
     def __len__(self) -> int:
-        with _Words():
+        with Words():
             return len(self._async)
 
     def __bool__(self) -> bool:
@@ -215,7 +215,7 @@ class RecordTwin(Twin, Record):
         return self._async.__reduce__()
 
 
-class _Words:
+class Words:
     """Says what to do in the words of blocking code."""
 
     def __enter__(self) -> None: ...

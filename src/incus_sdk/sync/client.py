@@ -198,6 +198,9 @@ class Client(_twin.Twin):
         Args:
             hook: Makes the context manager from a record of the request, which has the answer's status, sizes and time
                 when that is left. It is called in the SDK's own thread. None ends it.
+
+        Raises:
+            IncusInputError: The hook is no function.
         """
         self._async.trace_requests(hook)
 

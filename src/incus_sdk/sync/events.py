@@ -57,7 +57,7 @@ class EventStream(_twin.Twin):
         return self
 
     def __next__(self) -> models.Event | Gap:
-        """Wait for the next event; raises the server's error if it refuses a reconnection."""
+        """Wait for the next event; raises the error of a reconnection that cannot be: refused, or to another server."""
         try:
             item: models.Event | Gap = self._wrap(self._portal.run(self._async.__anext__()))
         except StopAsyncIteration:

@@ -36,7 +36,7 @@ class SimpleStreams(_twin.Twin):
         max_age: Seconds for which the list of images counts as current.
 
     Raises:
-        IncusInputError: The URL is invalid.
+        IncusInputError: The URL, ``server_cert`` or a time is invalid.
     """
 
     if TYPE_CHECKING:
@@ -98,6 +98,7 @@ class SimpleStreams(_twin.Twin):
             type: The kind of image.
 
         Raises:
+            IncusInputError: ``name`` is no str.
             IncusNotFoundError: There is no such image.
             IncusConnectionError: The server cannot be reached, or is not a simplestreams server.
         """
@@ -126,7 +127,8 @@ class SimpleStreams(_twin.Twin):
 
         Raises:
             IncusNotFoundError: The server does not have the image.
-            IncusInputError: A file cannot be written, or the image is split and ``rootfs_path`` is missing.
+            IncusInputError: A file cannot be written, the image is split and ``rootfs_path`` is missing, or ``image``
+                is only a name.
             IncusConnectionError: The image arrived damaged or was cut off.
         """
         return self._portal.run(

@@ -393,9 +393,9 @@ async def test_a_token_is_good_once_and_for_a_time(
     later = {"expires_at": "2100-01-01T00:00:00Z"}
     for token, reason in (
         (forged(short, **later), "[Ee]xpired"),
-        (once, "No matching|not authorized|[Ff]orbidden"),
-        (withdrawn, "No matching|not authorized|[Ff]orbidden"),
-        (forged(withdrawn, secret="guessed"), "No matching|not authorized|[Ff]orbidden"),
+        (once, "the token was used already, was withdrawn or has expired: ask for a new one"),
+        (withdrawn, "the token was used already"),
+        (forged(withdrawn, secret="guessed"), "the token was used already"),
     ):
         with pytest.raises(IncusAPIError, match=reason) as caught:
             await Client.join(token, "second")
@@ -404,6 +404,20 @@ async def test_a_token_is_good_once_and_for_a_time(
     assert not (directory / "servercerts" / "second.crt").exists()
     assert {each.name for each in await owner.certificates.list()} >= {"early"}
     assert "late" not in {each.name for each in await owner.certificates.list()}
+
+
+async def test_a_token_can_have_been_broken_into_lines_and_nothing_else(
+    daemon: Daemon, owner: Client, directory: Path
+) -> None:
+    token = await owner.certificates.create_token("laptop")
+    for fingerprint in ("", "abc", "/etc/hostname", "-----BEGIN CERTIFICATE-----"):
+        with pytest.raises(IncusInputError, match="this trust token was changed"):
+            await Client.join(forged(token, fingerprint=fingerprint), "prod")
+    for endpoint in (str(daemon.socket), f"unix://{daemon.socket}", Path("/s"), 5):
+        with pytest.raises(IncusInputError, match="endpoint must be the server's https:// address"):
+            await Client.join(token, "prod", endpoint=endpoint)  # type: ignore[arg-type]
+    assert not directory.exists()
+    await (await Client.join(f"  {token[:40]}\r\n\t {token[40:]} \n", "prod")).disconnect()
 
 
 async def test_a_server_that_is_not_the_tokens_learns_nothing(
@@ -552,6 +566,11 @@ async def test_what_cannot_be_written_shows_before_the_token_is_used(
         await Client.join(token, "prod")
     assert await invited(owner) == ["laptop"]
     (directory / "servercerts").unlink()
+    (directory / "client.ca").write_text("nothing")
+    with pytest.raises(IncusInputError, match="ca is not a PEM certificate"):
+        await Client.join(token, "prod")
+    assert await invited(owner) == ["laptop"]
+    (directory / "client.ca").unlink()
     await (await Client.join(token, "prod")).disconnect()
 
 
@@ -907,6 +926,10 @@ async def test_the_doctor_says_for_each_failure_what_to_do(
     code, said = await doctor("prod")
     assert (code, said["problem"]) == (1, "the server does not trust this client")
     assert "incus config trust add NAME" in said["remedy"]
+    code, said = await doctor(INCUS_CONF="/nowhere/\u00fc", PYTHONIOENCODING="ascii")
+    assert (code, said["directory"]) == (1, r"/nowhere/\xfc, without config.yml")
+    code, said = await doctor(INCUS_CONF=f"/{'x' * 300}")
+    assert (code, "cannot be used: File name too long" in said["problem"]) == (1, True)
     (directory / "config.yml").write_text("remotes: [")
     code, said = await doctor()
     assert (code, f"{directory}/config.yml is not YAML" in said["problem"]) == (1, True)

@@ -7,12 +7,13 @@ import contextlib
 import logging
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
+from typing import Any
 from unittest.mock import patch
 
 import pytest
 
-from incus_sdk import Client, IncusError, Instance, TracedRequest
+from incus_sdk import Client, IncusError, IncusInputError, Instance, TracedRequest
 from incus_sdk._connection import tracing
 from incus_sdk.testing import Daemon
 
@@ -105,6 +106,23 @@ async def test_a_request_that_fails_has_the_name_of_the_error_and_is_left_by_it(
     assert [each.error for each in seen] == ["IncusConnectionError", "CancelledError"]
     assert [kind and kind.__name__ for kind in left] == ["IncusConnectionError", "CancelledError"]
     assert "IncusConnectionError in " in str(seen[0])
+
+
+async def test_a_hook_that_makes_no_context_manager_is_refused(daemon: Daemon) -> None:
+    @contextlib.asynccontextmanager
+    async def of_another_kind(request: TracedRequest) -> AsyncGenerator[None]:
+        yield
+
+    wrong: Any = "print"
+    async with daemon.client() as client:
+        with pytest.raises(IncusInputError, match="hook must be a function"):
+            client.trace_requests(wrong)
+        for wrong in (of_another_kind, print):
+            client.trace_requests(wrong)
+            with pytest.raises(IncusInputError, match="must return a plain context manager"):
+                await client.get_server_info()
+        client.trace_requests(None)
+        await client.get_server_info()
 
 
 async def test_operations_are_told_of_as_they_begin_and_end(

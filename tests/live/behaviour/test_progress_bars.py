@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import ModuleType
@@ -67,6 +69,30 @@ def test_lines_of_text_where_there_is_no_terminal(capsys: pytest.CaptureFixture[
         "create backup",
         "web: download 100 %, 3 of 3 files, a/[b]",
     ]
+
+
+HOSTILE = Progress(stage="download", percent=100, item="a\x1b[2J\r\nupload\udcff")
+
+
+def test_lines_of_text_stay_lines_whatever_a_file_is_called(capsys: pytest.CaptureFixture[str]) -> None:
+    with progress.bars() as bars:
+        bars.named("\x1b[2Jweb")(HOSTILE)
+    assert capsys.readouterr().err == "\\x1b[2Jweb: download 100 %, a\\x1b[2J upload\\udcff\n"
+
+
+def test_a_long_name_leaves_the_bar_and_a_terminal_obeys_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("rich.console.Console.is_terminal", True)
+    monkeypatch.setenv("TERM", "dumb")
+    monkeypatch.setenv("COLUMNS", "100")
+    with progress.bars() as bars:
+        bars.named("web")(HOSTILE)
+        bars.named("long")(replace(UPDATES[-1], item="name/" * 100))
+    shown = capsys.readouterr().err
+    assert "\x1b[2J" not in shown
+    (line,) = {line.rstrip() for line in shown.splitlines() if "long: upload" in line}
+    assert re.fullmatch(r"long: upload +\S+ 100% 100.0 MB of 100.0 MB, 25.0 MB/s, na\S+", line), line
 
 
 async def test_bars_on_a_terminal(daemon: Daemon, box: Instance, tmp_path: Path) -> None:

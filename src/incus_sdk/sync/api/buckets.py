@@ -94,7 +94,8 @@ class Bucket(models.StorageBucket, Editable[models.StorageBucketPut], Deletable)
     @property
     def full(self) -> models.StorageBucketFull:
         """The same JSON with backups and keys, where ``list(2)`` or ``get(recursion=1)`` filled them."""
-        return self._async.full
+        with _twin.Words():
+            return self._async.full
 
     def export(
         self,

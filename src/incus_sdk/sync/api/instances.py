@@ -182,7 +182,8 @@ class Instance(
 
         It has the state, the snapshots and the backups after ``list(recursion=2)`` or ``get(recursion=1)``.
         """
-        return self._async.full
+        with _twin.Words():
+            return self._async.full
 
     @property
     def state(self) -> models.InstanceState:
@@ -191,7 +192,8 @@ class Instance(
         Raises:
             IncusNotLoadedError: It was not read that deeply.
         """
-        return self._async.state
+        with _twin.Words():
+            return self._async.state
 
     def update(
         self, config: models.InstancePut | Mapping[str, Any], wait: bool = False, *, etag: str | None = None

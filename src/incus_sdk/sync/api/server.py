@@ -155,6 +155,7 @@ class ServerAPI(Group):
 
         Raises:
             IncusError: ``prometheus_client`` is not installed: ``pip install 'incus-sdk[metrics]'``.
+            IncusConnectionError: The server sent something else.
 
         API:
             ``GET /1.0/metrics``

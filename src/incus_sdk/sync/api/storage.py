@@ -208,7 +208,8 @@ class Volume(models.StorageVolume, FileVerbs, Editable[models.StorageVolumePut],
     @property
     def full(self) -> models.StorageVolumeFull:
         """The same JSON with state, snapshots and backups, where ``list(2)`` or ``get(recursion=1)`` filled them."""
-        return self._async.full
+        with _twin.Words():
+            return self._async.full
 
     def get_state(self) -> models.StorageVolumeState:
         """How much space the volume uses, in bytes.
