@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import gc
 import importlib
@@ -14,7 +15,8 @@ import struct
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 from unittest.mock import create_autospec
@@ -369,6 +371,29 @@ def test_a_timeout_can_be_used_again_once_it_has_expired_but_not_in_its_own_bloc
     with pytest.raises(IncusError, match="another one"), timeout(60) as limit, limit:
         pass
     assert portal.run(echo(1)) == 1
+
+
+def test_timeouts_can_be_left_in_any_order(portal: Portal) -> None:
+    def pages() -> Generator[int]:
+        with timeout(0.05):
+            yield 1
+
+    held = pages()
+    next(held)
+    with pytest.raises(TimeoutError), timeout(0.2) as limit:
+        held.close()
+        portal.run(asyncio.sleep(60))
+    assert limit.expired()
+    assert portal.run(echo(1)) == 1
+
+
+def test_a_timeout_is_left_in_another_context_and_ends_in_all(portal: Portal) -> None:
+    limit = timeout(0.05)
+    entered = contextvars.copy_context()
+    entered.run(limit.__enter__)
+    limit.__exit__(None, None, None)
+    time.sleep(0.1)
+    assert entered.run(portal.run, asyncio.sleep(0.1, 1)) == 1
 
 
 def test_a_timeout_is_of_its_own_thread(portal: Portal) -> None:

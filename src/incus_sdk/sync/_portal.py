@@ -21,7 +21,7 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -649,12 +649,12 @@ class timeout:
         self._delay = _checked_delay(delay)
         self._when = float("inf")
         self._expired = False
-        self._token: Token[tuple[timeout, ...]] | None = None
+        self._entered = False
 
     @property
     def is_running(self) -> bool:
         """Whether it can still expire."""
-        return self._delay is not None and not self._expired
+        return self._entered and self._delay is not None and not self._expired
 
     def when(self) -> float:
         """Return the deadline, by the clock of `time.monotonic`; infinite without one."""
@@ -682,18 +682,19 @@ class timeout:
         return _Expired(self)
 
     def __enter__(self) -> timeout:
-        if self._token is not None:
+        if self._entered:
             raise IncusError("this timeout is entered already: make another one for the block inside")
         self._expired = False
         self.reschedule(self._delay)
-        self._token = _limits.set((*_limits.get(), self))
+        _limits.set((*_limits.get(), self))
+        self._entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        token, self._token = self._token, None
-        assert token is not None
-        _limits.reset(token)
+        self._entered = False
+        # Not by a token: generators can leave their blocks in any order, and in another context.
+        _limits.set(tuple(limit for limit in _limits.get() if limit._entered))
         if isinstance(error, _Expired) and error.limit is self:
             raise TimeoutError(f"the block took longer than {self._delay} s") from error
