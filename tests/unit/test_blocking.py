@@ -9,6 +9,7 @@ import copy
 import gc
 import importlib
 import inspect
+import os
 import pickle
 import socket
 import struct
@@ -30,7 +31,7 @@ from incus_sdk._connection.transport import WebSocket
 from incus_sdk._outputs import OutputReader
 from incus_sdk.sync import Client, Profile, timeout
 from incus_sdk.sync._portal import Line, Portal
-from incus_sdk.sync._twin import StreamReader, StreamWriter
+from incus_sdk.sync._twin import StreamReader, StreamWriter, given_content, given_input
 
 
 def same(value: Any) -> Any:
@@ -373,6 +374,13 @@ def test_a_timeout_can_be_used_again_once_it_has_expired_but_not_in_its_own_bloc
     assert portal.run(echo(1)) == 1
 
 
+@contextlib.contextmanager
+def closing_first(held: Generator[int], limit: timeout) -> Iterator[None]:
+    with limit:
+        held.close()
+        yield
+
+
 def test_timeouts_can_be_left_in_any_order(portal: Portal) -> None:
     def pages() -> Generator[int]:
         with timeout(0.05):
@@ -380,8 +388,13 @@ def test_timeouts_can_be_left_in_any_order(portal: Portal) -> None:
 
     held = pages()
     next(held)
-    with pytest.raises(TimeoutError), timeout(0.2) as limit:
+    limit = timeout(0.2)
+    with limit:
         held.close()
+    assert portal.run(echo(1)) == 1
+    held = pages()
+    next(held)
+    with pytest.raises(TimeoutError), closing_first(held, limit):
         portal.run(asyncio.sleep(60))
     assert limit.expired()
     assert portal.run(echo(1)) == 1
@@ -403,6 +416,39 @@ def test_a_timeout_is_of_its_own_thread(portal: Portal) -> None:
         thread.start()
         thread.join()
     assert results == [1]
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_what_ends_programs_is_raised_to_the_caller_and_ends_no_loop(portal: Portal, raised: BaseException) -> None:
+    async def work() -> None:
+        raise raised
+
+    async def inner() -> None:
+        await asyncio.ensure_future(work())
+
+    for each in (work, inner):
+        with pytest.raises(type(raised)):
+            portal.run(each())
+        assert portal.run(echo(1)) == 1
+
+
+@pytest.mark.parametrize("mode", ["r", "rb"])
+def test_files_that_may_never_be_ready_are_not_read_in_the_callers_thread(mode: Any, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    left, right = socket.socketpair()
+    with (
+        open(writer, "wb", 0),
+        open(reader, mode) as pipe,
+        left,
+        right,
+        left.makefile(mode, 0 if "b" in mode else 1) as raw,
+    ):
+        for file in (pipe, raw):
+            assert given_input(file, "utf-8") is file
+            assert given_content(file) is file
+    (tmp_path / "file").write_bytes(b"x")
+    with open(tmp_path / "file", mode) as file:
+        assert given_input(file, "utf-8") is not file
 
 
 def test_a_call_in_the_thread_of_the_loop_is_refused(portal: Portal) -> None:

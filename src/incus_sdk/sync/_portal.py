@@ -220,6 +220,7 @@ class LoopThread:
         self.lines: set[Line] = set()
         """Those under way: a task that nothing else refers to would be collected as garbage."""
         self.ended = False
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="incus-sdk", daemon=True)
 
     def start(self) -> None:
@@ -297,7 +298,11 @@ class LoopThread:
 
     def _stop(self) -> None:
         task = self.loop.create_task(self._cancel_all())
-        task.add_done_callback(lambda _: self.loop.stop())
+        task.add_done_callback(self._stop_running)
+
+    def _stop_running(self, _: object) -> None:
+        self._stopping = True
+        self.loop.stop()
 
     async def _cancel_all(self) -> None:
         await asyncio.sleep(0)
@@ -314,7 +319,9 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            self.loop.run_forever()
+            while not self._stopping:
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):  # of a function of the caller's, who gets it
+                    self.loop.run_forever()
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
         finally:
             self.loop.close()
@@ -445,7 +452,7 @@ class Line:
         # It tells the waiting thread by itself: a callback of the task would be one more turn of the event loop.
         try:
             self._mail.put(_End(await work))
-        except (Exception, asyncio.CancelledError) as error:
+        except BaseException as error:  # such as SystemExit of a function of the caller's
             self._mail.put(_End(None, error))
         finally:
             loop.lines.discard(self)

@@ -404,7 +404,7 @@ class Commands:
             return await self._programs.get(name, Commands.refuse)(self, command)
         except CommandFailedError:
             raise
-        except Exception as error:  # of the test's functions
+        except (Exception, SystemExit) as error:  # of the test's functions
             self.problems.append(error)
             command.write_error(f"incus_sdk.testing.Fake: {type(error).__name__}: {error}\n")
             return 1
