@@ -19,7 +19,7 @@ import threading
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest.mock import create_autospec
 
 import pytest
@@ -31,7 +31,7 @@ from incus_sdk._connection.transport import WebSocket
 from incus_sdk._outputs import OutputReader
 from incus_sdk.sync import Client, Profile, timeout
 from incus_sdk.sync._portal import Line, Portal
-from incus_sdk.sync._twin import StreamReader, StreamWriter, given_content, given_input
+from incus_sdk.sync._twin import StreamReader, StreamWriter, Twin, given_content, given_input
 
 
 def same(value: Any) -> Any:
@@ -482,7 +482,7 @@ def test_closing_ends_a_call_of_another_thread(portal: Portal) -> None:
 
 
 PROGRAM = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, contextlib, os, signal, sys, threading, time
 from incus_sdk.sync import Client, IncusError
 from incus_sdk.sync._portal import Portal, Line
 async def echo(value):
@@ -673,15 +673,20 @@ except KeyboardInterrupt:
     assert run_python(PROGRAM + code).splitlines() == ["True", "and still cleaned up"]
 
 
-def test_a_client_is_closed_after_what_an_interrupt_has_to_clean_up() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_client_is_closed_after_what_an_interrupt_has_to_clean_up(again: bool) -> None:
     code = """
 async def work():
     os.kill(os.getpid(), signal.SIGINT)
     try:
         await asyncio.sleep(60)
     finally:
+        if AGAIN:
+            os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(1.5)
         print("cleaned up", flush=True)
+other = Portal("another client")
+other.run(echo(1))
 try:
     portal.run(work())
 except KeyboardInterrupt:
@@ -689,7 +694,57 @@ except KeyboardInterrupt:
     portal.end(echo(1))
     print("closed", flush=True)
 """
-    assert run_python(PROGRAM + code).splitlines() == ["interrupted", "cleaned up", "closed"]
+    out = run_python(PROGRAM + code.replace("AGAIN", str(again)))
+    assert out.splitlines() == ["interrupted", "cleaned up", "closed"]
+
+
+def test_an_interrupt_while_a_client_is_closed_leaves_no_warning() -> None:
+    code = """
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(1.5)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.5)
+with contextlib.suppress(KeyboardInterrupt):
+    portal.run(work())
+try:
+    portal.end(echo(1))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    assert run_python(PROGRAM + code, options=["-Walways"]).splitlines() == ["interrupted"]
+
+
+def test_a_block_is_left_whose_caller_is_interrupted_when_it_was_entered(portal: Portal) -> None:
+    left: list[Any] = []
+
+    class Held:
+        async def __aenter__(self) -> None:
+            await asyncio.sleep(0)
+
+        async def __aexit__(self, *error: Any) -> None:
+            left.append(error[0])
+
+    class Block(Twin):
+        def __enter__(self) -> Self:
+            return self._enter(self._async.__aenter__())
+
+        def __exit__(self, *error: Any) -> None:
+            self._leave(self._async.__aexit__(*error))
+
+    def wait(line: Line) -> Any:
+        patch.undo()
+        line.wait()
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Line, "wait", wait)
+        with pytest.raises(KeyboardInterrupt), Block._of(Held(), portal):
+            pytest.fail("it was not entered")
+    assert left == [KeyboardInterrupt]
 
 
 def test_a_program_ends_silently_with_everything_open() -> None:

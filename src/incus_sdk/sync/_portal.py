@@ -68,8 +68,8 @@ class Portal:
         self._detach: weakref.finalize[Any, Any] | None = None
         self._cleaning: set[Line] = set()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for a coroutine."""
+    def run(self, work: Coroutine[Any, Any, T], undo: Callable[[], object] | None = None) -> T:
+        """Wait for a coroutine; ``undo`` is called where the caller is interrupted although that was done."""
         line = Line()
         try:
             self.begin(line, work)
@@ -77,11 +77,18 @@ class Portal:
             return result
         except BaseException:
             self.abandon(line)
+            if line.is_done and undo is not None:
+                undo()
             raise
 
     def abandon(self, line: Line) -> None:
         """End a call without waiting long for its clean-up, which goes on in the background."""
-        line.leave(_PATIENCE)
+        try:
+            line.leave(_PATIENCE)
+        finally:  # perhaps interrupted once more
+            self._remember(line)
+
+    def _remember(self, line: Line) -> None:
         with LoopThread.lock:
             self._cleaning = {each for each in (*self._cleaning, line) if each.is_under_way}
 
@@ -99,9 +106,13 @@ class Portal:
         """
         try:
             if self._process == os.getpid():
-                end = time.monotonic() + _LAST_PATIENCE
-                for line in self._cleaning:
-                    line.leave(end - time.monotonic())
+                try:
+                    end = time.monotonic() + _LAST_PATIENCE
+                    for line in self._cleaning:
+                        line.leave(end - time.monotonic())
+                except BaseException:
+                    work.close()
+                    raise
                 self.run(work)
             else:
                 work.close()
@@ -413,6 +424,8 @@ class Line:
         self._loop: LoopThread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._left = False
+        self.is_done = False
+        """Whether the task came to its end, without an error."""
         self.is_over = False
 
     @staticmethod
@@ -451,7 +464,9 @@ class Line:
     async def _carry_out(self, loop: LoopThread, work: Coroutine[Any, Any, Any]) -> None:
         # It tells the waiting thread by itself: a callback of the task would be one more turn of the event loop.
         try:
-            self._mail.put(_End(await work))
+            result = await work
+            self.is_done = True
+            self._mail.put(_End(result))
         except BaseException as error:  # such as SystemExit of a function of the caller's
             self._mail.put(_End(None, error))
         finally:

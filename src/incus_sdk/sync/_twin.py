@@ -91,9 +91,15 @@ class Twin:
 
     def _enter(self, work: Any) -> Self:
         """Begin a block."""
-        self._portal.run(work)
+        self._portal.run(work, self._leave_entered)
         self.__dict__["_loop"] = self._portal.loop
         return self
+
+    def _leave_entered(self) -> None:
+        """End a block that the caller never entered, being interrupted."""
+        held: Any = self
+        self.__dict__["_loop"] = self._portal.loop
+        held.__exit__(*sys.exc_info())
 
     def _leave(self, work: Any) -> None:
         """End a block."""
