@@ -375,7 +375,7 @@ def test_a_timeout_can_be_used_again_once_it_has_expired_but_not_in_its_own_bloc
 
 
 @contextlib.contextmanager
-def closing_first(held: Generator[int], limit: timeout) -> Iterator[None]:
+def closing_first(held: Generator[int], limit: timeout) -> Generator[None]:
     with limit:
         held.close()
         yield
@@ -772,6 +772,24 @@ import gc
 gc.collect()  # nobody refers to the block
 """
     assert run_python(PROGRAM + code) == "left\n"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_call_while_the_interpreter_clears_modules_does_not_wait_for_ever(late: bool) -> None:
+    code = """
+import atexit
+class Held:
+    def __del__(self):
+        try:
+            portal.run(echo(1))
+        except IncusError as error:
+            print("has ended" in str(error), flush=True)
+held = Held()
+if LATE:
+    atexit.register(lambda: portal.run(echo(1)))
+portal.run(echo(1))
+"""
+    assert run_python(PROGRAM + code.replace("LATE", str(late))) == "True\n"
 
 
 def test_records_are_the_records_of_the_async_sdk() -> None:

@@ -195,6 +195,8 @@ class Portal:
 
     def keep(self) -> LoopThread:
         """Keep the thread alive, from the first use on."""
+        if sys.is_finalizing():
+            raise _after_end()
         with LoopThread.lock:
             if self._loop is None or self._loop.ended:
                 return self.attach()
@@ -342,6 +344,11 @@ def _after_fork(what: str) -> IncusClosedError:
     return IncusClosedError(
         f"{what} belongs to the process that made it, and does not work after a fork: make a client in the child"
     )
+
+
+def _after_end() -> IncusClosedError:
+    # In `__del__` of what the interpreter clears: it lets no other thread run any more.
+    return IncusClosedError("the program has ended: a client works no longer")
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks
@@ -569,6 +576,8 @@ class Line:
                 return self._mail.get(timeout=seconds)
             if first is not None and first.when() <= time.monotonic():
                 raise first.expire()
+            if sys.is_finalizing():
+                raise _after_end()
 
 
 class _Steps:
