@@ -110,7 +110,7 @@ async def closing(pieces: AsyncIterable[T]) -> AsyncGenerator[AsyncIterator[T]]:
 
 async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Run a function in a thread, always to its end: a cancelled caller leaves no thread that still uses a file."""
-    call = functools.partial(contextvars.copy_context().run, function, *args, **kwargs)
+    call = functools.partial(contextvars.copy_context().run, functools.partial(_call, function, *args, **kwargs))
     work = asyncio.get_running_loop().run_in_executor(None, call)  # not `to_thread`, which would take a task as well
     cancelled: asyncio.CancelledError | None = None
     while not work.done():
@@ -122,6 +122,14 @@ async def in_thread(function: Callable[P, T], *args: P.args, **kwargs: P.kwargs)
         work.exception()
         raise cancelled
     return work.result()
+
+
+def _call(function: Callable[..., T], *args: Any, **kwargs: Any) -> T:
+    """Call a function for a future, which cannot have a `StopIteration`: whoever waits would do so for ever."""
+    try:
+        return function(*args, **kwargs)
+    except StopIteration as error:
+        raise RuntimeError("a function raised StopIteration") from error
 
 
 class DaemonThread:
@@ -161,8 +169,8 @@ class DaemonThread:
         def run() -> None:
             done = concurrent.futures.Future[T]()
             try:
-                done.set_result(function(*args))
-            except Exception as error:
+                done.set_result(_call(function, *args))
+            except BaseException as error:
                 done.set_exception(error)
             with contextlib.suppress(RuntimeError):  # the event loop is closed
                 loop.call_soon_threadsafe(settle, done)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import stat
 import time
 from collections.abc import AsyncIterable, AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Protocol, runtime_checkable
 
-from ._concurrency import closing, in_thread
+from ._concurrency import DaemonThread, closing, in_thread
 from ._connection.transport import CHUNK
 from .exceptions import IncusConnectionError, IncusInputError
 from .operations import OnProgress, Progress
@@ -73,6 +74,16 @@ def size_of(content: Content) -> int | None:
     return size
 
 
+def may_block(file: object) -> bool:
+    """Whether it is a pipe, terminal, socket or the like: it may never be ready, and a call must not wait for that."""
+    if not isinstance(file, io.IOBase):
+        return False
+    try:
+        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
+    except (AttributeError, OSError, TypeError, ValueError):
+        return False
+
+
 async def iter_content(content: Content) -> AsyncIterator[bytes]:
     """Read a content piece by piece."""
     if isinstance(content, _BYTES):
@@ -92,6 +103,11 @@ async def iter_content(content: Content) -> AsyncIterator[bytes]:
                     yield piece
         except OSError as error:
             raise IncusInputError(f"{os.fspath(content)!r} cannot be read: {error}") from error
+    elif isinstance(content, BinaryFile) and may_block(content):
+        with DaemonThread() as thread:  # which a caller who is cancelled leaves
+            read = getattr(content, "read1", content.read)
+            while piece := await thread.call(read, CHUNK):
+                yield _checked_piece(piece)
     elif isinstance(content, BinaryFile):
         while piece := await in_thread(content.read, CHUNK):
             yield _checked_piece(piece)

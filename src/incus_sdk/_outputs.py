@@ -135,10 +135,7 @@ class Sink:
     async def _write_file(self, data: bytes) -> None:
         view = memoryview(data)
         while view:
-            written = await self._thread.call(self._file.write, view)
-            if written is None and isinstance(self._file, io.RawIOBase):
-                raise IncusInputError("a file for output must be a blocking one")  # it took nothing
-            view = view[written if isinstance(written, int) else len(view) :]
+            view = left_of(view, await self._thread.call(self._file.write, view), self._file)
 
     def _call_function(self, piece: bytes) -> None:
         result = self._function(piece)
@@ -146,6 +143,25 @@ class Sink:
             if inspect.iscoroutine(result):
                 result.close()
             raise IncusInputError("a function for output that returns something to await must be an `async def`")
+
+
+def left_of(view: memoryview, written: object, file: object) -> memoryview:
+    """What is left to be written.
+
+    Args:
+        view: What was to be written.
+        written: What the file's `write` returned: how much it took, or anything else where it takes all.
+        file: The file.
+
+    Raises:
+        IncusInputError: It took nothing.
+    """
+    count = 0 if written is None and isinstance(file, io.RawIOBase) else written
+    if isinstance(count, bool) or not isinstance(count, int):
+        return view[len(view) :]
+    if count <= 0:
+        raise IncusInputError("a file for output must be a blocking one, whose write() returns how much it took")
+    return view[count:]
 
 
 def _is_async(function: Any) -> bool:

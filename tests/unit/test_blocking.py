@@ -4,19 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import contextvars
 import copy
 import gc
 import importlib
 import inspect
+import os
 import pickle
 import socket
 import struct
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
+import time
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 from unittest.mock import create_autospec
 
 import pytest
@@ -28,7 +31,7 @@ from incus_sdk._connection.transport import WebSocket
 from incus_sdk._outputs import OutputReader
 from incus_sdk.sync import Client, Profile, timeout
 from incus_sdk.sync._portal import Line, Portal
-from incus_sdk.sync._twin import StreamReader, StreamWriter
+from incus_sdk.sync._twin import StreamReader, StreamWriter, Twin, given_content, given_input
 
 pytestmark = pytest.mark.usefixtures("no_thread_of_other_tests")
 
@@ -373,6 +376,41 @@ def test_a_timeout_can_be_used_again_once_it_has_expired_but_not_in_its_own_bloc
     assert portal.run(echo(1)) == 1
 
 
+@contextlib.contextmanager
+def closing_first(held: Generator[int], limit: timeout) -> Generator[None]:
+    with limit:
+        held.close()
+        yield
+
+
+def test_timeouts_can_be_left_in_any_order(portal: Portal) -> None:
+    def pages() -> Generator[int]:
+        with timeout(0.05):
+            yield 1
+
+    held = pages()
+    next(held)
+    limit = timeout(0.2)
+    with limit:
+        held.close()
+    assert portal.run(echo(1)) == 1
+    held = pages()
+    next(held)
+    with pytest.raises(TimeoutError), closing_first(held, limit):
+        portal.run(asyncio.sleep(60))
+    assert limit.expired()
+    assert portal.run(echo(1)) == 1
+
+
+def test_a_timeout_is_left_in_another_context_and_ends_in_all(portal: Portal) -> None:
+    limit = timeout(0.05)
+    entered = contextvars.copy_context()
+    entered.run(limit.__enter__)
+    limit.__exit__(None, None, None)
+    time.sleep(0.1)
+    assert entered.run(portal.run, asyncio.sleep(0.1, 1)) == 1
+
+
 def test_a_timeout_is_of_its_own_thread(portal: Portal) -> None:
     results: list[int] = []
     with timeout(0):
@@ -380,6 +418,39 @@ def test_a_timeout_is_of_its_own_thread(portal: Portal) -> None:
         thread.start()
         thread.join()
     assert results == [1]
+
+
+@pytest.mark.parametrize("raised", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_what_ends_programs_is_raised_to_the_caller_and_ends_no_loop(portal: Portal, raised: BaseException) -> None:
+    async def work() -> None:
+        raise raised
+
+    async def inner() -> None:
+        await asyncio.ensure_future(work())
+
+    for each in (work, inner):
+        with pytest.raises(type(raised)):
+            portal.run(each())
+        assert portal.run(echo(1)) == 1
+
+
+@pytest.mark.parametrize("mode", ["r", "rb"])
+def test_files_that_may_never_be_ready_are_not_read_in_the_callers_thread(mode: Any, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    left, right = socket.socketpair()
+    with (
+        open(writer, "wb", 0),
+        open(reader, mode) as pipe,
+        left,
+        right,
+        left.makefile(mode, 0 if "b" in mode else 1) as raw,
+    ):
+        for file in (pipe, raw):
+            assert given_input(file, "utf-8") is file
+            assert given_content(file) is file
+    (tmp_path / "file").write_bytes(b"x")
+    with open(tmp_path / "file", mode) as file:
+        assert given_input(file, "utf-8") is not file
 
 
 def test_a_call_in_the_thread_of_the_loop_is_refused(portal: Portal) -> None:
@@ -413,7 +484,7 @@ def test_closing_ends_a_call_of_another_thread(portal: Portal) -> None:
 
 
 PROGRAM = """
-import asyncio, os, signal, sys, threading, time
+import asyncio, contextlib, os, signal, sys, threading, time
 from incus_sdk.sync import Client, IncusError
 from incus_sdk.sync._portal import Portal, Line
 async def echo(value):
@@ -604,15 +675,20 @@ except KeyboardInterrupt:
     assert run_python(PROGRAM + code).splitlines() == ["True", "and still cleaned up"]
 
 
-def test_a_client_is_closed_after_what_an_interrupt_has_to_clean_up() -> None:
+@pytest.mark.parametrize("again", [False, True])
+def test_a_client_is_closed_after_what_an_interrupt_has_to_clean_up(again: bool) -> None:
     code = """
 async def work():
     os.kill(os.getpid(), signal.SIGINT)
     try:
         await asyncio.sleep(60)
     finally:
+        if AGAIN:
+            os.kill(os.getpid(), signal.SIGINT)
         await asyncio.sleep(1.5)
         print("cleaned up", flush=True)
+other = Portal("another client")
+other.run(echo(1))
 try:
     portal.run(work())
 except KeyboardInterrupt:
@@ -620,7 +696,57 @@ except KeyboardInterrupt:
     portal.end(echo(1))
     print("closed", flush=True)
 """
-    assert run_python(PROGRAM + code).splitlines() == ["interrupted", "cleaned up", "closed"]
+    out = run_python(PROGRAM + code.replace("AGAIN", str(again)))
+    assert out.splitlines() == ["interrupted", "cleaned up", "closed"]
+
+
+def test_an_interrupt_while_a_client_is_closed_leaves_no_warning() -> None:
+    code = """
+async def work():
+    os.kill(os.getpid(), signal.SIGINT)
+    try:
+        await asyncio.sleep(60)
+    finally:
+        await asyncio.sleep(1.5)
+        os.kill(os.getpid(), signal.SIGINT)
+        await asyncio.sleep(0.5)
+with contextlib.suppress(KeyboardInterrupt):
+    portal.run(work())
+try:
+    portal.end(echo(1))
+except KeyboardInterrupt:
+    print("interrupted", flush=True)
+"""
+    assert run_python(PROGRAM + code, options=["-Walways"]).splitlines() == ["interrupted"]
+
+
+def test_a_block_is_left_whose_caller_is_interrupted_when_it_was_entered(portal: Portal) -> None:
+    left: list[Any] = []
+
+    class Held:
+        async def __aenter__(self) -> None:
+            await asyncio.sleep(0)
+
+        async def __aexit__(self, *error: Any) -> None:
+            left.append(error[0])
+
+    class Block(Twin):
+        def __enter__(self) -> Self:
+            return self._enter(self._async.__aenter__())
+
+        def __exit__(self, *error: Any) -> None:
+            self._leave(self._async.__aexit__(*error))
+
+    def wait(line: Line) -> Any:
+        patch.undo()
+        line.wait()
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Line, "wait", wait)
+        with pytest.raises(KeyboardInterrupt), Block._of(Held(), portal):
+            pytest.fail("it was not entered")
+    assert left == [KeyboardInterrupt]
 
 
 def test_a_program_ends_silently_with_everything_open() -> None:
@@ -648,6 +774,24 @@ import gc
 gc.collect()  # nobody refers to the block
 """
     assert run_python(PROGRAM + code) == "left\n"
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_call_while_the_interpreter_clears_modules_does_not_wait_for_ever(late: bool) -> None:
+    code = """
+import atexit
+class Held:
+    def __del__(self):
+        try:
+            portal.run(echo(1))
+        except IncusError as error:
+            print("has ended" in str(error), flush=True)
+held = Held()
+if LATE:
+    atexit.register(lambda: portal.run(echo(1)))
+portal.run(echo(1))
+"""
+    assert run_python(PROGRAM + code.replace("LATE", str(late))) == "True\n"
 
 
 def test_records_are_the_records_of_the_async_sdk() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from incus_sdk._concurrency import cancel_at_end, closing, for_each, shielded
+from incus_sdk._concurrency import DaemonThread, cancel_at_end, closing, for_each, in_thread, shielded
 from incus_sdk._content import iter_content
 
 
@@ -157,3 +157,31 @@ async def test_a_file_is_closed_if_its_reader_is_cancelled_while_it_is_opened(tm
         await reading
     open_files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
     assert str(path) not in open_files
+
+
+async def test_whatever_a_function_raises_in_a_thread_comes_out() -> None:
+    def end() -> None:
+        raise StopIteration
+
+    def stop() -> None:
+        raise GeneratorExit
+
+    with DaemonThread() as thread:
+        for call in (in_thread, thread.call):
+            async with asyncio.timeout(60):
+                with pytest.raises(RuntimeError, match="StopIteration"):
+                    await call(end)
+                with pytest.raises(GeneratorExit):
+                    await call(stop)
+
+
+async def test_an_upload_from_a_pipe_is_sent_as_it_comes_and_left_while_nothing_does() -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(writer, "wb", 0), os.fdopen(reader, "rb") as pipe:
+        os.write(writer, b"piece")
+        async with closing(iter_content(pipe)) as pieces:
+            assert await anext(pieces) == b"piece"
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0.05):
+                    await anext(pieces)
+        os.write(writer, b"x")

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import re
+import sys
 from typing import Any
 
 import pytest
@@ -200,6 +201,13 @@ async def test_the_error_of_a_function_fails_the_command_and_the_test(host: Host
     code, _, errors = await host.run("true")
     assert (code, errors) == (1, b"incus_sdk.testing.Fake: IndexError: tuple index out of range\n")
     with pytest.raises(IndexError):
+        host.commands.check()
+
+
+async def test_a_function_that_would_end_the_program_fails_the_command(host: Host) -> None:
+    host.on_exec(["exit"], run=lambda command: sys.exit(3))
+    assert await host.run("exit") == (1, b"", b"incus_sdk.testing.Fake: SystemExit: 3\n")
+    with pytest.raises(SystemExit):
         host.commands.check()
 
 

@@ -239,6 +239,14 @@ async def test_waiting_is_not_woken_by_what_it_does_itself(box: Instance) -> Non
     assert looks == 1
 
 
+async def test_a_timeout_that_a_condition_raises_is_its_own(box: Instance) -> None:
+    def look(box: Instance) -> bool:
+        raise TimeoutError("of its own")
+
+    with pytest.raises(TimeoutError, match="of its own"):
+        await box.wait_for(look, timeout=60)
+
+
 def test_the_blocking_form_is_the_same(tmp_path: Path) -> None:
     with incus_sdk.sync.testing.Fake() as fake, fake.client() as client:
         box = client.instances.launch("busybox", "c1")

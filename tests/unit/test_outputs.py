@@ -11,7 +11,7 @@ import pytest
 
 from incus_sdk import IncusInputError
 from incus_sdk._connection.transport import WebSocket
-from incus_sdk._outputs import PIPE, STDOUT, OutputLimitError, OutputReader, Sink, checked_outputs
+from incus_sdk._outputs import PIPE, STDOUT, OutputLimitError, OutputReader, Sink, checked_outputs, left_of
 
 
 @pytest.mark.parametrize("wrong", ["out.log", b"out", 1, object(), io.StringIO(), STDOUT])
@@ -35,6 +35,32 @@ def test_no_more_than_the_limit_is_taken() -> None:
         with pytest.raises(OutputLimitError):
             sink.take(b"cdef")
     assert sink.collected == b"abc"
+
+
+class Counts(io.BytesIO):
+    """A file whose `write` says something of its own."""
+
+    def __init__(self, says: Any) -> None:
+        super().__init__()
+        self._says = says
+
+    def write(self, data: Any, /) -> Any:
+        super().write(data[: self._says] if type(self._says) is int else data)
+        return self._says
+
+
+@pytest.mark.parametrize("says", [None, True, False, 2, 100, "ok"])
+def test_a_write_is_done_whatever_it_returns(says: Any) -> None:
+    file, view = Counts(says), memoryview(b"abcdef")
+    while view:
+        view = left_of(view, file.write(view), file)
+    assert file.getvalue() == b"abcdef"
+
+
+@pytest.mark.parametrize("says", [0, -1])
+def test_a_write_that_takes_nothing_is_not_tried_for_ever(says: int) -> None:
+    with pytest.raises(IncusInputError, match="how much it took"):
+        left_of(memoryview(b"abc"), says, io.BytesIO())
 
 
 async def test_bytes_are_taken_only_where_there_are_as_many_and_nobody_reads() -> None:

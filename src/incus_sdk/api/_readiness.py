@@ -169,9 +169,9 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
         """What the check found, once it finds something."""
         from ..events import EventStream
 
-        seen = "nothing yet"
+        seen, limit = "nothing yet", asyncio.timeout(timeout)
         try:
-            async with asyncio.timeout(timeout), EventStream(self._scope, ["lifecycle"]) as events:
+            async with limit, EventStream(self._scope, ["lifecycle"]) as events:
                 while True:
                     try:
                         found, seen = await check(self)
@@ -185,9 +185,9 @@ class ReadinessVerbs(LifecycleVerbs, CommandVerbs):
                     with contextlib.suppress(TimeoutError):
                         async with asyncio.timeout(_POLL):
                             await _next_event(events, self.name)
-        except IncusTimeoutError:
-            raise
-        except TimeoutError:
+        except TimeoutError as error:
+            if isinstance(error, IncusTimeoutError) or not limit.expired():  # the caller's function raised it
+                raise
             raise IncusTimeoutError(
                 f"{self.name!r} did not reach {what} within {timeout} s; seen last: {seen}"
             ) from None

@@ -21,7 +21,7 @@ import warnings
 import weakref
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Coroutine, Generator
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
-from contextvars import ContextVar, Token
+from contextvars import ContextVar
 from types import FrameType, TracebackType
 from typing import Any, ClassVar, Protocol, TypeVar
 
@@ -68,8 +68,8 @@ class Portal:
         self._detach: weakref.finalize[Any, Any] | None = None
         self._cleaning: set[Line] = set()
 
-    def run(self, work: Coroutine[Any, Any, T]) -> T:
-        """Wait for a coroutine."""
+    def run(self, work: Coroutine[Any, Any, T], undo: Callable[[], object] | None = None) -> T:
+        """Wait for a coroutine; ``undo`` is called where the caller is interrupted although that was done."""
         line = Line()
         try:
             self.begin(line, work)
@@ -77,11 +77,18 @@ class Portal:
             return result
         except BaseException:
             self.abandon(line)
+            if line.is_done and undo is not None:
+                undo()
             raise
 
     def abandon(self, line: Line) -> None:
         """End a call without waiting long for its clean-up, which goes on in the background."""
-        line.leave(_PATIENCE)
+        try:
+            line.leave(_PATIENCE)
+        finally:  # perhaps interrupted once more
+            self._remember(line)
+
+    def _remember(self, line: Line) -> None:
         with LoopThread.lock:
             self._cleaning = {each for each in (*self._cleaning, line) if each.is_under_way}
 
@@ -99,9 +106,13 @@ class Portal:
         """
         try:
             if self._process == os.getpid():
-                end = time.monotonic() + _LAST_PATIENCE
-                for line in self._cleaning:
-                    line.leave(end - time.monotonic())
+                try:
+                    end = time.monotonic() + _LAST_PATIENCE
+                    for line in self._cleaning:
+                        line.leave(end - time.monotonic())
+                except BaseException:
+                    work.close()
+                    raise
                 self.run(work)
             else:
                 work.close()
@@ -184,6 +195,8 @@ class Portal:
 
     def keep(self) -> LoopThread:
         """Keep the thread alive, from the first use on."""
+        if sys.is_finalizing():
+            raise _after_end()
         with LoopThread.lock:
             if self._loop is None or self._loop.ended:
                 return self.attach()
@@ -220,6 +233,7 @@ class LoopThread:
         self.lines: set[Line] = set()
         """Those under way: a task that nothing else refers to would be collected as garbage."""
         self.ended = False
+        self._stopping = False
         self._thread = threading.Thread(target=self._run, name="incus-sdk", daemon=True)
 
     def start(self) -> None:
@@ -297,7 +311,11 @@ class LoopThread:
 
     def _stop(self) -> None:
         task = self.loop.create_task(self._cancel_all())
-        task.add_done_callback(lambda _: self.loop.stop())
+        task.add_done_callback(self._stop_running)
+
+    def _stop_running(self, _: object) -> None:
+        self._stopping = True
+        self.loop.stop()
 
     async def _cancel_all(self) -> None:
         await asyncio.sleep(0)
@@ -314,7 +332,9 @@ class LoopThread:
 
     def _run(self) -> None:
         try:
-            self.loop.run_forever()
+            while not self._stopping:
+                with contextlib.suppress(SystemExit, KeyboardInterrupt):  # of a function of the caller's, who gets it
+                    self.loop.run_forever()
             self.loop.run_until_complete(self.loop.shutdown_default_executor())
         finally:
             self.loop.close()
@@ -324,6 +344,11 @@ def _after_fork(what: str) -> IncusClosedError:
     return IncusClosedError(
         f"{what} belongs to the process that made it, and does not work after a fork: make a client in the child"
     )
+
+
+def _after_end() -> IncusClosedError:
+    # In `__del__` of what the interpreter clears: it lets no other thread run any more.
+    return IncusClosedError("the program has ended: a client works no longer")
 
 
 if hasattr(os, "register_at_fork"):  # Windows has no forks
@@ -406,6 +431,8 @@ class Line:
         self._loop: LoopThread | None = None
         self._task: asyncio.Task[Any] | None = None
         self._left = False
+        self.is_done = False
+        """Whether the task came to its end, without an error."""
         self.is_over = False
 
     @staticmethod
@@ -444,8 +471,10 @@ class Line:
     async def _carry_out(self, loop: LoopThread, work: Coroutine[Any, Any, Any]) -> None:
         # It tells the waiting thread by itself: a callback of the task would be one more turn of the event loop.
         try:
-            self._mail.put(_End(await work))
-        except (Exception, asyncio.CancelledError) as error:
+            result = await work
+            self.is_done = True
+            self._mail.put(_End(result))
+        except BaseException as error:  # such as SystemExit of a function of the caller's
             self._mail.put(_End(None, error))
         finally:
             loop.lines.discard(self)
@@ -547,6 +576,8 @@ class Line:
                 return self._mail.get(timeout=seconds)
             if first is not None and first.when() <= time.monotonic():
                 raise first.expire()
+            if sys.is_finalizing():
+                raise _after_end()
 
 
 class _Steps:
@@ -649,12 +680,12 @@ class timeout:
         self._delay = _checked_delay(delay)
         self._when = float("inf")
         self._expired = False
-        self._token: Token[tuple[timeout, ...]] | None = None
+        self._entered = False
 
     @property
     def is_running(self) -> bool:
         """Whether it can still expire."""
-        return self._delay is not None and not self._expired
+        return self._entered and self._delay is not None and not self._expired
 
     def when(self) -> float:
         """Return the deadline, by the clock of `time.monotonic`; infinite without one."""
@@ -682,18 +713,19 @@ class timeout:
         return _Expired(self)
 
     def __enter__(self) -> timeout:
-        if self._token is not None:
+        if self._entered:
             raise IncusError("this timeout is entered already: make another one for the block inside")
         self._expired = False
         self.reschedule(self._delay)
-        self._token = _limits.set((*_limits.get(), self))
+        _limits.set((*_limits.get(), self))
+        self._entered = True
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        token, self._token = self._token, None
-        assert token is not None
-        _limits.reset(token)
+        self._entered = False
+        # Not by a token: generators can leave their blocks in any order, and in another context.
+        _limits.set(tuple(limit for limit in _limits.get() if limit._entered))
         if isinstance(error, _Expired) and error.limit is self:
             raise TimeoutError(f"the block took longer than {self._delay} s") from error

@@ -13,7 +13,6 @@ import functools
 import inspect
 import io
 import os
-import stat
 import sys
 import threading
 from collections.abc import AsyncIterable, AsyncIterator, Callable, Coroutine, Generator, Iterable, Iterator, Mapping
@@ -23,8 +22,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol, Self, TypeVar
 
 from .._connection import transport
-from .._content import BinaryFile, Content, size_of
-from .._outputs import Output, OutputReader
+from .._content import BinaryFile, Content, may_block, size_of
+from .._outputs import Output, OutputReader, left_of
 from ..api import _forwarding
 from ..api._forwarding import LocalAddress
 from ..exceptions import IncusError, IncusInputError, IncusNotLoadedError
@@ -92,9 +91,15 @@ class Twin:
 
     def _enter(self, work: Any) -> Self:
         """Begin a block."""
-        self._portal.run(work)
+        self._portal.run(work, self._leave_entered)
         self.__dict__["_loop"] = self._portal.loop
         return self
+
+    def _leave_entered(self) -> None:
+        """End a block that the caller never entered, being interrupted."""
+        held: Any = self
+        self.__dict__["_loop"] = self._portal.loop
+        held.__exit__(*sys.exc_info())
 
     def _leave(self, work: Any) -> None:
         """End a block."""
@@ -435,17 +440,14 @@ def asked(function: Any, wrap: Callable[[Any], Any] = unwrap) -> Any:
 
 def given_output(output: Output) -> Any:
     """Where a command's output goes."""
-    if isinstance(output, io.TextIOBase) or _may_block(output) or not hasattr(output, "write"):
+    if isinstance(output, io.TextIOBase) or may_block(output) or not hasattr(output, "write"):
         return asked(output)
     file: Any = output
 
     def write(data: bytes) -> None:
         view = memoryview(data)
         while view:
-            taken = file.write(view)
-            if taken is None and isinstance(file, io.RawIOBase):
-                raise IncusInputError("a file for output must be a blocking one")  # it took nothing
-            view = view[taken if isinstance(taken, int) else len(view) :]
+            view = left_of(view, file.write(view), file)
         if hasattr(file, "flush"):
             file.flush()
 
@@ -454,7 +456,7 @@ def given_output(output: Output) -> Any:
 
 def given_input(input: Input, encoding: str) -> Any:
     """The input of a command."""
-    if isinstance(input, str | bytes) or input is None or _may_block(input):
+    if isinstance(input, str | bytes) or input is None or may_block(input):
         return input
     if hasattr(input, "read"):
         return _reads(input, encoding)
@@ -464,6 +466,8 @@ def given_input(input: Input, encoding: str) -> Any:
 def given_content(content: Content) -> Any:
     """What is uploaded."""
     if isinstance(content, str | bytes | bytearray | memoryview | os.PathLike | io.TextIOBase | AsyncIterable):
+        return content
+    if may_block(content):
         return content
     if isinstance(content, BinaryFile):
         return _File(content)
@@ -518,16 +522,6 @@ async def _reads(file: Any, encoding: str = "utf-8") -> AsyncIterator[bytes]:
     async with aclosing(_line().ask_ahead(lambda: file.read(_READ), lambda piece: not piece)) as pieces:
         async for piece in pieces:
             yield piece.encode(encoding) if isinstance(piece, str) else piece
-
-
-def _may_block(file: Any) -> bool:
-    """Whether it is a pipe, terminal or the like: it may never be ready, and the call must not wait for that."""
-    if not isinstance(file, io.FileIO | io.BufferedReader | io.BufferedWriter | io.BufferedRandom):
-        return False
-    try:
-        return not stat.S_ISREG(os.fstat(file.fileno()).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 @contextmanager

@@ -341,7 +341,7 @@ class Commands:
         self.calls: list[FakeCommand] = []
         """All that ran."""
         self.running: set[FakeCommand] = set()
-        self.problems: list[Exception] = []
+        self.problems: list[BaseException] = []
         """What a test must hear of: commands without a script, and errors of its functions."""
         self._programs = programs
         self._of_sdk = of_sdk
@@ -404,7 +404,7 @@ class Commands:
             return await self._programs.get(name, Commands.refuse)(self, command)
         except CommandFailedError:
             raise
-        except Exception as error:  # of the test's functions
+        except (Exception, SystemExit) as error:  # of the test's functions
             self.problems.append(error)
             command.write_error(f"incus_sdk.testing.Fake: {type(error).__name__}: {error}\n")
             return 1
@@ -472,7 +472,7 @@ class Commands:
         if len(problems) == 1:
             raise problems[0]
         if problems:
-            raise ExceptionGroup("commands of the fake went wrong", problems)
+            raise BaseExceptionGroup("commands of the fake went wrong", problems)
 
 
 def failure_of(code: int) -> str | None:
