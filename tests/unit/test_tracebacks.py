@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 import traceback
 from collections.abc import Callable
 from pathlib import Path
@@ -106,7 +107,7 @@ def test_a_traceback_through_code_of_the_caller_is_whole() -> None:
 
 
 def test_development_mode_keeps_all_frames(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_portal, "sys", SimpleNamespace(flags=SimpleNamespace(dev_mode=True)))
+    monkeypatch.setattr(_portal, "sys", SimpleNamespace(**{**vars(sys), "flags": SimpleNamespace(dev_mode=True)}))
     with pytest.raises(IncusError) as caught:
         incus_sdk.sync.Client("/nowhere/unix.socket").instances.get("x")
     assert "base._read" in own_frames(caught.value)
