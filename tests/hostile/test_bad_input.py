@@ -193,7 +193,7 @@ async def test_what_is_no_name_is_refused_and_nothing_is_sent(call: str, name: A
 @pytest.mark.parametrize("call", [call for call in NAMED if call != "instances[]"])
 async def test_a_hostile_name_goes_out_as_that_name_and_nothing_else(call: str, name: str) -> None:
     client, spy = spied()
-    if call.startswith("certificates.") and "%" in name:  # to a server, any characters
+    if call in ("certificates.get", "certificates.update", "certificates.delete") and "%" in name:
         with pytest.raises(IncusInputError, match="is no fingerprint"):
             await made(NAMED[call], client, name)
         assert spy.sent == []
