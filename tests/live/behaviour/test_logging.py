@@ -154,7 +154,7 @@ async def test_retries_are_told_of(client: Client, box: Instance, caplog: pytest
 
     with patch.object(type(box), "_read_with_etag", overtaken):
         await box.update({"config": {"user.mine": "1"}}, wait=True)
-    assert f"Instance {box.name} was changed by somebody else meanwhile: trying again" in caplog.text
+    assert f"Instance {box.name!r} was changed by somebody else meanwhile: trying again" in caplog.text
 
 
 async def test_no_secret_is_logged_or_traced(
