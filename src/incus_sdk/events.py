@@ -22,6 +22,7 @@ _TYPES = ("lifecycle", "logging", "network-acl", "operation")
 
 _RETRIES = logging.getLogger("incus_sdk.retries")
 _IDLE = 30.0  # seconds; the server pings every 10
+_LISTENING = 5.0  # seconds for a server to hear a stream; whoever is slower may send events all the same
 _QUEUE = 1000  # events after which a slow reader lets the server wait, until it drops the connection
 
 
@@ -161,7 +162,14 @@ class EventStream:
         return item
 
     async def _connect(self) -> WebSocket:
-        return await self._scope.websocket(wire.path("events"), self._query)
+        """Open the connection, and wait until events come on it: a server answers pings only from then on."""
+        socket = await self._scope.websocket(wire.path("events"), self._query)
+        try:
+            await socket.wait_until_heard(_LISTENING)
+        except BaseException:
+            socket.abort()
+            raise
+        return socket
 
     async def _receive(self, socket: WebSocket) -> None:
         """Queue events and gaps until the server refuses a reconnection."""

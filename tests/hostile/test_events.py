@@ -33,6 +33,15 @@ def text(message: str) -> bytes:
     return bytes([0x81, len(data)]) + data
 
 
+def upgraded(head: str) -> bytes:
+    """The answer to a handshake."""
+    key = next(line.split()[1] for line in head.splitlines() if line.lower().startswith("sec-websocket-key:"))
+    digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
+    accept = base64.b64encode(digest).decode()
+    upgrade = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    return f"{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode()
+
+
 class Server:
     def __init__(self, script: Script) -> None:
         self.script = script
@@ -51,11 +60,7 @@ class Server:
             if isinstance(sent, int):
                 writer.write(error(sent))
                 return
-            key = next(line.split()[1] for line in head.splitlines() if line.lower().startswith("sec-websocket-key:"))
-            digest = hashlib.sha1(f"{key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11".encode()).digest()
-            accept = base64.b64encode(digest).decode()
-            upgrade = "HTTP/1.1 101 X\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
-            writer.write(f"{upgrade}Sec-WebSocket-Accept: {accept}\r\n\r\n".encode())
+            writer.write(upgraded(head))
             for message in sent:
                 if message is SILENCE:
                     await reader.read()
@@ -143,6 +148,23 @@ async def test_another_server_in_its_place_ends_the_stream(
         assert isinstance(await anext(events), OperationEvent)
         with pytest.raises(IncusCertificateError):
             await asyncio.wait_for(anext(events), 30)
+
+
+async def test_the_block_begins_once_the_server_answers_on_the_stream(tmp_path: Path, client: Client) -> None:
+    said: list[str] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(upgraded((await reader.readuntil(b"\r\n\r\n")).decode()))
+        head, size, *mask = await reader.readexactly(6)
+        payload = await reader.readexactly(size & 0x7F)
+        await asyncio.sleep(0.2)
+        said.append(f"{head:x}")
+        writer.write(bytes([0x8A, len(payload)]) + bytes(each ^ mask[n % 4] for n, each in enumerate(payload)))
+        await reader.read()
+        writer.close()
+
+    async with await asyncio.start_unix_server(serve, tmp_path / "socket"), client.events.listen():
+        assert said == ["89"]  # a ping
 
 
 async def test_a_refusal_at_the_start_is_raised_by_the_block(server: Server, client: Client) -> None:

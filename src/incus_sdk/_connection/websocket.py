@@ -125,6 +125,14 @@ class WebSocket(Link):
             self._frames.send_ping()
             self.transport.write(self._frames.unsent())
 
+    async def wait_until_heard(self, seconds: float) -> None:
+        """Return once the other side answers a ping or says something, is gone, or lets that time pass."""
+        self.ping()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                while not (self.answered.is_set() or self._messages or self._over) and self.error is None:
+                    await self._wait()
+
     async def send(self, data: bytes | memoryview | str) -> None:
         """Send one message, waiting while the other side does not read; raise `IncusConnectionError` once closed."""
         with self._explaining("websocket"):
@@ -184,8 +192,9 @@ class WebSocket(Link):
                     self._size += len(message) + _MESSAGE_COST
         except (Foreign, Oversized) as error:
             self.error = self.error or error
-        if self._frames.answered:
+        if self._frames.answered and not self.answered.is_set():
             self.answered.set()
+            self._wake()
         answer = self._frames.unsent()
         if answer and (self._pong or not self._frames.open) and not self._full:
             self.transport.write(answer)

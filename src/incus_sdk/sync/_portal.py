@@ -238,8 +238,13 @@ class LoopThread:
 
     def start(self) -> None:
         """Begin the thread."""
+        try:
+            self._thread.start()
+        except RuntimeError as error:
+            self.ended, LoopThread._shared = True, None
+            self.loop.close()
+            raise _after_end() if "shutdown" in str(error) else error from None  # as newer versions of Python say it
         atexit.register(self._end_with_program)
-        self._thread.start()
 
     @classmethod
     def shared(cls) -> LoopThread:

@@ -262,8 +262,7 @@ async def test_an_error_of_the_callback_ends_a_copy(pair: Pair, name: str) -> No
         try:
             copied = await source.copy(**pair.how("instance", mode), progress=refused)
         except ZeroDivisionError:
-            (stage,) = told
-            assert stage in ("relay", "create_instance_from_image_unpack")
+            assert {"relay", "create_instance_from_image_unpack"} >= {*told} > set()
         else:  # servers do not say how far they are with what is done quickly
             assert (mode != "relay", told) == (True, [])
             await gone(copied)
