@@ -82,6 +82,10 @@ class Saying:
 
         yield SimpleNamespace(status=200, headers=self.headers, chunks=chunks)
 
+    async def wait_until_heard(self, seconds: float) -> None: ...
+
+    def abort(self) -> None: ...
+
     async def websocket(self, *_: Any, **__: Any) -> Any:
         if not self.messages:
             raise IncusError("the second connection")
