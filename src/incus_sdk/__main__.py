@@ -14,6 +14,7 @@ from collections.abc import Sequence
 
 from . import Client, IncusCertificateError, IncusConnectionError, IncusError, __version__, models
 from ._connection.config import ClientConfig, Remote
+from .exceptions import _one_line
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -78,7 +79,7 @@ def _describe(config: ClientConfig) -> str:
 
 
 def _say(what: str, text: str) -> None:
-    print(f"{what:10} {IncusError(text)}")  # which a terminal does not obey, whatever a server calls itself
+    print(f"{what:10} {_one_line(text)}")  # a server can call itself anything
 
 
 if __name__ == "__main__":

@@ -22,16 +22,19 @@ class IncusError(Exception):
     """What a command had written to its standard error when the error ended `Instance.run`."""
 
     def __str__(self) -> str:
-        # What a server or an instance says can be endless, and hold what a terminal would obey.
-        message = super().__str__()
-        line = " ".join(message[:_LONGEST].split())
-        if not line.isprintable():
-            line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
-        return line if len(message) <= _LONGEST else f"{line}... ({len(message) - _LONGEST} more characters)"
+        return _one_line(super().__str__())
 
     def _append(self, more: str) -> None:
         """Add to the message what only the caller knows."""
         self.args = (f"{self.args[0]}{more}", *self.args[1:])
+
+
+def _one_line(text: str) -> str:
+    """What a server or an instance says, which can be endless, and hold what a terminal would obey."""
+    line = " ".join(text[:_LONGEST].split())
+    if not line.isprintable():
+        line = "".join(each if each.isprintable() else each.encode("unicode_escape").decode() for each in line)
+    return line if len(text) <= _LONGEST else f"{line}... ({len(text) - _LONGEST} more characters)"
 
 
 class IncusInputError(IncusError, ValueError):

@@ -16,7 +16,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from .exceptions import IncusError
+from .exceptions import IncusError, _one_line
 from .operations import OnProgress, Progress
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ class _Bar:
     @property
     def words(self) -> str:
         """What it is."""
-        return _plain(": ".join(filter(None, [self._title, self._stage.replace("_", " ")])) or "working")
+        return _one_line(": ".join(filter(None, [self._title, self._stage.replace("_", " ")])) or "working")
 
 
 @dataclass(frozen=True)
@@ -171,12 +171,7 @@ def _facts(update: Progress) -> str:
         done.append(f"{update.files}{f' of {update.total_files}' if update.total_files is not None else ''} files")
     if update.speed:
         done.append(f"{_bytes(update.speed)}/s")
-    return _plain(", ".join([*done, *filter(None, [update.item])]))
-
-
-def _plain(text: str) -> str:
-    """One line, of which a terminal obeys nothing: names of files are what an instance chose."""
-    return str(IncusError(text))
+    return _one_line(", ".join([*done, *filter(None, [update.item])]))
 
 
 def _bytes(number: int) -> str:

@@ -23,7 +23,7 @@ from urllib.parse import quote, urljoin, urlsplit
 from . import models
 from ._atomic import atomic_file
 from ._connection import wire
-from ._connection.endpoint import Endpoint
+from ._connection.endpoint import Endpoint, without_secrets
 from ._connection.transport import Stream, Transport
 from ._content import with_progress
 from .exceptions import IncusConnectionError, IncusError, IncusInputError, IncusNotFoundError
@@ -83,7 +83,8 @@ class SimpleStreams:
     ) -> None:
         _to_endpoint(url)
         if not re.fullmatch(r"[^\s?#]+", url):
-            raise IncusInputError(f"{url!r} is not the URL of a simplestreams server: it has a blank, ? or #")
+            shown = without_secrets(url)
+            raise IncusInputError(f"{shown!r} is not the URL of a simplestreams server: it has a blank, ? or #")
         if server_cert is not None and not (server_cert and isinstance(server_cert, str | os.PathLike)):
             raise IncusInputError("server_cert must be a certificate in PEM, or its path")
         if wire.seconds(max_age, "max_age") is None:
@@ -277,7 +278,7 @@ class SimpleStreams:
                     url = _redirected(url, stream.headers.get("Location", ""))
             finally:
                 await transport.close()
-        raise IncusConnectionError(f"GET {url}: HTTP {status}: this is not a simplestreams server")
+        raise IncusConnectionError(f"GET {without_secrets(url)}: HTTP {status}: this is not a simplestreams server")
 
 
 def _to_endpoint(url: str) -> Endpoint:
@@ -287,7 +288,7 @@ def _to_endpoint(url: str) -> Endpoint:
             return Endpoint(host=parts.hostname, port=parts.port or 443)
     except (AttributeError, TypeError, ValueError):
         pass
-    shown = re.sub("//.*@", "//...@", url) if isinstance(url, str) else url
+    shown = without_secrets(url) if isinstance(url, str) else url
     raise IncusInputError(f"{shown!r} is not the URL of a simplestreams server: write https://host")
 
 
@@ -299,7 +300,8 @@ def _redirected(url: str, location: str) -> str:
             return leads_to
     except ValueError:
         pass
-    raise IncusConnectionError(f"GET {url}: the server leads to {location!r}, which is no https:// address")
+    where, there = without_secrets(url), without_secrets(location)
+    raise IncusConnectionError(f"GET {where}: the server leads to {there!r}, which is no https:// address")
 
 
 def _mentions(image: models.Image, word: str) -> bool:

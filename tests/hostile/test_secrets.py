@@ -9,15 +9,18 @@ import logging
 import pickle
 import traceback
 from collections.abc import AsyncIterator, Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from incus_sdk import Client, IncusError, IncusInputError
 from incus_sdk._connection import wire
+from incus_sdk._connection.config import ClientConfig, Remote
 from incus_sdk._connection.endpoint import Endpoint
 from incus_sdk._connection.scope import Scope
 from incus_sdk._connection.transport import Transport
+from incus_sdk.simplestreams import SimpleStreams
 from tests.hostile.scripted import SECRET, Reader, Talk, Writer, answer, head, saying, serving, silent
 
 QUERY = {"secret": SECRET}
@@ -132,12 +135,21 @@ TOKEN = base64.b64encode(
         lambda: Client(f"https://incus.example/?token={SECRET}"),
         lambda: Client(TOKEN),
         lambda: Client.from_remote(TOKEN),
+        lambda: Client(f"https://you:{SECRET[:3]}\n{SECRET}@incus.example:8443"),
+        lambda: SimpleStreams(f"https://you:{SECRET}@images.example"),
+        lambda: SimpleStreams(f"https://images.example/?token={SECRET}"),
+        lambda: SimpleStreams(f"http://images.example/?token={SECRET}"),
+        lambda: ClientConfig().add(Remote("x", (f"http://you:{SECRET}@images.example",), protocol="simplestreams")),
+        lambda: ClientConfig().add(Remote("x", (f"https://you:{SECRET}@incus.example",))),
         lambda: wire.require_quoted(f"/1.0/a b?secret={SECRET}"),
         lambda: wire.require_quoted(f"/1.0/x?secret={SECRET} \n"),
         lambda: wire.require_quoted(f"1.0/x?secret={SECRET}"),
     ],
 )
-def test_nor_does_the_refusal_of_what_a_caller_mistook_for_something_else(call: Callable[[], Any]) -> None:
+def test_nor_does_the_refusal_of_what_a_caller_mistook_for_something_else(
+    call: Callable[[], Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INCUS_CONF", str(tmp_path))
     with pytest.raises(IncusInputError) as caught:
         call()
     told = "".join(traceback.format_exception(caught.value))

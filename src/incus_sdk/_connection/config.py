@@ -20,7 +20,7 @@ from .._atomic import atomic_file, locked
 from ..exceptions import IncusInputError
 from .config_file import Content, insert_remote, parse, remove_remote, rename_remote, set_default, set_field
 from .discovery import local_socket
-from .endpoint import Endpoint
+from .endpoint import Endpoint, without_secrets
 from .wire import texts
 
 NEW_FILE = """\
@@ -454,11 +454,12 @@ def _joined(addresses: Iterable[str], name: str, protocol: str) -> str:
     for address in written:
         if protocol != "incus":
             if not re.fullmatch(r"https://[^\s,]+", address):
-                raise IncusInputError(f"{address!r} is not the address of a server of images: write https://host")
+                shown = without_secrets(address)
+                raise IncusInputError(f"{shown!r} is not the address of a server of images: write https://host")
         elif address != _LOCAL_SOCKET:
             Endpoint.parse(address)
             if "," in address or not address.isprintable():
-                raise IncusInputError(f"{address!r} cannot be written as the address of a remote")
+                raise IncusInputError(f"{without_secrets(address)!r} cannot be written as the address of a remote")
     return ",".join(written)
 
 

@@ -8,9 +8,7 @@ from typing import NamedTuple
 from ..exceptions import IncusInputError
 
 _HTTPS = r"(?ai)https://(?:(?P<host>[a-z0-9._-]+)|\[(?P<ip>[0-9a-f.]*:[0-9a-f.:]+(?:%[a-z0-9._-]+)?)\])(?::(?P<port>\d{1,5}))?/?"
-
-
-_LONGEST_SHOWN = 80
+_LONGEST_SHOWN = 80  # characters of what is no endpoint: of a token, these have no secret
 
 
 class Endpoint(NamedTuple):
@@ -31,8 +29,8 @@ class Endpoint(NamedTuple):
         found = re.fullmatch(_HTTPS, endpoint)
         port = int((found and found["port"]) or 8443)
         if found is None or not 0 < port < 65536:
-            public = re.sub("^((?:[^/@]*//)?).*@", r"\1...@", endpoint).partition("?")[0]
-            shown = public if len(public) < _LONGEST_SHOWN else f"{public[:_LONGEST_SHOWN]}..."  # of a token, no secret
+            public = without_secrets(endpoint)
+            shown = public if len(public) < _LONGEST_SHOWN else f"{public[:_LONGEST_SHOWN]}..."
             raise IncusInputError(
                 f"{shown!r} is not an endpoint: write https://host:8443 or unix:///path/to/unix.socket"
             )
@@ -55,3 +53,8 @@ class Endpoint(NamedTuple):
 
     def __str__(self) -> str:
         return self.url if self.socket is None else f"unix://{self.socket}"
+
+
+def without_secrets(url: str) -> str:
+    """A URL as errors show it: without a user's name and password, a query and a fragment."""
+    return re.split("[?#]", re.sub(r"(?s)^((?:[^/@]*//)?).*@", r"\1...@", url))[0]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import io
+import logging
 import os
 import signal
 import subprocess
@@ -944,12 +945,17 @@ async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncGenerator[None]:
         os.close(inner)
 
 
-async def test_a_console_that_is_not_free_yet_is_attached_to_again(daemon: Daemon, talker: Instance) -> None:
+async def test_a_console_that_is_not_free_yet_is_attached_to_again(
+    daemon: Daemon, talker: Instance, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "incus_sdk.retries")
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(held_by_lxc(daemon, talker))
         async with talker.console() as console:
-            asyncio.get_running_loop().call_later(0.5, console.stdin.write, b"while it is attached to again\n")
-            await asyncio.sleep(1)
+            async with asyncio.timeout(60):
+                while f"the console of {talker.name} was not free yet: trying again" not in caplog.text:
+                    console.stdin.write(b"too early\n")
+                    await asyncio.sleep(0.01)
             await stack.aclose()
             await answered(console, b"mine")
 
