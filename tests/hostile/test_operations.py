@@ -593,3 +593,21 @@ async def test_a_forced_deletion_gets_its_way_while_others_start_and_stop_the_in
         fake.on_operation(method, f"/1.0/instances/c1{path}", fails=reason, times=2)
         await box.delete(force=True, wait=True)
         assert not await box.exists()
+
+
+BEING_CREATED = 'Failed creating instance record: Instance is busy running a "create" operation'
+
+
+async def test_ensure_goes_on_where_others_are_about_to_create_the_instance() -> None:
+    async with Fake() as fake, fake.client() as client:
+        fake.on_operation("POST", "/1.0/instances", fails=BEING_CREATED, times=2)  # which nobody can see yet
+        ensured = await client.instances.ensure("c1", "busybox")
+        assert (ensured.created, ensured.item.name) == (True, "c1")
+
+
+async def test_ensure_raises_what_stops_it_from_creating_the_instance() -> None:
+    async with Fake() as fake, fake.client() as client:
+        fake.on_operation("POST", "/1.0/instances", fails="Failed creating instance record: no space left")
+        with pytest.raises(IncusOperationError, match="no space left"):
+            await client.instances.ensure("c1", "busybox")
+        assert len([request for request in fake.requests if request.method == "POST"]) == 1

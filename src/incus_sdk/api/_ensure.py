@@ -141,8 +141,9 @@ async def ensure_item(
             return found
         try:
             return Ensured(await create(), True)
-        except (IncusAPIError, IncusOperationError):
-            if last or not await item.exists():
+        except (IncusAPIError, IncusOperationError) as error:
+            # Whoever creates it has its name a moment before it is there.
+            if last or not (wire.BEING_CREATED in str(error) or await item.exists()):
                 raise
     raise AssertionError("unreachable")
 
