@@ -29,6 +29,38 @@ _LIMIT = 2**20  # bytes buffered for a slow reader before the command has to wai
 _MUCH, _MOMENT = 2**12, 0.001  # bytes of a read, and seconds to wait for more if such a read came at once
 
 
+class FirstPiece:
+    """Holds back the first piece of an output if it is certain words, until another one comes.
+
+    Args:
+        words: The words.
+        take: What gets the output.
+    """
+
+    def __init__(self, words: bytes, take: Callable[[bytes], object]) -> None:
+        self._words = words
+        self._take = take
+        self.is_awaited = True
+        self.is_held = False
+
+    def take(self, piece: bytes) -> None:
+        """Take a piece.
+
+        Args:
+            piece: The piece.
+        """
+        self.give()
+        self.is_held, self.is_awaited = self.is_awaited and piece == self._words, False
+        if not self.is_held:
+            self._take(piece)
+
+    def give(self) -> None:
+        """Hand on what is held back."""
+        if self.is_held:
+            self.is_held = False
+            self._take(self._words)
+
+
 class OutputLimitError(Exception):
     """A command wrote more than it may."""
 

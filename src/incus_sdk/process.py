@@ -20,7 +20,7 @@ from ._concurrency import Attempts, end, shielded
 from ._connection import wire
 from ._connection.scope import Scope
 from ._connection.transport import WebSocket
-from ._outputs import OutputReader, Stream, merged
+from ._outputs import FirstPiece, OutputReader, Stream, merged
 from ._users import Users
 from .exceptions import (
     IncusAPIError,
@@ -54,6 +54,7 @@ _WITH_INSTANCE = (129, _SIGKILLED)  # exit codes of a command whose instance sto
 _DYING = 0.3  # seconds after a command, for its instance to show that it is stopping
 _NO_CHILD = "Failed to retrieve PID of executing child"  # said of a container that is stopping, too
 _CONSOLE_ATTACHES = 6  # attempts to attach to a console that LXC has not let go of
+_CONSOLE_SECONDS = 5.0  # after which it is no such attempt that ends
 _HELD = b'Error: Failed running forkconsole: "attaching to the container failed"\n'  # said on such a console
 _NEVER_RAN = 1.0  # seconds from the end of the websockets to the news that the server could not run the command
 _TURNS = 8  # of the event loop, from a connection that ends to the task that waits for it; TLS takes five
@@ -255,28 +256,6 @@ async def _ignore(socket: WebSocket) -> None:
 
 Take = Callable[[bytes], object]
 """What gets the pieces of an output."""
-
-
-class _FirstPiece:
-    """Holds back the first piece of an output if it is certain words, until another one comes."""
-
-    def __init__(self, words: bytes, take: Take) -> None:
-        self._words = words
-        self._take = take
-        self._is_first = True
-        self.is_held = False
-
-    def take(self, piece: bytes) -> None:
-        self.give()
-        self.is_held, self._is_first = self._is_first and piece == self._words, False
-        if not self.is_held:
-            self._take(piece)
-
-    def give(self) -> None:
-        """Hand on what is held back."""
-        if self.is_held:
-            self.is_held = False
-            self._take(self._words)
 
 
 class _LiveOperation:
@@ -807,18 +786,19 @@ class Console(_LiveOperation):
     def __init__(self, scope: Scope, path: tuple[str, ...], width: int, height: int, force: bool) -> None:
         super().__init__(scope, path)
         self._left = False
-        self._body = {"type": "console", "force": force, **wire.size(width, height)}
+        self._force = force
+        self._body = {"type": "console", **wire.size(width, height)}
 
     async def _open(self) -> None:
-        await self._attach_whole()
+        await self._attach_whole(self._force)
         self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
         self._start("input", self.stdin._send_queue())
         self.stdout = self._start_reader("0", "stdout")
 
-    async def _attach_whole(self) -> None:
+    async def _attach_whole(self, force: bool) -> None:
         """Attach, or leave nothing behind."""
         self._sockets = {}
-        attaching = asyncio.ensure_future(self._attach("console", self._body, terminal=True))
+        attaching = asyncio.ensure_future(self._attach("console", {**self._body, "force": force}, terminal=True))
         try:
             await asyncio.shield(attaching)
         except BaseException:
@@ -828,24 +808,31 @@ class Console(_LiveOperation):
     async def _receive(self, channel: str, take: Take) -> None:
         """Hand on what is said there, and attach again for as long as LXC has not let go of the one before.
 
-        It frees a console only when it hears that the process is gone which the server had attached to it.
+        It frees a console only when it hears that the process is gone which the server had attached to it. On a busy
+        machine the server can lose what says so: then the console ends without a word.
         """
-        of = f"{self._describe()} was not free yet"
+        of, loop = f"{self._describe()} was not free yet", asyncio.get_running_loop()
         async for last in Attempts(_CONSOLE_ATTACHES, 0.1, sleep=self._scope.transport.pause, of=of):
-            said = _FirstPiece(_HELD, take)
+            said, since = FirstPiece(_HELD, take), loop.time()
             try:
                 await super()._receive(channel, said.take)
             except IncusError:
                 said.give()
                 raise
-            if not said.is_held or self._left:
+            is_silent = said.is_awaited and loop.time() - since < _CONSOLE_SECONDS
+            if self._left or not (said.is_held or (is_silent and not last)):
                 said.give()
                 return
             assert self._operation is not None
             if last:
                 problem = f"{self._describe()} is held by a process that the server does not know: end it"
                 raise IncusOperationError(problem, operation_id=self._operation.id)
-            await self._attach_whole()
+            try:
+                await self._attach_whole(self._force and said.is_held)
+            except IncusAPIError:
+                if said.is_held:
+                    raise
+                return  # it ended for a reason: the instance stops, or somebody has taken it over
             socket = self._sockets[channel]
             assert isinstance(self.stdout, OutputReader)
             self.stdout.go_on(socket)

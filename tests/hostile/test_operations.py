@@ -611,3 +611,15 @@ async def test_ensure_raises_what_stops_it_from_creating_the_instance() -> None:
         with pytest.raises(IncusOperationError, match="no space left"):
             await client.instances.ensure("c1", "busybox")
         assert len([request for request in fake.requests if request.method == "POST"]) == 1
+
+
+@pytest.mark.parametrize("reason", ["The container is already running", "container is not frozen"])
+async def test_ensure_takes_it_well_that_others_thaw_the_instance_in_the_same_moment(reason: str) -> None:
+    async with Fake() as fake, fake.client() as client:
+        box = await client.instances.create("c1", "busybox", start=True, wait=True)
+        await box.freeze(wait=True)
+        fake.requests.clear()
+        fake.on_operation("PUT", "/1.0/instances/c1/state", fails=reason, after=1)
+        both = await asyncio.gather(*(client.instances.ensure("c1", "busybox", running=True) for _ in range(2)))
+        assert [each.item.status for each in both] == ["Running", "Running"]
+        assert len([request for request in fake.requests if request.method == "PUT"]) == 2

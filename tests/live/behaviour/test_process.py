@@ -7,6 +7,7 @@ import contextlib
 import io
 import logging
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -29,7 +30,8 @@ from incus_sdk import (
     ProcessError,
 )
 from incus_sdk._concurrency import closing
-from incus_sdk._outputs import Output
+from incus_sdk._outputs import FirstPiece, Output
+from incus_sdk.process import _HELD
 from incus_sdk.testing import Daemon
 from tests.live.latency import delayed
 from tools import doc_tabs
@@ -927,9 +929,9 @@ async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncGenerator[None]:
     )
 
     def is_attached() -> bool:
-        children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
-        files = (file for child in children for file in Path(f"/proc/{child}/fd").iterdir())
         with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            children = Path(f"/proc/{holder.pid}/task/{holder.pid}/children").read_text().split()
+            files = (file for child in children for file in Path(f"/proc/{child}/fd").iterdir())
             return any("ptmx" in os.readlink(file) for file in files)
         return False
 
@@ -945,10 +947,19 @@ async def held_by_lxc(daemon: Daemon, box: Instance) -> AsyncGenerator[None]:
         os.close(inner)
 
 
+@pytest.mark.parametrize("is_lost", [False, True], ids=["said", "lost"])
 async def test_a_console_that_is_not_free_yet_is_attached_to_again(
-    daemon: Daemon, talker: Instance, caplog: pytest.LogCaptureFixture
+    daemon: Daemon, talker: Instance, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch, is_lost: bool
 ) -> None:
     caplog.set_level(logging.INFO, "incus_sdk.retries")
+    if is_lost:  # as by a server that closes the terminal of the process that ended before it has read it
+
+        def take(self: FirstPiece, piece: bytes) -> None:
+            if piece != _HELD:
+                kept(self, piece)
+
+        kept = FirstPiece.take
+        monkeypatch.setattr(FirstPiece, "take", take)
     async with contextlib.AsyncExitStack() as stack:
         await stack.enter_async_context(held_by_lxc(daemon, talker))
         async with talker.console() as console:
@@ -958,6 +969,20 @@ async def test_a_console_that_is_not_free_yet_is_attached_to_again(
                     await asyncio.sleep(0.01)
             await stack.aclose()
             await answered(console, b"mine")
+
+
+async def test_a_console_that_ends_without_a_word_ends(client: Client) -> None:
+    async with client.instances.temporary("busybox") as box:
+        async with box.console() as console:
+            stopping = asyncio.create_task(box.stop(force=True, wait=True))
+            assert re.fullmatch(b"(Error: .* is not running: .*\n)?", await console.stdout.read())
+            await stopping
+        await box.start(wait=True)
+        async with box.console() as first, box.console(force=True) as second:
+            assert await first.stdout.read() == b""
+            with pytest.raises(IncusAPIError, match="already connected"):
+                await box.console().__aenter__()
+            assert not second.stdout.at_eof()
 
 
 async def test_a_console_that_is_not_free_in_the_end_is_an_error(daemon: Daemon, talker: Instance) -> None:
