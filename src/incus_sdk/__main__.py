@@ -26,10 +26,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "server", nargs="?", help="a remote of the incus command, https://host:8443 or unix:///path; else the default"
     )
     parser.add_argument("--version", action="version", version=__version__)
+    server = parser.parse_args(arguments).server
     try:
-        return asyncio.run(_examine(parser.parse_args(arguments).server))
-    except IncusError as error:
-        _say("problem", str(error))
+        try:
+            code = asyncio.run(_examine(server))
+        except IncusError as error:
+            _say("problem", str(error))
+            code = 1
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:  # its reader has seen enough; Python itself flushes once more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
 
 

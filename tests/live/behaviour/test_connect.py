@@ -933,3 +933,12 @@ async def test_the_doctor_says_for_each_failure_what_to_do(
     (directory / "config.yml").write_text("remotes: [")
     code, said = await doctor()
     assert (code, f"{directory}/config.yml is not YAML" in said["problem"]) == (1, True)
+
+
+def test_the_doctor_ends_quietly_when_nobody_reads_it(daemon: Daemon) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    doctor = [sys.executable, "-m", "incus_sdk", f"unix://{daemon.socket}"]
+    done = subprocess.run(doctor, stdout=writing, stderr=subprocess.PIPE, text=True, timeout=60)
+    os.close(writing)
+    assert (done.returncode, done.stderr) == (1, "")
