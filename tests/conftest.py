@@ -6,6 +6,7 @@ import gc
 import json
 import os
 import re
+import signal
 import threading
 from collections import defaultdict
 from pathlib import Path
@@ -31,6 +32,8 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:  # as shells start what runs in the background
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # else the programs that tests interrupt inherit it
     config.pluginmanager.register(again)
     seen: wire_record.Seen = defaultdict(set)
     config.stash[wire_record.SEEN] = seen
