@@ -93,6 +93,7 @@ class Renames:
             new_name: The new name.
 
         Raises:
+            IncusNotFoundError: It does not exist.
             IncusAPIError: It cannot be renamed now, or the new name is taken.
             IncusOperationError: The same, of an object that is renamed in the background.
 

@@ -1,4 +1,4 @@
-"""Deleting what may be gone already."""
+"""What may be gone already: deleting it, and errors that do not say so."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from .._concurrency import Attempts
-from ..exceptions import IncusAPIError, IncusNotFoundError, IncusOperationError
+from ..exceptions import IncusAPIError, IncusConflictError, IncusNotFoundError, IncusOperationError
 
 T = TypeVar("T")
 
@@ -31,3 +31,14 @@ async def delete_or_miss(
             if last:
                 raise
     return None
+
+
+async def or_missing(change: Awaitable[T], look: Callable[[], Awaitable[object]]) -> T:
+    """Change something; where servers have other words for that it does not exist, looking at it raises the usual."""
+    try:
+        return await change
+    except (IncusNotFoundError, IncusConflictError):
+        raise
+    except (IncusAPIError, IncusOperationError):
+        await look()
+        raise

@@ -14,6 +14,7 @@ from ..models.base import Json
 from ..operations import OnProgress
 from ._bodies import to_body
 from ._by_key import Keyed
+from ._deletion import or_missing
 from ._lifecycle import NOT_RUNNING, LifecycleVerbs
 from ._options import known_options
 from .base import Resource
@@ -124,16 +125,17 @@ class SnapshotImageVerbs(Resource):
 
         Raises:
             IncusInputError: An option is invalid.
+            IncusNotFoundError: There is no such snapshot.
             IncusConflictError: One of the aliases exists; nothing was done.
             IncusUnsupportedError: The server lacks the extension for ``format``.
-            IncusOperationError: There is no such snapshot, or the image could not be made.
+            IncusOperationError: The image could not be made.
 
         API:
             ``POST /1.0/images``. Extension ``instance_publish_split`` for ``format``.
         """
         _, instance, _, _ = self._path
         source: models.ImagesPostSource = {"type": "snapshot", "name": f"{instance}/{self._json[self.KEY]}"}
-        return await _publish(self, source, options)
+        return await or_missing(_publish(self, source, options), self._read_with_etag)
 
 
 class Publishes:

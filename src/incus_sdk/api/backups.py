@@ -149,7 +149,7 @@ class Backups(Collection[BackupItem], Renames, Deletes):
     async def _upload_backup(
         self, target: models.BackupTarget, options: Mapping[str, Any], progress: OnProgress | None
     ) -> None:
-        body = to_body(options) | {"target": {"protocol": "s3", **target}}
+        body = to_body(options) | {"target": {"protocol": "s3", **to_body(target)}}
         await self._scope.require("backup_s3_upload", "a backup to S3")
         await self._operate("POST", body=body, progress=progress)
 

@@ -43,7 +43,7 @@ from ..models._tables import Table
 from ..models.base import Json, Record
 from ..operations import OnProgress, Operation
 from ._bodies import difference, to_body, with_dotted_keys, with_never
-from ._deletion import delete_or_miss
+from ._deletion import delete_or_miss, or_missing
 from ._merge import Conflict, is_kept, merge
 
 if TYPE_CHECKING:
@@ -641,6 +641,7 @@ class Renamable(Resource):
             new_name: The new name.
 
         Raises:
+            IncusNotFoundError: It does not exist.
             IncusAPIError: It cannot be renamed now, or the name is taken.
             IncusOperationError: The same, of an object that is renamed in the background.
 
@@ -648,7 +649,8 @@ class Renamable(Resource):
             ``POST`` of its path
         """
         wire.path(new_name)
-        await self._perform("POST", body={self.KEY: new_name}, patience=self._RENAME_PATIENCE)
+        renaming = self._perform("POST", body={self.KEY: new_name}, patience=self._RENAME_PATIENCE)
+        await or_missing(renaming, self._read_with_etag)
         self._path = (*self._path[:-1], self._segment(new_name))
         self._json[self.KEY] = new_name
 

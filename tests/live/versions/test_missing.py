@@ -1,4 +1,4 @@
-"""Deleting what is not there: an error, unless ``missing_ok`` is set; also where two delete the same at once."""
+"""What is not there cannot be renamed, nor deleted, unless ``missing_ok`` is set; also where two do so."""
 
 from __future__ import annotations
 
@@ -55,6 +55,26 @@ async def test_what_is_not_there_is_deleted_without_an_error_only_if_that_is_acc
         return
     with pytest.raises(IncusNotFoundError):
         await group.delete(key)
+
+
+CANNOT_RENAME = {"log", "recorded output", "template", "image", "certificate", "forward", "load balancer", "peer"}
+CANNOT_RENAME |= {"zone", "record", "pool", "bucket", "bucket key", "warning"}
+CANNOT_RENAME |= {"cluster group"}  # without a cluster the server says so instead
+
+
+@pytest.mark.parametrize("what", [what for what in NOWHERE if what not in CANNOT_RENAME])
+async def test_what_is_not_there_cannot_be_renamed_and_the_error_says_why(client: Client, what: str) -> None:
+    group, key = NOWHERE[what](client)
+    try:
+        with pytest.raises(IncusNotFoundError):
+            await group.rename(key, "other")
+    except IncusUnsupportedError:
+        return
+
+
+async def test_a_snapshot_that_is_not_there_cannot_be_published(client: Client) -> None:
+    with pytest.raises(IncusNotFoundError):
+        await client.instances["nowhere"].snapshots["s0"].publish()
 
 
 @pytest.mark.parametrize("what", ["profile", "project", "network", "volume", "volume snapshot", "snapshot", "instance"])

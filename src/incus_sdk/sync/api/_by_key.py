@@ -130,6 +130,7 @@ class Renames(_twin.Twin):
             new_name: The new name.
 
         Raises:
+            IncusNotFoundError: It does not exist.
             IncusAPIError: It cannot be renamed now, or the new name is taken.
             IncusOperationError: The same, of an object that is renamed in the background.
 

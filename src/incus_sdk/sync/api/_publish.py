@@ -104,9 +104,10 @@ class SnapshotImageVerbs(Resource):
 
         Raises:
             IncusInputError: An option is invalid.
+            IncusNotFoundError: There is no such snapshot.
             IncusConflictError: One of the aliases exists; nothing was done.
             IncusUnsupportedError: The server lacks the extension for ``format``.
-            IncusOperationError: There is no such snapshot, or the image could not be made.
+            IncusOperationError: The image could not be made.
 
         API:
             ``POST /1.0/images``. Extension ``instance_publish_split`` for ``format``.

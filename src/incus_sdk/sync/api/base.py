@@ -208,6 +208,7 @@ class Renamable(Resource):
             new_name: The new name.
 
         Raises:
+            IncusNotFoundError: It does not exist.
             IncusAPIError: It cannot be renamed now, or the name is taken.
             IncusOperationError: The same, of an object that is renamed in the background.
 
