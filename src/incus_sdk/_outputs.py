@@ -348,6 +348,14 @@ class OutputReader(asyncio.StreamReader):
         finally:
             self._reads -= 1
 
+    async def readline(self) -> bytes:
+        try:
+            return await self.readuntil()
+        except asyncio.IncompleteReadError as error:
+            return error.partial
+        except asyncio.LimitOverrunError:  # for which the base class throws away what it has
+            raise IncusInputError(f"a line of {self.name} is longer than {_LIMIT} bytes: use read(n)") from None
+
     def _begin_read(self) -> None:
         with self._taking:  # what was begun there is done
             self._reads += 1

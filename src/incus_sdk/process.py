@@ -120,6 +120,7 @@ class ProcessInput:
         self._sent = False  # some bytes
         self._ended = False
         self._broken = False
+        self._goes_on = False  # perhaps, when it is broken
         self._closed = asyncio.Event()
 
     def write(self, data: bytes) -> None:
@@ -163,7 +164,7 @@ class ProcessInput:
             BrokenPipeError: The command has ended.
         """
         await self._room.wait()
-        if self._broken:
+        if self._broken and not self._goes_on:
             raise BrokenPipeError("the command no longer reads its stdin")
 
     def can_write_eof(self) -> bool:
@@ -181,7 +182,7 @@ class ProcessInput:
 
     def is_closing(self) -> bool:
         """Check whether it was ended, or the command has ended."""
-        return self._eof or self._broken
+        return self._eof or (self._broken and not self._goes_on)
 
     async def wait_closed(self) -> None:
         """Wait until all that is queued has been sent, or the command has ended."""
@@ -792,6 +793,7 @@ class Console(_LiveOperation):
     async def _open(self) -> None:
         await self._attach_whole(self._force)
         self.stdin = ProcessInput(self._sockets["0"], _CTRL_D)
+        self.stdin._goes_on = True
         self._start("input", self.stdin._send_queue())
         self.stdout = self._start_reader("0", "stdout")
 
@@ -806,6 +808,12 @@ class Console(_LiveOperation):
             raise
 
     async def _receive(self, channel: str, take: Take) -> None:
+        try:
+            await self._receive_attaching(channel, take)
+        finally:
+            self.stdin._goes_on = False
+
+    async def _receive_attaching(self, channel: str, take: Take) -> None:
         """Hand on what is said there, and attach again for as long as LXC has not let go of the one before.
 
         It frees a console only when it hears that the process is gone which the server had attached to it. On a busy

@@ -278,7 +278,11 @@ class StreamReader(Twin):
         return data
 
     def readline(self) -> bytes:
-        """Read a line, with its end; empty at the end of the stream."""
+        """Read a line, with its end; empty at the end of the stream.
+
+        Raises:
+            ValueError: It is too long, longer than 1 MiB where a command writes it: use `read`.
+        """
         data: bytes = self._portal.run(self._async.readline())
         return data
 

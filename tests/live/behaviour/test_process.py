@@ -373,6 +373,16 @@ async def test_a_command_that_does_not_read_its_stdin_ends_the_run(box: Instance
     assert result.returncode == 6
 
 
+async def test_of_a_line_that_is_too_long_nothing_is_lost(box: Instance) -> None:
+    long = "head -c 1500000 /dev/zero | tr '\\0' x; echo; echo end"
+    async with box.open_process(sh(long)) as process:
+        with pytest.raises(IncusInputError, match=r"a line of stdout is longer than 1048576 bytes: use read\(n\)"):
+            await process.stdout.readline()
+        assert await process.stdout.readexactly(1_500_001) == 1_500_000 * b"x" + b"\n"
+        assert await process.stdout.readline() == b"end\n"
+        assert await process.stdout.readline() == b""
+
+
 async def test_what_a_command_leaves_in_the_background_does_not_hold_up_its_end(box: Instance) -> None:
     result = await box.run(sh("sleep 1000 & echo done"), timeout=100)
     assert result.stdout == b"done\n"
