@@ -624,9 +624,13 @@ async def test_leaving_the_block_kills_the_command_however_it_is_left(box: Insta
 async def test_writing_to_a_command_that_is_gone_is_a_broken_pipe(box: Instance) -> None:
     async with box.open_process(["true"]) as process:
         await process.wait()
-        process.stdin.write(b"x" * 2**20)
-        with pytest.raises(BrokenPipeError):
+
+        async def write() -> None:
+            process.stdin.write(b"x" * 2**20)
             await process.stdin.drain()
+
+        with pytest.raises(BrokenPipeError):
+            await write()
 
 
 async def test_a_terminal_has_a_size_that_can_change_and_one_stream(box: Instance) -> None:
