@@ -70,6 +70,7 @@ CORE = {
 """The tests, by file, that every whole run has through the twin as well: over one transport, on both versions."""
 
 _PRIVATE = "looks at what is private in the async SDK, or changes it"
+_ASYNC = "uses the async SDK beside the twin: in a program, a callback or another client"
 _TASKS = "is about tasks of the caller's event loop"
 
 NOT_THROUGH = {
@@ -86,6 +87,20 @@ NOT_THROUGH = {
         a_proxy_that_leads_nowhere_is_named_without_its_password
         of_several_addresses_the_first_that_proves_itself_is_used
         websockets_send_no_origin_and_connections_are_used_again packets_of_sftp a_pool_looks_after_its_boxes
+        a_command_whose_websockets_open_too_late_is_begun_again_and_runs_once retries_are_told_of
+        a_line_for_each_request a_request_has_its_sizes_its_operation_and_its_connection no_secret_is_logged_or_traced
+        it_is_taken_over it_is_found_under_the_name_that_the_server_picked it_is_removed_if_it_did_not_start
+        a_copy_of_a_volume_is_made_in_the_background_and_waited_for an_object_is_created_found_listed_and_deleted
+        a_client_that_is_not_trusted_is_told_so_and_what_to_do the_timeout_cuts_off_nothing_that_takes_its_time
+        100_mib_go_up_and_come_down_unchanged_in_flat_memory all_views_of_a_client_share_its_connections
+        a_websocket_hands_out_what_the_daemon_says a_refused_websocket_says_what_the_daemon_said
+        an_upgraded_stream_speaks_sftp a_refused_upgrade_says_what_the_daemon_said
+        all_small_files_go_by_tar the_rest_goes_over_sftp a_tree_whose_path_no_command_can_have_goes_over_sftp
+        """,
+    _ASYNC: """
+        one_login_serves_the_sdk_and_the_command_until_it_is_refreshed
+        without_a_login_nothing_is_done_and_the_error_says_what_to_do
+        a_socket_that_is_not_for_this_user_says_which_group_to_join a_fault_at_any_byte_is_survived
         """,
     _TASKS: "leaving_the_block_leaves_no_task_and_no_waiting_reader it_runs_on_uvloop",
 }
