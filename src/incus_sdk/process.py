@@ -120,7 +120,7 @@ class ProcessInput:
         self._sent = False  # some bytes
         self._ended = False
         self._broken = False
-        self._goes_on = False  # perhaps, when it is broken
+        self._goes_on = False  # with another websocket, perhaps, when this one breaks
         self._closed = asyncio.Event()
 
     def write(self, data: bytes) -> None:

@@ -34,7 +34,7 @@ async def delete_or_miss(
 
 
 async def or_missing(change: Awaitable[T], look: Callable[[], Awaitable[object]]) -> T:
-    """Change something; where servers have other words for that it does not exist, looking at it raises the usual."""
+    """Change something. Not all servers answer 404 if it does not exist; ``look`` then raises what others do."""
     try:
         return await change
     except (IncusNotFoundError, IncusConflictError):

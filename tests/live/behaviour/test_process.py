@@ -985,18 +985,18 @@ async def test_a_console_that_is_not_free_yet_is_attached_to_again(
             await answered(console, b"mine")
 
 
-async def test_a_console_that_ends_without_a_word_ends(client: Client) -> None:
-    async with client.instances.temporary("busybox") as box:
-        async with box.console() as console:
-            stopping = asyncio.create_task(box.stop(force=True, wait=True))
-            assert re.fullmatch(b"(Error: .* is not running: .*\n)?", await console.stdout.read())
-            await stopping
-        await box.start(wait=True)
-        async with box.console() as first, box.console(force=True) as second:
-            assert await first.stdout.read() == b""
-            with pytest.raises(IncusAPIError, match="already connected"):
-                await box.console().__aenter__()
-            assert not second.stdout.at_eof()
+async def test_a_console_whose_instance_stops_ends_though_nothing_was_said(client: Client) -> None:
+    async with client.instances.temporary("busybox") as box, box.console() as console:
+        stopping = asyncio.create_task(box.stop(force=True, wait=True))
+        assert re.fullmatch(b"(Error: .* is not running: .*\n)?", await console.stdout.read())
+        await stopping
+
+
+async def test_a_console_that_is_taken_over_ends_though_nothing_was_said(talker: Instance) -> None:
+    async with talker.console() as first, talker.console(force=True) as second:
+        await answered(second, b"mine")
+        assert await first.stdout.read() == b""
+        await answered(second, b"still mine")
 
 
 async def test_a_console_that_is_not_free_in_the_end_is_an_error(daemon: Daemon, talker: Instance) -> None:
