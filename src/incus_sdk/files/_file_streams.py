@@ -35,7 +35,7 @@ class RemoteReader:
         pieces: The content.
     """
 
-    def __init__(self, pieces: AsyncIterator[bytes]) -> None:
+    def __init__(self, pieces: AsyncIterator[memoryview]) -> None:
         self._pieces = pieces
         self._rest = b""
 
@@ -46,7 +46,7 @@ class RemoteReader:
         if self._rest:
             piece, self._rest = self._rest, b""
             return piece
-        return await anext(self._pieces)
+        return bytes(await anext(self._pieces))
 
     async def read(self, size: int = -1) -> bytes:
         """Read the next bytes; if this is cancelled, the next call reads the same ones.

@@ -396,11 +396,11 @@ class Handle:
         """Set attributes; those that are None stay."""
         await self._sftp.set(self._path, mode=mode, uid=uid, gid=gid, handle=self)
 
-    def read(self, size: int, *, to_end: bool = False) -> AsyncIterator[bytes]:
+    def read(self, size: int, *, to_end: bool = False) -> AsyncIterator[memoryview]:
         """The first ``size`` bytes in pieces, fewer if the file is shorter; with ``to_end`` also all that follow."""
         return _Pieces(self, size, to_end)
 
-    async def write(self, data: bytes) -> None:
+    async def write(self, data: bytes | memoryview) -> None:
         """Send bytes to be written at ``offset``; an error shows in a later `write` or in `flush`."""
         view = memoryview(data)
         for start in range(0, len(view), _WRITE_SIZE):
@@ -461,7 +461,7 @@ class _Pieces:
     def __aiter__(self) -> Self:
         return self
 
-    async def __anext__(self) -> bytes:
+    async def __anext__(self) -> memoryview:
         # Up to the known size many at once, and one more at it; beyond it, one by one.
         ahead, size = self._ahead, self._size
         while not self._over and (
@@ -476,7 +476,7 @@ class _Pieces:
         sent, offset, length = ahead[0]
         if sent.answer.cancelled():
             sent, *_ = ahead[0] = self._request(offset, length)
-        data = (await self._handle._sftp._answer(sent)).string()
+        data = (await self._handle._sftp._answer(sent)).view()
         ahead.popleft()
         if not data:
             self._over = True
@@ -517,7 +517,11 @@ class _Fields:
         return int.from_bytes(self._take(size), "big")
 
     def string(self) -> bytes:
-        return bytes(self._take(self.number()))
+        return bytes(self.view())
+
+    def view(self) -> memoryview:
+        """A string, not copied."""
+        return self._take(self.number())
 
     def attributes(self) -> FileStat:
         flags = self.number()

@@ -31,7 +31,8 @@ from ._tar import InstanceTar, unpack
 Entry = tuple[str, FileStat]
 Batch = dict[str, tuple[FileStat, bytes]]
 """Files with their attributes and contents."""
-Write = Callable[[bytes], Awaitable[None]]
+Piece = bytes | memoryview
+Write = Callable[[Piece], Awaitable[None]]
 
 
 HAS_DESCRIPTORS = os.open in os.supports_dir_fd
@@ -123,7 +124,7 @@ class Tree(Protocol):
         """The attributes of an entry, of a link its own unless ``follow``; None if it does not exist."""
         ...
 
-    def read(self, path: str) -> AbstractAsyncContextManager[tuple[FileStat, AsyncIterator[bytes]]]:
+    def read(self, path: str) -> AbstractAsyncContextManager[tuple[FileStat, AsyncIterator[Piece]]]:
         """The attributes and the content of a file: no more than its size, but all if that is 0, as in /proc."""
         ...
 
@@ -335,7 +336,7 @@ class RemoteTree(Tree):
         return await self._sftp.find(self._absolute(path), follow=follow)
 
     @asynccontextmanager
-    async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
+    async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[Piece]]]:
         handle = await self._sftp.open(self._absolute(path), Flags.READ)
         try:
             found = await handle.stat()
@@ -351,13 +352,13 @@ class RemoteTree(Tree):
             handle = await self._sftp.open(temporary, Flags.WRITE | Flags.CREATE | Flags.EXCLUSIVE)
             in_hole = False
 
-            async def write(piece: bytes) -> None:
+            async def write(piece: Piece) -> None:
                 nonlocal in_hole
-                for block, in_hole in _blocks(piece):
+                for run, in_hole in _runs(bytes(piece)):
                     if in_hole:
-                        handle.offset += len(block)
+                        handle.offset += len(run)
                     else:
-                        await handle.write(block)
+                        await handle.write(run)
 
             try:
                 yield write
@@ -548,7 +549,7 @@ class LocalTree(Tree):
         return await in_thread(stat)
 
     @asynccontextmanager
-    async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[bytes]]]:
+    async def read(self, path: str) -> AsyncGenerator[tuple[FileStat, AsyncIterator[Piece]]]:
         def open_file() -> tuple[BinaryIO, FileStat, bytes]:
             with self._open_parent(path) as (parent, name):
                 file = stack.enter_context(os.fdopen(self._open_to_read(parent, name), "rb", 0))
@@ -573,20 +574,19 @@ class LocalTree(Tree):
     @asynccontextmanager
     async def write(self, path: str, attributes: FileStat) -> AsyncGenerator[Write]:
         temporary, fd = _temporary_name(), -1
-        buffer = bytearray()
+        kept, size = list[Piece](), 0
 
-        def store() -> None:
+        def store(content: bytes) -> None:
             nonlocal fd
             if fd < 0:
                 with self._open_parent(path) as (parent, name):
                     fd = os.open(_beside(name, temporary), _NEW_FILE, 0o600, dir_fd=parent)
             with self._path_in_errors(path):
-                write_all(fd, bytes(buffer))
-            buffer.clear()
+                write_all(fd, content)
 
         def finish() -> None:
             nonlocal fd
-            store()
+            store(b"".join(kept))
             with self._open_parent(path) as (parent, name):
                 last, fd = fd, -1
                 self._complete(last, _beside(name, temporary), attributes)
@@ -598,10 +598,14 @@ class LocalTree(Tree):
             with contextlib.suppress(OSError), self._open_parent(path) as (parent, name):
                 os.unlink(_beside(name, temporary), dir_fd=parent)
 
-        async def write(piece: bytes) -> None:
-            buffer.extend(piece)
-            if len(buffer) >= _CHUNK:
-                await in_thread(store)
+        async def write(piece: Piece) -> None:
+            nonlocal size
+            kept.append(piece)
+            size += len(piece)
+            if size >= _CHUNK:
+                content, size = b"".join(kept), 0
+                kept.clear()
+                await in_thread(store, content)
 
         try:
             yield write
@@ -763,7 +767,7 @@ def file_stat(found: os.stat_result) -> FileStat:
     return FileStat.of(mode, found.st_uid, found.st_gid, found.st_size, found.st_mtime_ns // 10**9)
 
 
-async def _rechunk(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
+async def _rechunk(pieces: AsyncIterator[Piece]) -> AsyncGenerator[bytes]:
     """The same bytes in chunks of one size; only the last is smaller."""
     chunk = bytearray()
     async for piece in pieces:
@@ -775,20 +779,25 @@ async def _rechunk(pieces: AsyncIterator[bytes]) -> AsyncGenerator[bytes]:
         yield bytes(chunk)
 
 
-def _blocks(content: bytes) -> Iterator[tuple[bytes, bool]]:
-    """Content in blocks, each with whether it is to become a hole."""
-    for start in range(0, len(content), _HOLE):
-        block = content[start : start + _HOLE]
-        yield block, _ZEROS.startswith(block)
+def _runs(content: bytes) -> Iterator[tuple[memoryview, bool]]:
+    """Content in runs of blocks, each with whether it is to become a hole."""
+
+    def is_zero(start: int) -> bool:
+        return not content[start] and _ZEROS.startswith(content[start : start + _HOLE])
+
+    view = memoryview(content)
+    for is_hole, starts in groupby(range(0, len(content), _HOLE), is_zero):
+        blocks = list(starts)
+        yield view[blocks[0] : blocks[-1] + _HOLE], is_hole
 
 
 def write_all(fd: int, content: bytes) -> None:
     """Write to a new file, with holes for what is zero."""
-    for block, is_hole in _blocks(content):
+    for run, is_hole in _runs(content):
         if is_hole:
-            os.ftruncate(fd, os.lseek(fd, len(block), os.SEEK_CUR))
-        while block and not is_hole:
-            block = block[os.write(fd, block) :]
+            os.ftruncate(fd, os.lseek(fd, len(run), os.SEEK_CUR))
+        while run and not is_hole:
+            run = run[os.write(fd, run) :]
 
 
 def _parents(path: str) -> Iterator[str]:
