@@ -55,6 +55,7 @@ async def _connect_unix(path: str) -> socket.socket:
     own = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     try:
         own.setblocking(False)
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, limits.SEND_BUFFER)
         while True:
             try:
                 own.connect(path)

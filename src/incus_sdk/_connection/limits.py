@@ -14,6 +14,8 @@ CHUNK = 256 * 1024
 """Bytes of one piece of a body, in both directions, where as many are there."""
 READ_AHEAD = 2**20
 """Bytes that are held for a reader that does not read, before the server is made to wait."""
+SEND_BUFFER = 512 * 1024
+"""Bytes that a unix socket takes at once, or fewer, as the system allows: each time it is full costs a wait."""
 
 REQUESTS = 64
 """Ordinary requests that are under way at a time; more of them queue. Streams, uploads and waits are not counted."""
