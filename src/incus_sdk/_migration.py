@@ -28,7 +28,7 @@ from .operations import OnProgress, Operation, Progress
 T = TypeVar("T")
 Mode = Literal["pull", "push", "relay"]
 
-_UNREACHABLE = re.compile(r"waiting for migration \S* ?connection", re.IGNORECASE)
+_UNREACHABLE = r"(?i)waiting for migration \S* ?connection"
 """The error of a side that could not connect to the other, or was not connected to."""
 _TRANSFERS = ("fs", "block")
 """The stages in which servers count what a relay counts itself."""
@@ -96,13 +96,13 @@ async def migrate(
     await in_turn(addresses, attempt, _UNREACHABLE)
 
 
-async def in_turn(addresses: Sequence[str], attempt: Callable[[str], Awaitable[T]], unreachable: re.Pattern[str]) -> T:
+async def in_turn(addresses: Sequence[str], attempt: Callable[[str], Awaitable[T]], unreachable: str) -> T:
     """Call ``attempt`` with one address after the other, as long as its error matches ``unreachable``."""
     for address in addresses:
         try:
             return await attempt(address)
         except (IncusAPIError, IncusOperationError) as error:
-            if not unreachable.search(str(error)):
+            if not re.search(unreachable, str(error)):
                 raise
             if address == addresses[-1]:
                 raise IncusOperationError(
@@ -193,7 +193,7 @@ class _Migration:
         error = sent.result() if sent.done() else None
         if error is None:
             error = await received
-        elif not _UNREACHABLE.search(str(error)):
+        elif not re.search(_UNREACHABLE, str(error)):
             done, _ = await asyncio.wait([received], timeout=_SAME_MOMENT)
             if done and received.result() is None:
                 error = None

@@ -13,7 +13,7 @@ from .exceptions import IncusInputError, IncusNotFoundError
 _PASSWD, _GROUP = "/etc/passwd", "/etc/group"
 _MAX_NAMES = 4 * 2**20  # bytes of an instance's list of users or groups
 _MAX_LINKS = 8  # symbolic links that lead to it
-_ID = re.compile("[0-9]{1,10}")
+_ID = "[0-9]{1,10}"
 _SHELLS = ("ash", "bash", "busybox", "dash", "ksh", "mksh", "sh", "zsh")  # that know -l, and exec as POSIX has it
 
 
@@ -85,7 +85,9 @@ class Users:
         lines = (await self._read(file)).decode(errors="replace").split("\n")
         entries = [line.split(":") for line in lines]
         return [
-            entry for entry in entries if len(entry) >= fields and all(_ID.fullmatch(entry[index]) for index in number)
+            entry
+            for entry in entries
+            if len(entry) >= fields and all(re.fullmatch(_ID, entry[index]) for index in number)
         ]
 
     async def _read(self, file: str) -> bytes:

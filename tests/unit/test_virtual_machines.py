@@ -89,8 +89,9 @@ class Server:
                 writer.write(self.answer)
                 if "Upgrade" in headers:
                     while received := await reader.read(100_000):
+                        if not self.got:
+                            writer.write(received)
                         self.got += received
-                        writer.write(received)
                     return
         except (asyncio.IncompleteReadError, ConnectionError, asyncio.CancelledError):
             pass
@@ -297,7 +298,7 @@ async def test_a_dump_of_memory_is_a_file_once_it_is_whole(server: Server, machi
     assert sorted(path.name for path in tmp_path.iterdir()) == ["socket"]
 
 
-LAST = b"and last" * 100_000  # more than goes out at once
+LAST = b"and last" * 1_000_000  # more than goes out at once
 CONNECTIONS: dict[str, tuple[Callable[[Instance], Any], str, str, Any]] = {
     "nbd": (lambda box: box.nbd(), "GET /1.0/instances/v%201/nbd", "nbd", None),
     "one more": (lambda box: box.nbd(reuse=True), "GET /1.0/instances/v%201/nbd?reuse=1", "nbd", None),

@@ -41,7 +41,7 @@ IMAGES = {"addr": "https://images.linuxcontainers.org", "protocol": "simplestrea
 
 _LOCAL_SOCKET = "unix://"
 """What the command has for the socket that it looks for."""
-_NAME = re.compile(r"(?!<<$)[^.:/][^:/]{0,99}")  # Newer versions of the command take << for YAML's, even quoted.
+_NAME = r"(?!<<$)[^.:/][^:/]{0,99}"  # Newer versions of the command take << for YAML's, even quoted.
 _SERVERS_OF_IMAGES = ("docker", "gcr", "ghcr", "images", "local", "oci", "quay", "ubuntu")
 """Names that are for others than a server that proposes one of them: ``docker:nginx`` must not lead there."""
 
@@ -374,7 +374,7 @@ class ClientConfig:
         Raises:
             IncusInputError: It is invalid or taken.
         """
-        if not isinstance(name, str) or not _NAME.fullmatch(name) or not name.isprintable():
+        if not isinstance(name, str) or not re.fullmatch(_NAME, name) or not name.isprintable():
             raise IncusInputError(
                 f"{name!r} is not a name for a remote: it must not be empty or long, contain : or / or control "
                 "characters, or begin with ."

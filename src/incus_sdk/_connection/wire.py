@@ -127,7 +127,7 @@ _TAKEN = (*_TAKEN_NAME, BEING_CREATED, "already in trust store", ": file exists"
 _IN_USE = ("currently in use", "still in use", "that is in use")
 _FORBIDDEN = "User does not have permission"
 _ANY_VALUE = ("environment.", "image.", "user.", "volatile.")  # keys whose values nobody refuses, or nobody wrote
-_OF_NO_KEY = re.compile(r"nvalid [\w ]*(devices?|name|UUID|port|protocol|rule)\b")
+_OF_NO_KEY = r"nvalid [\w ]*(devices?|name|UUID|port|protocol|rule)\b"
 _INVALID, _NO_IMAGE = "nvalid", "Image not provided for instance creation"
 _JSON_NAMES: dict[type, str] = {
     dict: "an object",
@@ -220,7 +220,7 @@ def missing_facts(reason: str, body: Any) -> str:
         name = source.get("alias") or source.get("fingerprint")
         where = source.get("server") or "this server"
         return f" ({where} has no image {name!r}; launch() takes one of another server by its name: images:debian/13)"
-    said = _INVALID in reason and not _OF_NO_KEY.search(reason)
+    said = _INVALID in reason and not re.search(_OF_NO_KEY, reason)
     if not said or not isinstance(config, Mapping) or any(str(key) in reason for key in config):
         return ""
     keys = [key for key in config if not str(key).startswith(_ANY_VALUE)]

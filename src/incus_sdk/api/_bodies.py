@@ -14,7 +14,7 @@ from ..exceptions import IncusInputError
 from ..models.base import Json, to_json
 from ..operations import Operation
 
-_LABEL_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_LABEL_NAME = r"[A-Za-z0-9][A-Za-z0-9._-]*"
 _NEVER = ("0001-01-01T00:00:00", "1970-01-01T00:00:00")  # how servers write it
 NEVER = "0001-01-01T00:00:00Z"
 """The time that servers take for never; without any, they take what is configured, or keep what is set."""
@@ -139,7 +139,7 @@ def label_keys(labels: Mapping[str, str] | None, prefix: str) -> dict[str, str]:
         raise IncusInputError(f"labels must be a dict, as {{'app': 'web'}}, not {labels!r}")
     keys: dict[str, str] = {}
     for name, value in (labels or {}).items():
-        if not isinstance(name, str) or not _LABEL_NAME.fullmatch(name) or not isinstance(value, str) or not value:
+        if not isinstance(name, str) or not re.fullmatch(_LABEL_NAME, name) or not isinstance(value, str) or not value:
             raise IncusInputError(
                 f"the label {name!r} must be a name of letters, digits, '.', '_' and '-', with a text, not {value!r}"
             )

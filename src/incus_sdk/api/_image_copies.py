@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -22,7 +21,7 @@ from ._bodies import created_secret
 from .base import Collection, Resource, Writable
 
 _LOOKS = 5  # for the image of a download that was cancelled too late
-_UNREACHABLE = re.compile(r"\b(dial|x509|tls|connection refused|no route to host|i/o timeout)\b", re.IGNORECASE)
+_UNREACHABLE = r"(?i)\b(dial|x509|tls|connection refused|no route to host|i/o timeout)\b"
 """In the error of a server that cannot connect to the other one."""
 
 ImageItem = TypeVar("ImageItem", bound=Writable[Any])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from collections.abc import AsyncGenerator, Callable, Mapping, MutableSequence, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
@@ -368,7 +369,7 @@ async def _set_running(box: LifecycleVerbs, running: bool) -> Change | None:
     try:
         await (box.start(wait=True) if running else box.stop(wait=True))
     except (IncusAPIError, IncusOperationError) as error:
-        if not DONE_BY_OTHERS.search(str(error)):
+        if not re.search(DONE_BY_OTHERS, str(error)):
             raise  # whatever its status: one that failed to start is shown as running for a moment
         await box._wait_until_idle()
         if (await box.refresh()).status not in wanted:

@@ -34,7 +34,7 @@ Action = Literal["start", "stop", "restart", "freeze", "unfreeze"]
 NOT_RUNNING = ("Stopped", "Error")  # states in which servers refuse to stop an instance, and do delete it
 _DELETE_ATTEMPTS = 7  # to delete an instance that is still going down, or whose migration is still being cancelled
 _STILL_MIGRATED = 'busy running a "migrate" operation'
-DONE_BY_OTHERS = re.compile(r'already (running|stopped)|is not frozen|busy running a "(start|stop|restart)"')
+DONE_BY_OTHERS = r'already (running|stopped)|is not frozen|busy running a "(start|stop|restart)"'
 """In the error of a change of state: somebody else changes it in the same moment."""
 _NAME_TAKEN = "Failed creating instance record"  # part of the error of a creation whose name is taken
 _LOG_TAIL = 4000  # characters of an instance's log that the error of its start carries
@@ -102,7 +102,7 @@ class LifecycleVerbs(models.Instance, Writable[models.InstancePut]):
                 if last or "running" not in str(error.response.get("error")):
                     raise
             except IncusOperationError as error:
-                if last or not DONE_BY_OTHERS.search(str(error)):
+                if last or not re.search(DONE_BY_OTHERS, str(error)):
                     raise
                 await self._wait_until_idle()
         raise AssertionError("unreachable")

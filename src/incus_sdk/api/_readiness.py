@@ -31,13 +31,13 @@ if TYPE_CHECKING:
 _POLL = 0.5  # seconds until the next check where no event comes: addresses and ports change without one
 _STATUSES = {"running": (103, 113), "ready": (113,), "stopped": (102,), "frozen": (110,), "error": (112,)}
 _RUNNING = _STATUSES["running"]  # Running; and Ready, which a program inside says through the guest API
-_LISTENER = re.compile(r"^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A ", re.MULTILINE)  # of /proc/net/tcp
+_LISTENER = r"(?m)^ *\d+: [0-9A-F]+:([0-9A-F]{4}) [0-9A-F]+:[0-9A-F]{4} 0A "  # of /proc/net/tcp
 _FAMILIES = {"inet": "ipv4", "inet6": "ipv6"}  # as servers call them, and as they are called here
 _WAITED_FOR = {"ip": ("ipv4", "ipv6"), "ipv4": ("ipv4",), "ipv6": ("ipv6",)}
-_BRIDGES = re.compile("docker|podman|br-|virbr|lxcbr|lxdbr|incusbr|cni|veth")  # made by programs inside for themselves
+_BRIDGES = "docker|podman|br-|virbr|lxcbr|lxdbr|incusbr|cni|veth"  # made by programs inside for themselves
 _OUTPUT = 2**16  # bytes of an answer of a program inside that anybody reads
 _TABLE = 2**24  # bytes of its table of connections
-_LOOKS = re.compile("instance-(console|exec|file|log|metadata)")  # events of who looks, as the checks themselves do
+_LOOKS = "instance-(console|exec|file|log|metadata)"  # events of who looks, as the checks themselves do
 _NO_AGENT = "VM agent isn't currently running"  # why a command cannot run in a machine that boots
 _NOT_THERE = (126, 127)  # exit codes of a command that does not exist
 
@@ -205,7 +205,7 @@ async def _next_event(events: EventStream, name: str) -> None:
         if not isinstance(event, LifecycleEvent):
             return
         about = event.metadata.source.partition("?")[0].endswith(f"/{name}")
-        if about and not _LOOKS.match(event.metadata.action):
+        if about and not re.match(_LOOKS, event.metadata.action):
             return
 
 
@@ -302,7 +302,7 @@ def _belongs(name: str, network: models.InstanceStateNetwork, nic: str, instance
 def _is_own(name: str, network: models.InstanceStateNetwork, instance: models.Instance) -> bool:
     """Whether an interface belongs to one of the instance's network devices; true if there are none."""
     nics = _nics(instance)
-    return not _BRIDGES.match(name) and (not nics or any(_belongs(name, network, nic, instance) for nic in nics))
+    return not re.match(_BRIDGES, name) and (not nics or any(_belongs(name, network, nic, instance) for nic in nics))
 
 
 async def _ask(instance: ReadinessVerbs, *command: str, max_output: int = _OUTPUT) -> str | None:
@@ -335,7 +335,7 @@ async def _check_port(instance: ReadinessVerbs, port: int) -> tuple[object, str]
     table = await _ask(instance, "cat", "/proc/net/tcp", "/proc/net/tcp6", max_output=_TABLE)
     if table is None:
         return False, "it does not run"
-    open_ports = {int(found[1], 16) for found in _LISTENER.finditer(table)}
+    open_ports = {int(found[1], 16) for found in re.finditer(_LISTENER, table)}
     return port in open_ports, f"listeners on {sorted(open_ports) or 'no port'}"
 
 

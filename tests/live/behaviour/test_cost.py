@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
+import subprocess
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -45,6 +48,28 @@ async def test_it_costs_about_what_bare_aiohttp_does(stage: Stage, job: Job) -> 
         if least["sdk"] < MOST[job.name] * least["aiohttp"]:
             return
     assert least["sdk"] < MOST[job.name] * least["aiohttp"]
+
+
+ONE_COMMAND = """
+import asyncio, sys
+from incus_sdk import Client
+
+async def main():
+    async with Client(sys.argv[1]) as client:
+        result = await client.instances[sys.argv[2]].run(["cat"], input=b"in", check=True)
+        assert result.stdout == b"in"
+
+asyncio.run(main())
+print(*sys.modules)
+"""
+
+
+async def test_a_process_with_one_short_command_does_not_import_the_library_of_websockets(stage: Stage) -> None:
+    task = stage.task(QUICK[0], "sdk")
+    program = (sys.executable, "-c", ONE_COMMAND, task.socket, task.instance)
+    loaded = (await asyncio.to_thread(subprocess.check_output, program)).split()
+    assert b"incus_sdk.process" in loaded
+    assert b"websockets" not in loaded
 
 
 def test_logging_that_is_off_is_free() -> None:
