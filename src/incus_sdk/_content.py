@@ -87,7 +87,8 @@ def may_block(file: object) -> bool:
 async def iter_content(content: Content) -> AsyncIterator[bytes]:
     """Read a content piece by piece."""
     if isinstance(content, _BYTES):
-        whole = memoryview(content).cast("B")
+        view = memoryview(content)
+        whole = view.cast("B") if view.c_contiguous else memoryview(bytes(view))
         for start in range(0, len(whole), CHUNK):
             yield bytes(whole[start : start + CHUNK])
     elif isinstance(content, AsyncIterable):

@@ -106,19 +106,33 @@ async def test_a_message_in_pieces_is_joined_and_pings_between_them_are_answered
         await eventually(lambda: got == [(10, b"one"), (10, b"two")])
 
 
-@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 125, 126, 127, 65535, 65536, 2**20])
-async def test_what_is_sent_arrives_as_it_is(size: int) -> None:
-    data, text, arrived = os.urandom(size), "ä" * (size // 2), list[tuple[int, bytes]]()
+async def arrived_of(*messages: bytes | memoryview | str) -> list[tuple[int, bytes]]:
+    """What a server gets."""
+    arrived = list[tuple[int, bytes]]()
 
     async def talk(reader: Reader, writer: Writer) -> None:
-        for _ in range(3):
+        while len(arrived) < len(messages):
             arrived.append(await read_frame(reader))
 
     async with connected(talk) as (socket, _):
-        for message in (data, memoryview(data), text):
+        for message in messages:
             await socket.send(message)
-        await eventually(lambda: len(arrived) == 3)
+        await eventually(lambda: len(arrived) == len(messages))
+    return arrived
+
+
+@pytest.mark.parametrize("size", [0, 1, 3, 4, 5, 125, 126, 127, 65535, 65536, 2**20])
+async def test_what_is_sent_arrives_as_it_is(size: int) -> None:
+    data, text = os.urandom(size), "ä" * (size // 2)
+    arrived = await arrived_of(data, memoryview(data), text)
     assert arrived == [(BINARY, data), (BINARY, data), (TEXT, text.encode())]
+
+
+@pytest.mark.parametrize("size", [12, 1200])
+async def test_a_view_of_any_kind_arrives_as_its_bytes(size: int) -> None:
+    data = memoryview(os.urandom(size))
+    views = [data.cast("I"), data[::2], data.cast("B", [2, size // 2])]
+    assert await arrived_of(*views) == [(BINARY, bytes(view)) for view in views]
 
 
 @pytest.mark.parametrize("size", [125, 126])

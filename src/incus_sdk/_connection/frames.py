@@ -171,6 +171,8 @@ class Frames:
         """Add a message to `unsent`."""
         if isinstance(data, str):
             self._send(_TEXT, data.encode())
+        elif isinstance(data, memoryview) and not (data.c_contiguous and data.nbytes == len(data)):
+            self._send(_BINARY, bytes(data))  # of numbers, say, which are no bytes yet
         else:
             self._send(_BINARY, data)
 

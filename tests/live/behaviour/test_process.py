@@ -14,7 +14,7 @@ import sys
 import termios
 from collections.abc import AsyncGenerator, AsyncIterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 
@@ -218,6 +218,29 @@ async def test_an_input_that_fails_fails_the_run_and_kills_the_command(box: Inst
     with pytest.raises(LookupError, match="no more"):
         await box.run(["cat"], input=broken())
     await gone(box, "cat")
+
+
+async def test_a_view_of_any_kind_goes_in_as_its_bytes(box: Instance) -> None:
+    data = memoryview(bytes(range(240)))
+    views: list[Any] = [data.cast("I"), data[::2], data.cast("B", [2, 120])]
+
+    async def pieces() -> AsyncIterator[Any]:
+        for view in views:
+            yield view
+
+    whole = b"".join(bytes(view) for view in views)
+    assert (await box.run(["cat"], input=pieces())).stdout == whole
+    async with box.open_process(["cat"]) as process:
+        assert await process.communicate(whole) == (whole, b"")
+    async with box.open_process(["cat"]) as process:
+        process.stdin.writelines(views)
+        process.stdin.write_eof()
+        assert await process.stdout.read() == whole
+    for view in views:
+        await box.path("/root/view").write_bytes(view)
+        assert await box.path("/root/view").read_bytes() == bytes(view)
+        await box.put_files("/root/view", view)
+        assert await box.path("/root/view").read_bytes() == bytes(view)
 
 
 async def test_an_input_of_something_else_than_bytes_is_refused(box: Instance) -> None:
