@@ -120,7 +120,7 @@ async def iter_content(content: Content) -> AsyncIterator[bytes]:
 def _checked_piece(piece: bytes) -> bytes:
     if not isinstance(piece, _BYTES):
         raise IncusInputError(f"what is uploaded must come as bytes, not {type(piece).__name__}")
-    return piece
+    return bytes(piece)  # a view can have another length than its bytes; bytes are not copied
 
 
 class Meter:

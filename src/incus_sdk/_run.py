@@ -205,7 +205,7 @@ async def _iter_input(input: Input, encoding: str) -> AsyncGenerator[bytes]:
             async for piece in input:
                 if not isinstance(piece, bytes | bytearray | memoryview):
                     raise IncusInputError(f"input must come as bytes, not {type(piece).__name__}")
-                yield bytes(piece)  # those of a view of numbers, say; bytes are not copied
+                yield bytes(piece)  # a view can have another length than its bytes; bytes are not copied
         case _:
             # What has come on a pipe or terminal is sent, and not kept until there is more: for that, there is `read1`.
             read = getattr(input, "read1", input.read)

@@ -126,6 +126,18 @@ async def test_content_is_read_from_bytes_files_and_iterables(tmp_path: Path) ->
         _ = [piece async for piece in iter_content(tmp_path)]
 
 
+async def test_a_view_of_any_kind_is_read_as_its_bytes() -> None:
+    data = memoryview(bytes(range(240)))
+    views: list[Any] = [data.cast("I"), data[::2], data.cast("B", [2, 120])]
+    for view in views:
+        assert size_of(view) == len(bytes(view))
+        assert b"".join([piece async for piece in iter_content(view)]) == bytes(view)
+    told: list[Progress] = []
+    pieces = with_progress(iter_content(iter(views)), "upload", None, told.append)
+    assert [piece async for piece in pieces] == [bytes(view) for view in views]
+    assert told[-1].processed == sum(len(bytes(view)) for view in views)
+
+
 async def test_progress_is_told_after_each_piece() -> None:
     told: list[Progress] = []
     async for _ in with_progress(cut(bytes(100), [10, 40]), "upload", 100, told.append):

@@ -322,8 +322,9 @@ async def test_a_connection_carries_bytes_both_ways_and_is_closed_with_its_block
         writer.write(LAST)
     assert (server.asked, server.headers["Upgrade"]) == ([request_line], protocol)
     assert json.loads(server.body or b"null") == body
+    sent = b"there" + LAST
     async with asyncio.timeout(60):
-        while server.got != b"there" + LAST:
+        while server.got != sent:
             await asyncio.sleep(0)
     assert writer.is_closing()
 

@@ -35,13 +35,15 @@ def _text(data: bytes | bytearray | memoryview) -> str:
 
 
 def _short_frame(opcode: int, data: bytes | bytearray | memoryview) -> bytes:
+    """A masked frame of at most `_SHORT` bytes."""
     size, key = len(data), os.urandom(4)
     mask = (key * (size // 4 + 1))[:size]
     masked = int.from_bytes(data, "big") ^ int.from_bytes(mask, "big")
     return bytes((_WHOLE | opcode, _MASKED | size)) + key + masked.to_bytes(size, "big")
 
 
-def _frame(opcode: int, data: bytes | bytearray | memoryview) -> bytes:
+def _long_frame(opcode: int, data: bytes | bytearray | memoryview) -> bytes:
+    """A masked frame, by the library, which masks much faster."""
     from websockets.frames import Frame, Opcode
 
     return Frame(Opcode(opcode), data).serialize(mask=True)
@@ -72,7 +74,7 @@ class Frames:
             start = self._at
             message = self._take_whole()
             if self._at == start:
-                frame = self._parsed()
+                frame = self._next_frame()
                 self._within_frame = frame is None
                 if frame is None:
                     return
@@ -105,7 +107,7 @@ class Frames:
             message: bytes | str | None = bytes(data[start:end])
         elif first == _WHOLE_TEXT:
             message = _text(data[start:end])
-        elif first ^ _WHOLE in _CONTROL and size <= _SHORT:
+        elif first ^ _WHOLE in _CONTROL and size <= _SHORT:  # the parser refuses longer ones
             message = None
             self._obey(first ^ _WHOLE, bytes(data[start:end]))
         else:
@@ -113,8 +115,8 @@ class Frames:
         self._at = end
         return message
 
-    def _parsed(self) -> Frame | None:
-        """The next frame; None if more bytes are needed."""
+    def _next_frame(self) -> Frame | None:
+        """The next frame, by the library's parser; None if more bytes are needed."""
         from websockets.exceptions import PayloadTooBig, ProtocolError
 
         try:
@@ -172,7 +174,7 @@ class Frames:
         if isinstance(data, str):
             self._send(_TEXT, data.encode())
         elif isinstance(data, memoryview) and not (data.c_contiguous and data.nbytes == len(data)):
-            self._send(_BINARY, bytes(data))  # of numbers, say, which are no bytes yet
+            self._send(_BINARY, bytes(data))  # of numbers, say: its length is not that of its bytes
         else:
             self._send(_BINARY, data)
 
@@ -188,7 +190,7 @@ class Frames:
 
     def _send(self, opcode: int, data: bytes | bytearray | memoryview) -> None:
         if self.open:
-            self._unsent.append(_short_frame(opcode, data) if len(data) <= _SHORT else _frame(opcode, data))
+            self._unsent.append(_short_frame(opcode, data) if len(data) <= _SHORT else _long_frame(opcode, data))
 
     def unsent(self) -> bytes:
         """What is to be sent: messages, answers to pings, and the end."""
